@@ -1,0 +1,3 @@
+"""spot-dask: Sequential Parameter Optimization for PyTorch on Dask."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,50 @@
+"""What can go wrong while running.
+
+::
+
+    SpotDaskError
+    ├── StudyError      the study cannot be loaded or is inconsistent       (exit code 2)
+    ├── StoreError      the evaluation store cannot be used as asked        (exit code 2)
+    │   ├── StoreCorrupt    a record is missing or fails its checksum       (exit code 1)
+    │   └── RunTakenOver    another coordinator has taken over the store    (exit code 1)
+    └── ClusterError    the scheduler is unreachable or lost                (exit code 5)
+
+A wrong argument is a ``ValueError`` (or ``TypeError``); every message says what was seen, what
+was expected and what to do.
+"""
+
+
+class SpotDaskError(Exception):
+    """Base of everything spot-dask raises while running; one line, meant for the user."""
+
+    exit_code = 1
+
+
+class StudyError(SpotDaskError):
+    """The study cannot be loaded or is inconsistent."""
+
+    exit_code = 2
+
+
+class StoreError(SpotDaskError):
+    """The evaluation store cannot be used as asked."""
+
+    exit_code = 2
+
+
+class StoreCorrupt(StoreError):
+    """A record of the journal is missing, truncated or fails its checksum."""
+
+    exit_code = 1
+
+
+class RunTakenOver(StoreError):
+    """Another coordinator holds the store now; nothing more may be acknowledged."""
+
+    exit_code = 1
+
+
+class ClusterError(SpotDaskError):
+    """The Dask scheduler is unreachable or lost; the store is intact."""
+
+    exit_code = 5

@@ -1,0 +1,42 @@
+"""Infill criteria: where to evaluate next (elsewhere called acquisition functions).
+
+A criterion proposes a whole batch: it conditions on pending trials and on the points it has
+already picked. Points are rows of the unit cube, always snapped to the space before they are
+scored. A new criterion is one file in this folder with one public final class that has
+``propose``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from spot_dask.space import Space
+from spot_dask.surrogates import FloatArray, Posterior
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a criterion.
+
+    ``evaluated`` (n x d) and ``pending`` (m x d) are snapped rows of the unit cube; no point whose
+    ``Space.keys`` entry is in ``forbidden`` may be proposed.
+    """
+
+    space: Space
+    q: int
+    evaluated: FloatArray
+    pending: FloatArray
+    forbidden: frozenset[bytes]
+
+
+class Infill(Protocol):
+    """An infill criterion with its settings."""
+
+    def propose(
+        self, posterior: Posterior, request: Request, rng: np.random.Generator
+    ) -> FloatArray:
+        """At most q new, distinct, snapped rows (<= q x d); fewer only if no more exist."""
+        ...

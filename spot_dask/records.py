@@ -1,0 +1,159 @@
+"""The values every layer shares: trials, evaluations and the history of a study.
+
+All values are frozen. The objective is minimised everywhere: a study that maximises flips the
+sign once, in its task, so ``Evaluation.y`` is always "smaller is better".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+Value = bool | int | float | str
+"""What a parameter can hold: exactly what JSON can hold."""
+
+Configuration = Mapping[str, Value]
+"""Named values of the *active* parameters; an inactive parameter has no entry."""
+
+
+class Status(StrEnum):
+    """How an attempt at a trial ended."""
+
+    OK = "ok"
+    FAILED = "failed"  # the training raised, diverged or returned no finite objective
+    CRASHED = "crashed"  # the training's process died (segmentation fault, out of memory, kill)
+    LOST = "lost"  # the worker went away; counted only when the retries are used up
+
+
+class Origin(StrEnum):
+    """Where a trial's configuration came from."""
+
+    DEFAULT = "default"
+    USER = "user"
+    DESIGN = "design"
+    INFILL = "infill"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A configuration to be run once, under one seed.
+
+    ``number`` counts the trials of a study from 0 and is the trial's identity; trial 0 is the
+    default configuration. ``replicate`` r has the same training seed for every configuration
+    (common random numbers, so that paired tests are valid).
+    """
+
+    number: int
+    config: Configuration
+    seed: int
+    replicate: int = 0
+    origin: Origin = Origin.INFILL
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt failed: exception type, one-line message, the tail of the traceback."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What running a trial once produced, before it is attributed and stored.
+
+    ``y`` is minimised and finite exactly when ``status`` is OK. ``curves`` holds per-epoch
+    values by metric name; ``started`` and ``finished`` are seconds since the epoch (UTC), read on
+    the machine that trained.
+    """
+
+    status: Status
+    y: float = math.nan
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    started: float = math.nan
+    finished: float = math.nan
+    worker: str = ""
+    device: str = ""
+    error: Failure | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.status is Status.OK
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the training in seconds; NaN where it never started."""
+        return self.finished - self.started
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of a trial: the outcome of its last attempt."""
+
+    trial: Trial
+    outcome: Outcome
+    attempt: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome.ok
+
+    @property
+    def y(self) -> float:
+        return self.outcome.y
+
+
+@dataclass(frozen=True)
+class Import:
+    """An evaluation taken over from another study's store (warm start), with its provenance.
+
+    ``config`` is already a configuration of *this* study's space.
+    """
+
+    config: Configuration
+    y: float
+    source_run: str
+    source_trial: int
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything known about a study: evaluations, pending trials and imported evaluations."""
+
+    evaluations: tuple[Evaluation, ...] = ()
+    pending: tuple[Trial, ...] = ()
+    imports: tuple[Import, ...] = ()
+
+    @property
+    def asked(self) -> int:
+        """Number of trials ever asked; the number of the next trial."""
+        return len(self.evaluations) + len(self.pending)
+
+    @property
+    def ok(self) -> tuple[Evaluation, ...]:
+        return tuple(e for e in self.evaluations if e.ok)
+
+    @property
+    def failed(self) -> tuple[Evaluation, ...]:
+        return tuple(e for e in self.evaluations if not e.ok)
+
+    @property
+    def incumbent(self) -> Evaluation | None:
+        """The best evaluation by its observed value; the earliest of equals."""
+        return min(self.ok, key=lambda e: (e.y, e.trial.number), default=None)
+
+    def ask(self, trials: Iterable[Trial]) -> History:
+        """The history after these trials were asked."""
+        return replace(self, pending=self.pending + tuple(trials))
+
+    def tell(self, evaluation: Evaluation) -> History:
+        """The history after this evaluation arrived; raises KeyError if its trial is not pending."""
+        number = evaluation.trial.number
+        pending = tuple(t for t in self.pending if t.number != number)
+        if len(pending) == len(self.pending):
+            raise KeyError(f"trial {number} is not pending")
+        return replace(self, evaluations=(*self.evaluations, evaluation), pending=pending)

@@ -1,0 +1,49 @@
+"""Surrogates: models of the objective fitted to its evaluations.
+
+Notation: ``n`` evaluations, ``m`` points to predict at, ``e`` feature columns. Features are what
+``Space.features`` returns: every parameter embedded in one Euclidean space, so a surrogate never
+sees types. ``groups[j]`` names the parameter that feature column j belongs to; columns of one
+group share a length scale. The objective is minimised and given in the user's units.
+
+A new surrogate is one file in this folder with one public final class that has ``fit``.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+class Posterior(Protocol):
+    """A fitted surrogate. Conditioning returns another posterior; none is ever changed."""
+
+    def predict(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation of the latent objective at X (m x e): two arrays of m."""
+        ...
+
+    def gradient(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Gradients of that mean and standard deviation with respect to X: two m x e arrays."""
+        ...
+
+    def joint(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean (m) and covariance (m x m) of the latent objective at X (m x e)."""
+        ...
+
+    def condition(self, X: FloatArray, y: FloatArray) -> Posterior:
+        """The posterior after also seeing noise-free values y (m) at X (m x e)."""
+        ...
+
+
+class Surrogate(Protocol):
+    """A model class with its settings."""
+
+    def fit(
+        self, X: FloatArray, y: FloatArray, groups: IntArray, rng: np.random.Generator
+    ) -> Posterior:
+        """Fit to finite values y (n >= 1) at features X (n x e)."""
+        ...
