@@ -13,6 +13,11 @@ A wrong argument is a ``ValueError`` (or ``TypeError``); every message says what
 was expected and what to do.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class SpotDaskError(Exception):
     """Base of everything spot-dask raises while running; one line, meant for the user."""
@@ -48,3 +53,10 @@ class ClusterError(SpotDaskError):
     """The Dask scheduler is unreachable or lost; the store is intact."""
 
     exit_code = 5
+
+
+def did_you_mean(seen: object, known: Iterable[object]) -> str:
+    """``; did you mean 'x'?`` with the nearest known name or value; empty if none is near."""
+    by_text = {str(k): k for k in known}
+    close = difflib.get_close_matches(str(seen), by_text, n=1)
+    return f"; did you mean {by_text[close[0]]!r}?" if close else ""

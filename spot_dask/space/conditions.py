@@ -1,0 +1,155 @@
+"""When parameters are active: conditions on parents resolved into what all ancestors must hold.
+
+A parameter is active if each of its parents is active and holds one of the named values. Since
+conditions only ever join by "and", this is one set of allowed codes per ancestor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from spot_dask.errors import did_you_mean
+from spot_dask.records import Value
+from spot_dask.space.parameters import FloatArray, Parameter
+
+Requirement = dict[str, frozenset[float]]
+"""The codes each free ancestor must have for a parameter to be active; {}: always active."""
+
+
+State = tuple[tuple[str, float], ...]
+
+# Stands for all codes that no condition asks for.
+_NONE_ASKED = -1.0
+_INACTIVE = [(_NONE_ASKED, 1)]
+
+
+def requirements(parameters: Mapping[str, Parameter]) -> dict[str, Requirement | None]:
+    """What each parameter requires to be active; None: it never is.
+
+    Raises ValueError for a condition on an unknown or later parameter or an impossible value.
+    """
+    found: dict[str, Requirement | None] = {}
+    for name, parameter in parameters.items():
+        own: Requirement | None = {}
+        for parent, values in parameter.conditions:
+            _check_parent(name, parent, parameters, found)
+            allowed = _allowed(name, parent, values, parameters[parent])
+            own = _both(own, _both(found[parent], {parent: allowed}))
+        found[name] = _reduced(own, parameters)
+    return found
+
+
+def holds(requirement: Requirement | None, codes: Mapping[str, float]) -> bool:
+    """Whether one assignment of codes meets a requirement; an ancestor without a code does not."""
+    if requirement is None:
+        return False
+    return all(codes.get(name) in allowed for name, allowed in requirement.items())
+
+
+def active(
+    requirement: Requirement | None, codes: Mapping[str, FloatArray], n: int
+) -> npt.NDArray[np.bool_]:
+    """Whether each of n assignments of codes (columns of n) meets a requirement."""
+    met = np.full(n, requirement is not None)
+    for name, allowed in (requirement or {}).items():
+        met &= np.isin(codes[name], list(allowed))
+    return met
+
+
+def count(parameters: Mapping[str, Parameter], needs: Sequence[Requirement]) -> int:
+    """Number of distinct configurations of discrete free parameters with their requirements.
+
+    Counts by states: the codes of the parameters that later ones ask for.
+    """
+    counts: dict[State, int] = {(): 1}
+    for j, (name, parameter) in enumerate(parameters.items()):
+        later = {parent for needed in needs[j:] for parent in needed}
+        asked = {code for needed in needs for code in needed.get(name, ())}
+        following: dict[State, int] = {}
+        for state, before in counts.items():
+            known = {n: c for n, c in state if n in later}
+            is_active = holds(needs[j], known)
+            for code, weight in _classes(int(parameter.size), asked) if is_active else _INACTIVE:
+                key = (*known.items(), (name, code))
+                following[key] = following.get(key, 0) + before * weight
+        counts = following
+    return sum(counts.values())
+
+
+def narrowed(name: str, parameters: Mapping[str, Parameter]) -> dict[str, list[Value]]:
+    """The conditions of a parameter without the values its parents can no longer take.
+
+    Raises ValueError if a condition loses all its values.
+    """
+    kept = {}
+    for parent, values in parameters[name].conditions:
+        kept[parent] = [v for v in values if _possible(parameters[parent], v)]
+        if not kept[parent]:
+            raise ValueError(
+                f"{name}: its condition on {parent} ({', '.join(map(repr, values))}) can no longer"
+                f" hold; keep one of these values or change {name}'s when"
+            )
+    return kept
+
+
+def _classes(size: int, asked: set[float]) -> list[tuple[float, int]]:
+    """The codes that conditions ask for, each once, and how many others there are."""
+    rest = [(_NONE_ASKED, size - len(asked))] if size > len(asked) else []
+    return [*((code, 1) for code in sorted(asked)), *rest]
+
+
+def _check_parent(
+    name: str, parent: str, parameters: Mapping[str, Parameter], declared: Mapping[str, object]
+) -> None:
+    if parent not in parameters:
+        near = did_you_mean(parent, declared)
+        raise ValueError(f"{name}: condition on {parent!r}, which is no parameter{near}")
+    if parent not in declared:
+        raise ValueError(
+            f"{name}: condition on {parent!r}, which is not declared before it;"
+            f" declare {parent} first"
+        )
+
+
+def _allowed(
+    name: str, parent: str, values: tuple[object, ...], parameter: Parameter
+) -> frozenset[float]:
+    try:
+        codes = np.array([parameter.parse(v) for v in values], dtype=np.float64)
+    except ValueError as error:
+        raise ValueError(f"{name}: condition on {parent}: {error}") from None
+    return frozenset(parameter.canonical(codes).tolist())
+
+
+def _possible(parameter: Parameter, value: object) -> bool:
+    try:
+        parameter.parse(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _both(one: Requirement | None, other: Requirement | None) -> Requirement | None:
+    if one is None or other is None:
+        return None
+    shared = {n: one[n] & other[n] for n in one.keys() & other.keys()}
+    return {**one, **other, **shared}
+
+
+def _reduced(
+    requirement: Requirement | None, parameters: Mapping[str, Parameter]
+) -> Requirement | None:
+    """Without what always holds; None if it never does."""
+    if requirement is None:
+        return None
+    reduced = {}
+    for name, allowed in requirement.items():
+        parameter = parameters[name]
+        if not allowed or (parameter.fixed and parameter.default_code not in allowed):
+            return None
+        if not parameter.fixed and len(allowed) < parameter.size:
+            reduced[name] = allowed
+    return reduced

@@ -1,0 +1,386 @@
+"""The search space: named parameters <-> rows of the unit cube, conditions and snapping.
+
+Notation: ``d`` free parameters (neither fixed nor never active), each one column of a row in
+[0, 1]^d in the order of declaration; ``n`` rows; ``e`` feature columns. This module is the only
+place where configurations and rows meet. A row is *snapped* if it is the encoding of a
+configuration; the column of an inactive parameter then holds its default's position.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from spot_dask.errors import did_you_mean
+from spot_dask.records import Configuration, Value
+from spot_dask.space.conditions import Requirement, active, count, holds, narrowed, requirements
+from spot_dask.space.discrete import Categorical, Integer
+from spot_dask.space.features import feature_block, feature_columns, unordered_levels
+from spot_dask.space.hyperdict import parameters_from_hyperdict
+from spot_dask.space.parameters import JSON, FloatArray, Parameter, canonical_json
+from spot_dask.space.reals import Real
+
+_FORMAT = "spot-dask/space/1"
+_LARGEST_GRID = 100_000
+_MANY_VALUES = 20
+_SPREAD_VALUES = 8
+
+Codes = dict[str, FloatArray]
+
+
+@final
+class Space:
+    """Named parameters; immutable. Raises ValueError naming the parameter that is wrong."""
+
+    def __init__(self, mapping: Mapping[str, Parameter] | None = None, /, **more: Parameter):
+        parameters = dict(mapping or {}) | more
+        if not parameters:
+            raise ValueError("a space needs parameters, got none; give at least one")
+        for name, parameter in parameters.items():
+            _check_entry(name, parameter)
+        self.parameters: Mapping[str, Parameter] = MappingProxyType(parameters)
+        self.names = tuple(parameters)
+        self._requirements = requirements(parameters)
+        self.free = tuple(
+            n for n in self.names if self._requirements[n] is not None and not parameters[n].fixed
+        )
+        self.d = len(self.free)
+        self._free = [parameters[n] for n in self.free]
+        self._needs: list[Requirement] = [self._requirements[n] or {} for n in self.free]
+        self._codes = {n: p.default_code for n, p in parameters.items()}
+        self._neutral = np.array(
+            [p.position(np.array([p.default_code]))[0] for p in self._free], dtype=np.float64
+        )
+        columns = [feature_columns(p, j, bool(self._needs[j])) for j, p in enumerate(self._free)]
+        self.groups = np.repeat(np.arange(self.d), [len(c) for c in columns]).astype(np.int64)
+        self.columns = np.array([c for block in columns for c in block], dtype=np.int64)
+        self.continuous = np.array([isinstance(p, Real) for p in self._free], dtype=np.bool_)
+
+    @property
+    def default(self) -> dict[str, Value]:
+        """The default configuration."""
+        return self.validate({})
+
+    # Configurations
+
+    def validate(self, config: Mapping[str, Any]) -> dict[str, Value]:
+        """The canonical configuration: defaults filled in, inactive dropped, reals rounded.
+
+        Raises ValueError for an unknown name, a wrong type, a value out of bounds, an unknown
+        level and a value of a fixed parameter other than the fixed one.
+        """
+        self._check_names(config)
+        given = {name: float(self._parse(name, [value])[0]) for name, value in config.items()}
+        codes = self._codes | given
+        return {
+            name: parameter.value(codes[name])
+            for name, parameter in self.parameters.items()
+            if holds(self._requirements[name], codes)
+        }
+
+    def encode(self, configs: Sequence[Mapping[str, Any]]) -> FloatArray:
+        """Configurations as snapped rows (n x d); accepts what ``validate`` accepts."""
+        for config in configs:
+            self._check_names(config)
+        codes = {
+            name: self._parse(name, [c.get(name, parameter.default) for c in configs])
+            for name, parameter in self.parameters.items()
+        }
+        return self._positions(codes, len(configs))
+
+    def decode(self, X: FloatArray) -> list[dict[str, Value]]:
+        """Rows (n x d) of [0, 1] as canonical configurations; snaps."""
+        X = self._rows(X)
+        codes = self._column_codes(X)
+        configs: list[dict[str, Value]] = [{} for _ in range(len(X))]
+        for name, parameter in self.parameters.items():
+            for i in np.flatnonzero(active(self._requirements[name], codes, len(X))):
+                configs[i][name] = parameter.value(codes[name][i])
+        return configs
+
+    def snap(self, X: FloatArray) -> FloatArray:
+        """``encode(decode(X))`` bit for bit, vectorised."""
+        X = self._rows(X)
+        return self._positions(self._column_codes(X), len(X))
+
+    def keys(self, X: FloatArray) -> list[bytes]:
+        """One key per snapped row (n x d), equal exactly if the configurations are equal."""
+        X = self._rows(X)
+        return [row.tobytes() for row in np.where(self.active(X), X, self._neutral)]
+
+    def active(self, X: FloatArray) -> npt.NDArray[np.bool_]:
+        """Which free parameters are active in each row: n x d booleans."""
+        X = self._rows(X)
+        codes = self._column_codes(X) if any(self._needs) else {}
+        columns = [active(needed, codes, len(X)) for needed in self._needs]
+        return np.array(columns, dtype=np.bool_).reshape(self.d, len(X)).T
+
+    def features(self, X: FloatArray) -> FloatArray:
+        """Snapped rows (n x d) as points of one Euclidean space (n x e); see ``features.py``."""
+        X = self._rows(X)
+        is_active = self.active(X)
+        blocks = [
+            feature_block(p, X[:, j], is_active[:, j] if self._needs[j] else None)
+            for j, p in enumerate(self._free)
+        ]
+        return np.concatenate([np.empty((len(X), 0)), *blocks], axis=1)
+
+    # Finite spaces and neighbourhoods
+
+    @cached_property
+    def size(self) -> int | float:
+        """Number of distinct configurations; ``math.inf`` with a free real."""
+        if self.continuous.any():
+            return math.inf
+        return count(dict(zip(self.free, self._free, strict=True)), self._needs)
+
+    def grid(self) -> FloatArray:
+        """The rows of all distinct configurations; ValueError above 100,000 of them."""
+        size = self.size
+        if size > _LARGEST_GRID:
+            raise ValueError(
+                f"the space has {size} configurations, a grid at most {_LARGEST_GRID};"
+                " fix or coarsen parameters"
+            )
+        rows = self._neutral[None, :].copy()
+        for j, parameter in enumerate(self._free):
+            positions = parameter.position(np.arange(parameter.size, dtype=np.float64))
+            copies = np.where(self.active(rows)[:, j], parameter.size, 1).astype(np.int64)
+            which = np.concatenate([np.arange(c) for c in copies])
+            rows, varied = np.repeat(rows, copies, axis=0), np.repeat(copies > 1, copies)
+            rows[:, j] = np.where(varied, positions[which], rows[:, j])
+        return rows
+
+    def neighbours(self, row: FloatArray) -> FloatArray:
+        """All configurations that differ from a row (d) in one active discrete parameter: m x d.
+
+        A child that the change activates takes its default. Integers and ordered factors of more
+        than 20 values: one step up and down and a few values spread over the range.
+        """
+        row = self.snap(np.asarray(row, dtype=np.float64)[None])[0]
+        found = [np.empty((0, self.d))]
+        for j in np.flatnonzero(self.active(row[None])[0] & ~self.continuous):
+            positions = self._alternatives(int(j), row[j])
+            found.append(np.where(np.arange(self.d) == j, positions[:, None], row))
+        return self.snap(np.concatenate(found))
+
+    def _alternatives(self, j: int, position: float) -> FloatArray:
+        parameter, size = self._free[j], int(self._free[j].size)
+        here = parameter.code(np.array([position]))[0]
+        if size <= _MANY_VALUES or unordered_levels(parameter):
+            codes = np.arange(size, dtype=np.float64)
+        else:
+            spread = parameter.code((np.arange(_SPREAD_VALUES) + 0.5) / _SPREAD_VALUES)
+            codes = np.unique(np.concatenate([spread, [here - 1, here + 1]]))
+        return parameter.position(codes[(codes != here) & (codes >= 0) & (codes < size)])
+
+    # JSON, identity and changes
+
+    def to_json(self) -> JSON:
+        entries = [{"name": n, **p.to_json()} for n, p in self.parameters.items()]
+        return {"format": _FORMAT, "parameters": entries}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Space:
+        """The space that ``to_json`` wrote."""
+        seen = data.get("format") if isinstance(data, Mapping) else data
+        if seen != _FORMAT:
+            raise ValueError(f"format {seen!r} is not a space; expected {_FORMAT!r}")
+        if "parameters" not in data:
+            raise ValueError("the space has no parameters; give a list of them")
+        parameters = {}
+        for entry in data["parameters"]:
+            rest = dict(entry)
+            name = rest.pop("name")
+            with _naming(name):
+                parameters[name] = _parameter_from_json(rest)
+        return Space(parameters)
+
+    @staticmethod
+    def from_hyperdict(data: Mapping[str, Any]) -> Space:
+        """The space of one core model in spotPython's hyperdict format, in natural units."""
+        return Space(parameters_from_hyperdict(data))
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON, as hex; the order of the parameters matters."""
+        return hashlib.sha256(canonical_json(self.to_json()).encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Space) and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    def __reduce__(self) -> tuple[type[Space], tuple[dict[str, Parameter]]]:
+        return Space, (dict(self.parameters),)
+
+    def __repr__(self) -> str:
+        return f"Space({', '.join(f'{n}={p!r}' for n, p in self.parameters.items())})"
+
+    def difference(self, other: Space) -> list[str]:
+        """What differs, one line each, such as ``lr: high 0.1 here, 1.0 there``; empty if equal."""
+        lines = [f"{n}: only here" for n in self.names if n not in other.parameters]
+        lines += [f"{n}: only there" for n in other.names if n not in self.parameters]
+        shared = [n for n in self.names if n in other.parameters]
+        for name in shared:
+            here, there = self.parameters[name].to_json(), other.parameters[name].to_json()
+            lines += [
+                f"{name}: {field} {here[field]!r} here, {there[field]!r} there"
+                for field in (here if here["type"] == there["type"] else ["type"])
+                if canonical_json(here[field]) != canonical_json(there[field])
+            ]
+        if not lines and self.names != other.names:
+            lines = [f"order: {', '.join(self.names)} here; {', '.join(other.names)} there"]
+        return lines
+
+    def modify(self, /, **changes: Parameter | Mapping[str, Any]) -> Space:
+        """A space with parameters replaced, or with only the given fields of them changed.
+
+        Fields are those of the JSON form: low, high, scale, levels, ordered, default, fixed, when.
+        Condition values that a parent can no longer take are dropped; a condition that loses all
+        its values is a ValueError.
+        """
+        self._check_names(changes)
+        parameters = dict(self.parameters)
+        for name, change in changes.items():
+            if isinstance(change, Mapping):
+                with _naming(name):
+                    parameters[name] = _changed(parameters[name], change)
+            else:
+                parameters[name] = change
+        for name in self.names:
+            change = changes.get(name, {})
+            if isinstance(change, Mapping) and "when" not in change:
+                parameters[name] = parameters[name].when(**narrowed(name, parameters))
+        return Space(parameters)
+
+    def fix(self, /, **values: Value) -> Space:
+        """A space in which parameters are held at values; their bounds are kept."""
+        self._check_names(values)
+        parameters = dict(self.parameters)
+        for name, value in values.items():
+            with _naming(name):
+                parameters[name] = parameters[name].hold(value)
+        return Space(parameters)
+
+    def adopt(self, config: Configuration, source: Space) -> dict[str, Value]:
+        """A configuration of ``source`` as one of this space, for a warm start.
+
+        A parameter that is new here takes its default. One that does not exist or is not active
+        here must have been at the source's default. Anything else that does not fit (another
+        type, out of the bounds, no such level) is a ValueError with the reason.
+        """
+        given = source.validate(config)
+        shared = {n: v for n, v in given.items() if n in self.parameters}
+        for name in shared:
+            here, there = self.parameters[name].kind, source.parameters[name].kind
+            if here != there:
+                raise ValueError(f"{name}: is {here} here but was {there} there")
+        adopted = self.validate(shared)
+        for name, value in given.items():
+            default = source.parameters[name].default
+            if name not in adopted and value != default:
+                what = "is not active" if name in self.parameters else "does not exist"
+                raise ValueError(
+                    f"{name}: {what} here but was {value!r}, not its default {default!r}"
+                )
+        return adopted
+
+    # Inside
+
+    def _check_names(self, given: Mapping[str, Any]) -> None:
+        for name in given:
+            if name not in self.parameters:
+                near = did_you_mean(name, self.names)
+                raise ValueError(f"no parameter {name!r}, there are {', '.join(self.names)}{near}")
+
+    def _parse(self, name: str, values: list[Any]) -> FloatArray:
+        """The canonical codes of values of one parameter; every error names it."""
+        parameter = self.parameters[name]
+        with _naming(name):
+            codes = _canonical(parameter, values)
+            if parameter.fixed and (codes != self._codes[name]).any():
+                wrong = values[int(np.argmax(codes != self._codes[name]))]
+                raise ValueError(
+                    f"{wrong!r} given, but fixed at {parameter.default!r}; leave it out"
+                )
+        return codes
+
+    def _rows(self, X: FloatArray) -> FloatArray:
+        X = np.asarray(X, dtype=np.float64)
+        if X.ndim != 2 or X.shape[1] != self.d:
+            raise ValueError(f"rows have shape {X.shape}, expected n x {self.d}")
+        if not ((X >= 0) & (X <= 1)).all():
+            raise ValueError("rows leave the unit cube; clip them to [0, 1]")
+        return X
+
+    def _column_codes(self, X: FloatArray) -> Codes:
+        codes = {n: np.full(len(X), code) for n, code in self._codes.items()}
+        for j, (name, parameter) in enumerate(zip(self.free, self._free, strict=True)):
+            # Contiguous, because vectorised exp and log may round strided arrays differently.
+            codes[name] = parameter.code(np.ascontiguousarray(X[:, j]))
+        return codes
+
+    def _positions(self, codes: Codes, n: int) -> FloatArray:
+        X = np.empty((n, self.d))
+        for j, (name, parameter) in enumerate(zip(self.free, self._free, strict=True)):
+            is_active = active(self._needs[j], codes, n)
+            X[:, j] = np.where(is_active, parameter.position(codes[name]), self._neutral[j])
+        return X
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Puts the parameter's name before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _check_entry(name: object, parameter: object) -> None:
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"{name!r} is not a parameter name; give letters, digits and underscores")
+    if not isinstance(parameter, Parameter):
+        raise ValueError(
+            f"{name}: {parameter!r} is not a parameter; give a Real, Integer or Categorical"
+        )
+
+
+def _canonical(parameter: Parameter, values: list[Any]) -> FloatArray:
+    codes = np.array([parameter.parse(v) for v in values], dtype=np.float64)
+    return parameter.canonical(codes)
+
+
+_KINDS: dict[str, type[Real | Integer | Categorical]] = {
+    kind.kind: kind for kind in (Real, Integer, Categorical)
+}
+
+
+def _parameter_from_json(data: JSON) -> Parameter:
+    """The parameter that ``Parameter.to_json`` wrote."""
+    given = dict(data)
+    kind = given.pop("type", None)
+    if kind not in _KINDS:
+        near = did_you_mean(kind, _KINDS)
+        raise ValueError(f"type {kind!r} is not one of {', '.join(_KINDS)}{near}")
+    return _KINDS[kind].from_json(given)
+
+
+def _changed(parameter: Parameter, change: Mapping[str, Any]) -> Parameter:
+    try:
+        return _parameter_from_json({**parameter.to_json(), **change})
+    except ValueError as error:
+        reason = str(error).removeprefix("default ")
+        if "default" in change or reason == str(error):
+            raise
+        raise ValueError(f"needs a new default too: the old one, {reason}") from None

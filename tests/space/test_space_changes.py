@@ -1,0 +1,160 @@
+"""Spaces as JSON, changed spaces, and configurations taken over from another space."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from space_strategies import example, spaces, spaces_and_rows, text
+
+from spot_dask.space import Categorical, Integer, Real, Space
+
+
+@pytest.fixture
+def space() -> Space:
+    return example()
+
+
+@settings(deadline=None)
+@given(spaces())
+def test_a_space_survives_json_and_pickle(space: Space) -> None:
+    again = Space.from_json(json.loads(json.dumps(space.to_json())))
+    assert again == space
+    assert again.hash == space.hash
+    assert again.difference(space) == []
+    assert text(again.default) == text(space.default)
+    assert pickle.loads(pickle.dumps(space)) == space
+
+
+def test_the_order_of_parameters_is_part_of_a_space() -> None:
+    a, b = Real(0, 1, default=0), Integer(0, 1, default=0)
+    here, there = Space(a=a, b=b), Space(b=b, a=a)
+    assert here != there
+    assert here.difference(there) == ["order: a, b here; b, a there"]
+    # The order of a condition's values is not.
+    opt = Categorical(["x", "y", "z"], default="x")
+    assert Space(o=opt, a=a.when(o=["x", "y"])) == Space(o=opt, a=a.when(o=["y", "x"]))
+
+
+def test_differences_are_named_one_a_line(space: Space) -> None:
+    other = space.modify(lr={"high": 0.1}, opt={"levels": ["adam", "sgd", "rmsprop"]})
+    assert space.difference(other) == [
+        "lr: high 1.0 here, 0.1 there",
+        "opt: levels ['sgd', 'adam', 'rmsprop'] here, ['adam', 'sgd', 'rmsprop'] there",
+    ]
+    assert Space(a=Real(0, 1, default=0)).difference(
+        Space(a=Integer(0, 1, default=0), b=Integer(0, 1, default=0))
+    ) == ["b: only there", "a: type 'real' here, 'integer' there"]
+    assert Space(a=Integer(0, 1, default=1)).difference(Space(a=Integer(0, 1, default=1))) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"format": "other"}, "format 'other' is not a space"),
+        ([], "is not a space"),
+        ({"format": "spot-dask/space/1"}, "no parameters"),
+        ({"type": "rael", "low": 0}, "a: type 'rael' .* did you mean 'real'"),
+        ({"type": "real", "low": 0, "high": 1}, "a: real needs default"),
+        ({"type": "real", "low": 0, "high": 1, "default": 0, "hi": 1}, "a: real has no field 'hi'"),
+        ({"type": "integer", "low": 0, "high": 1, "default": 0, "when": 3}, "a: when 3"),
+    ],
+)
+def test_json_that_is_no_space_is_refused(data: Any, message: str) -> None:
+    if "type" in data:
+        data = {"format": "spot-dask/space/1", "parameters": [{"name": "a", **data}]}
+    with pytest.raises(ValueError, match=message):
+        Space.from_json(data)
+
+
+def test_modify_changes_only_what_is_given(space: Space) -> None:
+    changed = space.modify(
+        lr={"high": 0.1}, momentum={"default": 0.5}, batch=Integer(1, 4, default=2)
+    )
+    assert changed.parameters["lr"] == Real(1e-4, 0.1, default=1e-2, scale="log")
+    assert changed.parameters["momentum"] == Real(0, 0.99, default=0.5).when(opt="sgd")
+    assert changed.parameters["batch"] == Integer(1, 4, default=2)
+    assert changed.names == space.names
+    assert space.parameters["lr"].high == 1.0
+    assert space.modify() == space
+    assert space.fix(width=32).modify(width={"fixed": False, "default": 64}) == space
+    moved = space.modify(momentum={"when": {"opt": ["adam"]}})
+    assert "momentum" in moved.default
+
+
+def test_modify_drops_condition_values_that_are_gone(space: Space) -> None:
+    changed = space.modify(opt={"levels": ["sgd", "adam"]})
+    assert changed.parameters["nesterov"].conditions == (("opt", ("sgd",)),)
+    with pytest.raises(ValueError, match=r"momentum: its condition on opt .'sgd'. can no longer"):
+        space.modify(opt={"levels": ["adam", "rmsprop"]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lrr": {"high": 1}}, "no parameter 'lrr', .* did you mean 'lr'"),
+        ({"lr": {"hihg": 1}}, "lr: real has no field 'hihg', .* did you mean 'high'"),
+        ({"lr": {"levels": [1]}}, "lr: real has no field 'levels'"),
+        ({"lr": {"high": 1e-3}}, "lr: needs a new default too: the old one, 0.01 is outside"),
+        ({"lr": {"high": 1e-3, "default": 1}}, "lr: default 1 is outside"),
+        ({"opt": {"levels": ["sgd"]}}, "opt: needs a new default too: the old one, 'adam'"),
+        ({"lr": {"low": 2}}, "lr: low 2.0 is above high 1.0"),
+        ({"momentum": {"when": {"opt": "sdg"}}}, "momentum: condition on opt: 'sdg'"),
+        ({"lr": {"fixed": "yes"}}, "lr: fixed 'yes' is not a boolean"),
+        ({"lr": 3}, "lr: 3 is not a parameter"),
+    ],
+)
+def test_a_wrong_change_is_refused(space: Space, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        space.modify(**changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_fix_refuses_what_is_not_possible(space: Space) -> None:
+    with pytest.raises(ValueError, match="width: default 65 is not a power of two"):
+        space.fix(width=65)
+    with pytest.raises(ValueError, match="did you mean 'width'"):
+        space.fix(widht=64)
+
+
+@settings(deadline=None)
+@given(spaces_and_rows())
+def test_a_space_adopts_its_own_configurations_unchanged(drawn: Any) -> None:
+    space, X = drawn
+    for config in space.decode(X):
+        assert text(space.adopt(config, space)) == text(config)
+
+
+def test_configurations_of_another_space_are_adopted_where_that_is_sound(space: Space) -> None:
+    new = Space(
+        {n: p for n, p in space.parameters.items() if n != "dropout"},
+        decay=Real(0, 1, default=0.25),
+    )
+    adopted = new.adopt({"lr": 0.5, "dropout": 0.1, "opt": "sgd"}, space)
+    assert adopted == {**new.default, "lr": 0.5, "opt": "sgd", "momentum": 0.9, "nesterov": True}
+    with pytest.raises(ValueError, match=r"dropout: does not exist here but was 0.3, not its def"):
+        new.adopt({"dropout": 0.3}, space)
+
+
+@pytest.mark.parametrize(
+    ("changes", "config", "message"),
+    [
+        ({"lr": {"high": 0.1}}, {"lr": 0.5}, "lr: 0.5 is outside"),
+        ({"opt": {"levels": ["sgd", "adam"]}}, {"opt": "rmsprop"}, "opt: 'rmsprop'"),
+        ({"width": Real(1, 256, default=4)}, {}, "width: is real here but was integer there"),
+        ({"lr": {"fixed": True}}, {"lr": 0.5}, "lr: 0.5 given, but fixed at 0.01"),
+        (
+            {"momentum": {"when": {"opt": "adam"}}},
+            {"opt": "sgd", "momentum": 0.5},
+            "momentum: is not active here but was 0.5",
+        ),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_not_adopted(
+    space: Space, changes: dict[str, Any], config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        space.modify(**changes).adopt(config, space)
