@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from spot_dask import plugins
 from spot_dask.space import Space
 from spot_dask.surrogates import FloatArray, Posterior
 
@@ -40,3 +41,15 @@ class Infill(Protocol):
     ) -> FloatArray:
         """At most q new, distinct, snapped rows (<= q x d); fewer only if no more exist."""
         ...
+
+
+def find(infill: str | Infill) -> Infill:
+    """The criterion of that name with its default settings; a criterion is returned as it is.
+
+    A name is that of a file in this folder or ``package.module:Name``. Raises ValueError if there
+    is none.
+    """
+    if not isinstance(infill, str):
+        return infill
+    found: Infill = plugins.find(__name__, "propose", infill)
+    return found

@@ -15,6 +15,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from spot_dask import plugins
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -47,3 +49,20 @@ class Surrogate(Protocol):
     ) -> Posterior:
         """Fit to finite values y (n >= 1) at features X (n x e)."""
         ...
+
+
+def find(surrogate: str | Surrogate) -> Surrogate:
+    """The surrogate of that name with its default settings; a surrogate is returned as it is.
+
+    A name is that of a file in this folder, ``sklearn:<module>.<Class>`` (a regressor of
+    scikit-learn) or ``package.module:Name``. Raises ValueError if there is none.
+    """
+    if not isinstance(surrogate, str):
+        return surrogate
+    if surrogate.startswith("sklearn:"):
+        # Here, because importing scikit-learn costs a second that Kriging does not need.
+        from spot_dask.surrogates.sklearn import named
+
+        return named(surrogate.removeprefix("sklearn:"))
+    found: Surrogate = plugins.find(__name__, "fit", surrogate, also=("sklearn:<module>.<Class>",))
+    return found

@@ -1,0 +1,101 @@
+"""Candidates for the next evaluation, and which of them are new.
+
+A configuration is new if its key is not forbidden and if it keeps ``APART`` from every known row
+along some continuous parameter or differs from it in a discrete one: a surrogate learns nothing
+from two points that close. d row columns, k known rows, m candidates; all rows are snapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from spot_dask.infill import Request
+from spot_dask.space import Space
+from spot_dask.surrogates import FloatArray
+
+APART = 1e-4  # in the unit cube, maximum norm
+ENUMERABLE = 10_000  # up to here every configuration is a candidate
+LISTABLE = 100_000  # up to here a space can be listed when random draws find nothing new
+DRAWS = 8
+RADII = (0.005, 0.2)  # of the clouds around the best rows
+
+
+@dataclass(frozen=True)
+class Known:
+    """The rows (k x d) that are evaluated, pending or picked, and further keys not to propose."""
+
+    space: Space
+    rows: FloatArray
+    forbidden: frozenset[bytes]
+
+    @classmethod
+    def of(cls, request: Request) -> Known:
+        rows = np.vstack((request.evaluated, request.pending))
+        return cls(request.space, rows, request.forbidden)
+
+    def with_row(self, row: FloatArray) -> Known:
+        """What is known once this row (d) is picked, too."""
+        return replace(self, rows=np.vstack((self.rows, row)))
+
+    def new(self, rows: FloatArray) -> FloatArray:
+        """The new ones among snapped rows (m x d), each configuration once, in order."""
+        seen = set(self.forbidden)
+        keep = []
+        for i, key in enumerate(self.space.keys(rows)):
+            if key not in seen:
+                seen.add(key)
+                keep.append(i)
+        fresh = rows[keep]
+        if not (len(fresh) and len(self.rows)):
+            return fresh
+        # So heavy that any difference in a discrete parameter is far apart.
+        weights = np.where(self.space.continuous, 1.0, 1e9)
+        gaps = cdist(fresh * weights, self.rows * weights, "chebyshev").min(axis=1)
+        apart: FloatArray = fresh[gaps >= APART]
+        return apart
+
+
+def make_pool(
+    known: Known, best: FloatArray, size: int, rng: np.random.Generator
+) -> tuple[FloatArray, bool]:
+    """New candidates (about size x d, at least one if there is any) and whether they are all.
+
+    Half are uniform over the space and half lie in clouds around the best rows (k x d).
+    """
+    space = known.space
+    if space.size <= ENUMERABLE:
+        return known.new(space.grid()), True
+    nearby = exchange(space, best[:3])
+    for _ in range(DRAWS):
+        uniform = rng.random((size // 2, space.d))
+        drawn = space.snap(np.vstack((uniform, _clouds(space, best, size - size // 2, rng))))
+        pool = known.new(np.vstack((drawn, nearby)))
+        if len(pool):
+            return pool, False
+    listed = space.grid() if space.size <= LISTABLE else np.empty((0, space.d))
+    return known.new(listed), True
+
+
+def exchange(space: Space, rows: Iterable[FloatArray]) -> FloatArray:
+    """All configurations that differ from one of the rows in one discrete parameter."""
+    return np.vstack([np.empty((0, space.d)), *(space.neighbours(row) for row in rows)])
+
+
+def _clouds(space: Space, best: FloatArray, m: int, rng: np.random.Generator) -> FloatArray:
+    """Normal steps of log-uniform radius from the best rows, some twenty columns at a time.
+
+    Ordered columns take a step; one unordered factor or two are drawn afresh.
+    """
+    d = space.d
+    rows = best[rng.integers(len(best), size=m)]
+    radius = np.exp(rng.uniform(np.log(RADII[0]), np.log(RADII[1]), size=(m, 1)))
+    moved = rng.random((m, d)) < min(1.0, 20.0 / d)
+    rows = np.where(moved, rows + radius * rng.standard_normal((m, d)), rows)
+    factors = np.setdiff1d(np.arange(d), space.columns)
+    redrawn = rng.random((m, len(factors))) < 1.0 / max(2, len(factors))
+    rows[:, factors] = np.where(redrawn, rng.random(redrawn.shape), rows[:, factors])
+    return np.clip(rows, 0.0, 1.0)
