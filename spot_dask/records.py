@@ -7,9 +7,10 @@ sign once, in its task, so ``Evaluation.y`` is always "smaller is better".
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 Value = bool | int | float | str
 """What a parameter can hold: exactly what JSON can hold."""
@@ -151,9 +152,63 @@ class History:
         return replace(self, pending=self.pending + tuple(trials))
 
     def tell(self, evaluation: Evaluation) -> History:
-        """The history after this evaluation arrived; raises KeyError if its trial is not pending."""
+        """The history after this evaluation arrived; KeyError if its trial is not pending."""
         number = evaluation.trial.number
         pending = tuple(t for t in self.pending if t.number != number)
         if len(pending) == len(self.pending):
             raise KeyError(f"trial {number} is not pending")
         return replace(self, evaluations=(*self.evaluations, evaluation), pending=pending)
+
+
+# What a run writes down, in order; replaying the entries gives the history back.
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A coordinator took the store over for writing."""
+
+    host: str
+    pid: int
+    settings: dict[str, Any] = field(default_factory=dict)  # what this session changed, e.g. budget
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Trials were proposed; written before any of them is dispatched."""
+
+    trials: Sequence[Trial]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A trial has its evaluation, successful (record kind ``tell``) or not (kind ``fail``)."""
+
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class Retried:
+    """An attempt was lost through no fault of the training; the trial is dispatched again."""
+
+    number: int
+    attempt: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Evaluations taken over from another store; ``dropped`` says what was not, and why."""
+
+    source: str
+    items: Sequence[Import]
+    dropped: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The coordinator ended in good order."""
+
+    reason: str
+
+
+Entry = Opened | Asked | Told | Retried | Imported | Closed

@@ -1,0 +1,108 @@
+"""Records <-> JSON, the only place where they meet.
+
+Strict JSON has no NaN and no infinity: non-finite numbers are written as the strings ``"NaN"``,
+``"Infinity"`` and ``"-Infinity"`` where a number is expected.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from spot_dask.records import Evaluation, Failure, Import, Origin, Outcome, Status, Trial
+
+JSON = dict[str, Any]
+
+
+def number_to_json(value: float) -> float | str:
+    """A finite number as itself, NaN and the infinities as strings."""
+    if math.isfinite(value):
+        return value
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def number_from_json(value: float | str) -> float:
+    return float(value)
+
+
+def trial_to_json(trial: Trial) -> JSON:
+    return {
+        "number": trial.number,
+        "config": dict(trial.config),
+        "seed": trial.seed,
+        "replicate": trial.replicate,
+        "origin": trial.origin.value,
+    }
+
+
+def trial_from_json(data: JSON) -> Trial:
+    return Trial(
+        number=data["number"],
+        config=data["config"],
+        seed=data["seed"],
+        replicate=data["replicate"],
+        origin=Origin(data["origin"]),
+    )
+
+
+def outcome_to_json(outcome: Outcome) -> JSON:
+    error = outcome.error
+    return {
+        "status": outcome.status.value,
+        "y": number_to_json(outcome.y),
+        "metrics": {name: number_to_json(v) for name, v in outcome.metrics.items()},
+        "curves": {name: [number_to_json(v) for v in c] for name, c in outcome.curves.items()},
+        "started": number_to_json(outcome.started),
+        "finished": number_to_json(outcome.finished),
+        "worker": outcome.worker,
+        "device": outcome.device,
+        "error": None
+        if error is None
+        else {"type": error.type, "message": error.message, "traceback": error.traceback},
+    }
+
+
+def outcome_from_json(data: JSON) -> Outcome:
+    error = data["error"]
+    return Outcome(
+        status=Status(data["status"]),
+        y=number_from_json(data["y"]),
+        metrics={name: number_from_json(v) for name, v in data["metrics"].items()},
+        curves={name: tuple(map(number_from_json, c)) for name, c in data["curves"].items()},
+        started=number_from_json(data["started"]),
+        finished=number_from_json(data["finished"]),
+        worker=data["worker"],
+        device=data["device"],
+        error=None if error is None else Failure(**error),
+    )
+
+
+def evaluation_to_json(evaluation: Evaluation) -> JSON:
+    return {
+        "trial": trial_to_json(evaluation.trial),
+        "outcome": outcome_to_json(evaluation.outcome),
+        "attempt": evaluation.attempt,
+    }
+
+
+def evaluation_from_json(data: JSON) -> Evaluation:
+    return Evaluation(
+        trial=trial_from_json(data["trial"]),
+        outcome=outcome_from_json(data["outcome"]),
+        attempt=data["attempt"],
+    )
+
+
+def import_to_json(item: Import) -> JSON:
+    return {
+        "config": dict(item.config),
+        "y": number_to_json(item.y),
+        "source_run": item.source_run,
+        "source_trial": item.source_trial,
+    }
+
+
+def import_from_json(data: JSON) -> Import:
+    return Import(**{**data, "y": number_from_json(data["y"])})

@@ -1,0 +1,39 @@
+"""Executors: where trials run.
+
+An executor turns the coordinator's instructions into running trainings and reports what
+happens as events. It holds no policy: retries, refill and stopping are the coordinator's.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from spot_dask.coordinator import Event
+from spot_dask.records import Trial
+
+
+class Executor(Protocol):
+    """A place with slots in which trials run."""
+
+    def now(self) -> float:
+        """The executor's clock, in seconds since the epoch (UTC) or since the simulation began."""
+        ...
+
+    def start(self, trial: Trial, attempt: int, worker: str) -> None:
+        """Start an attempt on a worker; returns at once."""
+        ...
+
+    def wait(self, seconds: float) -> list[Event]:
+        """The events since the last call, in order; waits up to ``seconds`` for the first.
+
+        Raises ClusterError when the cluster is gone for good.
+        """
+        ...
+
+    def kill(self) -> None:
+        """Stop every running training; their ends need not be reported any more."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back that this executor started."""
+        ...

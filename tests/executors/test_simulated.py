@@ -1,0 +1,92 @@
+"""The coordinator's policy against simulated workers: whole runs in virtual time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spot_dask.coordinator import (
+    Commit,
+    Coordinator,
+    Finish,
+    Policy,
+    Propose,
+    Proposed,
+    Start,
+    Tick,
+)
+from spot_dask.executors.simulated import SimulatedExecutor
+from spot_dask.records import Failure, History, Outcome, Retried, Status, Told, Trial
+
+
+def drive(
+    coordinator: Coordinator, executor: SimulatedExecutor, seconds: float = 3600.0
+) -> tuple[str, list[object]]:
+    """Run to the end with trials that are just numbered; the reason and all commits."""
+    commits: list[object] = []
+    while True:
+        events = [*executor.wait(seconds), Tick()]
+        while events:
+            for instruction in coordinator.handle(events.pop(0), executor.now()):
+                match instruction:
+                    case Finish(reason):
+                        return reason, commits
+                    case Commit(entry):
+                        commits.append(entry)
+                    case Propose(q):
+                        first = coordinator.history.asked
+                        numbers = range(first, first + q)
+                        events.append(Proposed(tuple(Trial(n, {"x": n}, 1) for n in numbers)))
+                    case Start(trial, attempt, worker):
+                        executor.start(trial, attempt, worker)
+
+
+def test_asynchronous_refill_beats_synchronous_batches_on_uneven_trainings() -> None:
+    def training(trial: Trial, attempt: int) -> tuple[Outcome, float]:
+        seconds = np.random.default_rng(trial.number).lognormal(4.0, 1.0)
+        return Outcome(Status.OK, float(trial.number)), float(seconds)
+
+    spent = {}
+    for sync in (False, True):
+        executor = SimulatedExecutor(training, workers=8)
+        policy = Policy(evaluations=160, batch=8, sync=sync)
+        reason, _ = drive(Coordinator(policy, History(), {}, 0.0), executor)
+        assert reason == "budget"
+        spent[sync] = executor.now()
+    assert spent[False] < 0.7 * spent[True]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_trial_is_committed_once_whatever_is_lost(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+
+    def training(trial: Trial, attempt: int) -> tuple[Outcome, float]:
+        seconds = float(rng.exponential(60.0))
+        kind = rng.choice(["ok", "failed", "lost"], p=[0.7, 0.15, 0.15])
+        if kind == "ok":
+            return Outcome(Status.OK, 1.0), seconds
+        return Outcome(Status(kind), error=Failure("Simulated", str(kind))), seconds
+
+    departures = {f"sim-{i}": float(rng.uniform(0, 400)) for i in range(4)}
+    executor = SimulatedExecutor(training, workers=6, departures=departures)
+    coordinator = Coordinator(Policy(evaluations=60), History(), {}, 0.0)
+    reason, commits = drive(coordinator, executor)
+    told = [c.evaluation for c in commits if isinstance(c, Told)]
+    assert reason == "budget"
+    assert sorted(e.trial.number for e in told) == list(range(60))
+    attempts = [c for c in commits if isinstance(c, Retried)]
+    for evaluation in told:
+        earlier = [r.attempt for r in attempts if r.number == evaluation.trial.number]
+        assert earlier == list(range(evaluation.attempt))
+
+
+def test_a_run_whose_workers_all_left_waits() -> None:
+    def training(trial: Trial, attempt: int) -> tuple[Outcome, float]:
+        return Outcome(Status.OK, 1.0), 100.0
+
+    executor = SimulatedExecutor(training, workers=1, departures={"sim-0": 50.0})
+    coordinator = Coordinator(Policy(evaluations=3, seconds=1000.0), History(), {}, 0.0)
+    reason, commits = drive(coordinator, executor, seconds=10.0)
+    assert reason == "wall"
+    assert [type(c).__name__ for c in commits] == ["Asked", "Retried"]
+    assert len(coordinator.history.pending) == 1

@@ -1,0 +1,229 @@
+"""The coordinator's decisions, by scripted events: no cluster, no clock, no store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from spot_dask.coordinator import (
+    Commit,
+    Coordinator,
+    Drain,
+    Event,
+    Finish,
+    Finished,
+    Halt,
+    Instruction,
+    Joined,
+    Kill,
+    Left,
+    Policy,
+    Propose,
+    Proposed,
+    Start,
+    Tick,
+)
+from spot_dask.records import (
+    Asked,
+    Evaluation,
+    Failure,
+    History,
+    Outcome,
+    Retried,
+    Status,
+    Told,
+    Trial,
+)
+
+
+def trials(*numbers: int) -> tuple[Trial, ...]:
+    return tuple(Trial(n, {"x": n / 100}, seed=1) for n in numbers)
+
+
+def ok(y: float = 1.0) -> Outcome:
+    return Outcome(Status.OK, y)
+
+
+def failed() -> Outcome:
+    return Outcome(Status.FAILED, error=Failure("ValueError", "bad"))
+
+
+def lost() -> Outcome:
+    return Outcome(Status.LOST, error=Failure("WorkerLost", "gone"))
+
+
+def feed(coordinator: Coordinator, events: Iterable[Event], now: float = 0.0) -> list[Instruction]:
+    return [i for event in events for i in coordinator.handle(event, now)]
+
+
+def begun(policy: Policy, slots: int = 2) -> Coordinator:
+    """A coordinator with one worker of so many slots, all of them training."""
+    coordinator = Coordinator(policy, History(), {}, now=0.0)
+    proposed = feed(coordinator, [Joined("w", slots), Tick()])
+    assert isinstance(proposed[0], Propose)
+    feed(coordinator, [Proposed(trials(*range(proposed[0].q)))])
+    return coordinator
+
+
+def test_nothing_is_proposed_before_a_worker_is_there() -> None:
+    coordinator = Coordinator(Policy(evaluations=4), History(), {}, now=0.0)
+    assert feed(coordinator, [Tick(), Tick()]) == []
+    assert feed(coordinator, [Joined("w", 3), Tick()]) == [Propose(3)]
+
+
+def test_trials_are_in_the_journal_before_they_start() -> None:
+    coordinator = Coordinator(Policy(evaluations=4), History(), {}, now=0.0)
+    feed(coordinator, [Joined("w", 2), Tick()])
+    a, b = trials(0, 1)
+    assert feed(coordinator, [Proposed((a, b))]) == [
+        Commit(Asked((a, b))),
+        Start(a, 0, "w"),
+        Start(b, 0, "w"),
+    ]
+
+
+def test_a_free_slot_is_refilled_and_the_result_committed_first() -> None:
+    coordinator = begun(Policy(evaluations=10))
+    done = feed(coordinator, [Finished(0, 0, ok()), Tick()])
+    assert done == [Commit(Told(Evaluation(trials(0)[0], ok()))), Propose(1)]
+
+
+def test_results_that_arrive_together_are_answered_by_one_batch() -> None:
+    coordinator = begun(Policy(evaluations=10), slots=3)
+    done = feed(coordinator, [Finished(0, 0, ok()), Finished(2, 0, ok()), Tick()])
+    assert [type(i) for i in done] == [Commit, Commit, Propose]
+    assert done[-1] == Propose(2)
+
+
+def test_only_one_proposal_is_awaited_at_a_time() -> None:
+    coordinator = begun(Policy(evaluations=10))
+    assert feed(coordinator, [Finished(0, 0, ok()), Tick()])[-1] == Propose(1)
+    assert Propose(1) not in feed(coordinator, [Finished(1, 0, ok()), Tick()])
+
+
+def test_batch_limits_how_many_are_proposed_together() -> None:
+    coordinator = Coordinator(Policy(evaluations=10, batch=2), History(), {}, now=0.0)
+    assert feed(coordinator, [Joined("w", 5), Tick()]) == [Propose(2)]
+    assert feed(coordinator, [Proposed(trials(0, 1)), Tick()])[-1] == Propose(2)
+
+
+def test_a_synchronous_run_waits_for_the_whole_batch() -> None:
+    coordinator = Coordinator(Policy(evaluations=10, batch=3, sync=True), History(), {}, now=0.0)
+    assert feed(coordinator, [Joined("w", 2), Tick()]) == [Propose(3)]
+    assert len(feed(coordinator, [Proposed(trials(0, 1, 2)), Tick()])) == 3  # commit and two starts
+    assert feed(coordinator, [Finished(0, 0, ok()), Tick()])[-1] == Start(trials(2)[0], 0, "w")
+    assert len(feed(coordinator, [Finished(1, 0, ok()), Tick()])) == 1
+    assert feed(coordinator, [Finished(2, 0, ok()), Tick()])[-1] == Propose(3)
+
+
+def test_the_budget_is_met_exactly() -> None:
+    coordinator = begun(Policy(evaluations=3))
+    assert feed(coordinator, [Finished(0, 0, ok()), Tick()])[-1] == Propose(1)
+    feed(coordinator, [Proposed(trials(2))])
+    assert len(feed(coordinator, [Finished(1, 0, failed()), Tick()])) == 1
+    assert feed(coordinator, [Finished(2, 0, ok())])[-1] == Finish("budget")
+    assert len(coordinator.history.evaluations) == 3
+
+
+def test_a_failed_training_is_an_evaluation_and_is_not_retried() -> None:
+    coordinator = begun(Policy(evaluations=4))
+    done = feed(coordinator, [Finished(0, 0, failed())])
+    assert done == [Commit(Told(Evaluation(trials(0)[0], failed())))]
+
+
+def test_a_lost_worker_gives_its_trials_another_attempt_elsewhere() -> None:
+    coordinator = begun(Policy(evaluations=4), slots=1)
+    feed(coordinator, [Joined("v", 1), Tick(), Proposed(trials(1))])
+    done = feed(coordinator, [Left("w")])
+    assert isinstance(done[0], Commit)
+    assert isinstance(done[0].entry, Retried)
+    assert done[0].entry.number == 0
+    restarted = feed(coordinator, [Joined("u", 1)])
+    assert restarted == [Start(trials(0)[0], 1, "u")]
+
+
+def test_retries_end_as_a_lost_evaluation() -> None:
+    coordinator = begun(Policy(evaluations=1, attempts=2), slots=1)
+    done = feed(coordinator, [Finished(0, 0, lost())])
+    assert done == [Commit(Retried(0, 0, lost())), Start(trials(0)[0], 1, "w")]
+    done = feed(coordinator, [Finished(0, 1, lost())])
+    assert done == [Commit(Told(Evaluation(trials(0)[0], lost(), 1))), Finish("budget")]
+
+
+def test_a_late_result_of_an_abandoned_attempt_is_ignored() -> None:
+    coordinator = begun(Policy(evaluations=4), slots=1)
+    feed(coordinator, [Finished(0, 0, lost())])
+    assert feed(coordinator, [Finished(0, 0, ok())]) == []
+    assert len(feed(coordinator, [Finished(0, 1, ok())])) == 1
+    assert feed(coordinator, [Finished(0, 1, ok())]) == []
+    assert len(coordinator.history.evaluations) == 1
+
+
+def test_trials_spread_over_the_emptiest_workers() -> None:
+    coordinator = Coordinator(Policy(evaluations=9), History(), {}, now=0.0)
+    feed(coordinator, [Joined("a", 2), Joined("b", 2), Tick()])
+    starts = feed(coordinator, [Proposed(trials(0, 1, 2, 3))])[1:]
+    assert sorted(s.worker for s in starts[:2] if isinstance(s, Start)) == ["a", "b"]
+    assert sorted(s.worker for s in starts if isinstance(s, Start)) == ["a", "a", "b", "b"]
+
+
+def test_pending_trials_of_an_earlier_session_run_first() -> None:
+    history = History().ask(trials(0, 1))
+    coordinator = Coordinator(Policy(evaluations=2), history, {1: 2}, now=0.0)
+    a, b = trials(0, 1)
+    assert feed(coordinator, [Joined("w", 2), Tick()]) == [Start(a, 0, "w"), Start(b, 2, "w")]
+
+
+def test_a_drained_run_finishes_what_runs_and_starts_nothing() -> None:
+    coordinator = begun(Policy(evaluations=10))
+    assert feed(coordinator, [Drain("SIGINT"), Tick()]) == []
+    assert len(feed(coordinator, [Finished(0, 0, ok()), Tick()])) == 1
+    assert feed(coordinator, [Finished(1, 0, ok())])[-1] == Finish("SIGINT")
+
+
+def test_a_trial_lost_while_draining_stays_pending() -> None:
+    coordinator = begun(Policy(evaluations=10), slots=1)
+    done = feed(coordinator, [Drain("SIGTERM"), Finished(0, 0, lost())])
+    assert done == [Commit(Retried(0, 0, lost())), Finish("SIGTERM")]
+    assert len(coordinator.history.pending) == 1
+
+
+def test_a_halted_run_kills_what_runs_and_records_nothing_more() -> None:
+    coordinator = begun(Policy(evaluations=10))
+    assert feed(coordinator, [Halt("SIGINT")]) == [Kill(), Finish("SIGINT")]
+    assert feed(coordinator, [Finished(0, 0, ok()), Tick()]) == []
+
+
+def test_wall_time_drains_the_run() -> None:
+    coordinator = begun(Policy(evaluations=10, seconds=60.0))
+    assert feed(coordinator, [Finished(0, 0, ok()), Tick()], now=59.0)[-1] == Propose(1)
+    feed(coordinator, [Proposed(trials(2))], now=59.5)
+    assert len(feed(coordinator, [Finished(1, 0, ok()), Tick()], now=61.0)) == 1
+    assert feed(coordinator, [Finished(2, 0, ok()), Tick()], now=62.0)[-1] == Finish("wall")
+
+
+def test_an_exhausted_space_ends_the_run() -> None:
+    coordinator = begun(Policy(evaluations=10))
+    feed(coordinator, [Finished(0, 0, ok()), Tick(), Proposed(())])
+    assert feed(coordinator, [Finished(1, 0, ok()), Tick()])[-1] == Finish("exhausted")
+
+
+def test_nothing_but_failures_ends_the_run() -> None:
+    coordinator = begun(Policy(evaluations=50, give_up=2))
+    feed(coordinator, [Finished(0, 0, failed())])
+    assert feed(coordinator, [Finished(1, 0, failed())])[-1] == Finish("failing")
+
+
+def test_one_success_keeps_a_failing_run_going() -> None:
+    coordinator = begun(Policy(evaluations=50, give_up=2), slots=3)
+    done = feed(
+        coordinator, [Finished(0, 0, ok()), Finished(1, 0, failed()), Finished(2, 0, failed())]
+    )
+    assert all(isinstance(i, Commit) for i in done)
+
+
+@pytest.mark.parametrize("field", ["evaluations", "batch", "attempts", "give_up"])
+def test_a_policy_refuses_less_than_one(field: str) -> None:
+    with pytest.raises(ValueError, match=f"{field} is 0; expected at least 1"):
+        Policy(**{field: 0})

@@ -1,0 +1,192 @@
+"""What the tuner asks for: pure, repeatable, distinct, and never the same failure again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from spot_dask.design import Design
+from spot_dask.records import (
+    Configuration,
+    Evaluation,
+    Failure,
+    History,
+    Import,
+    Origin,
+    Outcome,
+    Status,
+    Trial,
+)
+from spot_dask.space import Categorical, Integer, Real, Space
+from spot_dask.tuner import Tuner, _imputed
+
+SPACE = Space(
+    lr=Real(1e-4, 1.0, default=1e-2, scale="log"),
+    width=Integer(8, 64, default=16, scale="power2"),
+    opt=Categorical(["sgd", "adam"], default="sgd"),
+    momentum=Real(0.0, 0.99, default=0.9).when(opt="sgd"),
+)
+
+Objective = Callable[[Configuration], float]
+
+
+def bowl(config: Configuration) -> float:
+    """Best at lr = 0.1 with adam."""
+    lr = float(config["lr"])
+    return (math.log10(lr) + 1) ** 2 + 0.3 * (config["opt"] == "sgd")
+
+
+def evaluate(trial: Trial, objective: Objective) -> Evaluation:
+    y = objective(trial.config)
+    if math.isfinite(y):
+        return Evaluation(trial, Outcome(Status.OK, y))
+    return Evaluation(trial, Outcome(Status.FAILED, error=Failure("Diverged", "nan")))
+
+
+def histories(tuner: Tuner, objective: Objective, q: int = 1) -> Iterator[History]:
+    """The history after every batch of a synchronous run."""
+    history = History()
+    while trials := tuner.ask(history, q):
+        history = history.ask(trials)
+        for trial in trials:
+            history = history.tell(evaluate(trial, objective))
+        yield history
+
+
+def after(batches: int, tuner: Tuner, objective: Objective = bowl, q: int = 1) -> History:
+    return list(islice(histories(tuner, objective, q), batches))[-1]
+
+
+def test_trial_0_is_the_default_then_the_users_then_the_design() -> None:
+    start = ({"lr": 0.5, "opt": "adam"},)
+    trials = Tuner(SPACE, start=start, design=Design(initial=6)).ask(History(), 6)
+    assert trials[0].config == SPACE.default
+    assert trials[1].config == SPACE.validate(start[0])
+    assert [t.origin for t in trials] == [Origin.DEFAULT, Origin.USER, *[Origin.DESIGN] * 4]
+    assert [t.number for t in trials] == list(range(6))
+
+
+def test_the_same_history_gives_the_same_trials() -> None:
+    tuner = Tuner(SPACE, seed=3)
+    history = after(12, tuner)
+    assert tuner.ask(history, 4) == tuner.ask(history, 4)
+    assert tuner.ask(history, 4) == Tuner(SPACE, seed=3).ask(history, 4)
+    assert tuner.ask(history, 4) != Tuner(SPACE, seed=4).ask(history, 4)
+
+
+def test_the_order_of_arrival_changes_nothing() -> None:
+    tuner = Tuner(SPACE)
+    history = after(12, tuner)
+    shuffled = History(evaluations=tuple(reversed(history.evaluations)))
+    assert tuner.ask(history, 3) == tuner.ask(shuffled, 3)
+
+
+def test_what_is_pending_changes_the_proposal_and_is_not_proposed_again() -> None:
+    tuner = Tuner(SPACE)
+    history = after(12, tuner)
+    first = tuner.ask(history, 1)
+    second = tuner.ask(history.ask(first), 1)
+    assert SPACE.keys(SPACE.encode([first[0].config])) != SPACE.keys(
+        SPACE.encode([second[0].config])
+    )
+
+
+@pytest.mark.parametrize("q", [1, 4, 8])
+def test_no_configuration_is_asked_twice(q: int) -> None:
+    history = after(32 // q, Tuner(SPACE), q=q)
+    configs = [e.trial.config for e in history.evaluations]
+    assert len(set(SPACE.keys(SPACE.encode(configs)))) == len(configs) == 32
+
+
+def test_inactive_parameters_never_reach_a_trial() -> None:
+    history = after(24, Tuner(SPACE))
+    for evaluation in history.evaluations:
+        config = evaluation.trial.config
+        assert ("momentum" in config) == (config["opt"] == "sgd")
+
+
+def test_infill_finds_what_the_design_did_not() -> None:
+    history = after(30, Tuner(SPACE, seed=1))
+    design = [e.y for e in history.evaluations if e.trial.origin is not Origin.INFILL]
+    infill = [e.y for e in history.evaluations if e.trial.origin is Origin.INFILL]
+    assert min(infill) < 0.01 < min(design)
+
+
+def test_a_failing_region_is_not_proposed_in_a_loop() -> None:
+    def crashes_above(config: Configuration) -> float:
+        return math.nan if float(config["lr"]) > 0.03 else -float(config["lr"])
+
+    history = after(40, Tuner(SPACE, seed=1), crashes_above)
+    late = history.evaluations[20:]
+    assert sum(not e.ok for e in late) < 15
+    assert history.incumbent is not None
+    assert history.incumbent.y < -0.02
+
+
+def test_nothing_but_failures_keeps_to_space_filling_points() -> None:
+    history = after(15, Tuner(SPACE), lambda config: math.nan)
+    rows = SPACE.encode([e.trial.config for e in history.evaluations])
+    assert len(set(SPACE.keys(rows))) == 15
+    assert np.ptp(rows[8:, 0]) > 0.5
+
+
+def test_a_finite_space_is_tried_out_and_then_nothing_is_asked() -> None:
+    space = Space(a=Integer(1, 3, default=1), b=Categorical(["x", "y"], default="x"))
+    tuner = Tuner(space)
+    every = list(histories(tuner, lambda config: float(config["a"]), q=4))
+    assert len(every[-1].evaluations) == 6
+    assert tuner.ask(every[-1], 1) == ()
+
+
+def test_replicates_share_their_training_seed_across_configurations() -> None:
+    tuner = Tuner(SPACE, design=Design(initial=4, replicates=2))
+    trials = tuner.ask(History(), 8)
+    assert [t.replicate for t in trials] == [0, 1] * 4
+    assert len({t.seed for t in trials if t.replicate == 0}) == 1
+    assert len({t.seed for t in trials}) == 2
+    assert trials[0].config == trials[1].config == SPACE.default
+
+
+def test_imported_evaluations_replace_the_design() -> None:
+    old = after(20, Tuner(SPACE, seed=9))
+    imports = tuple(Import(e.trial.config, e.y, "old", e.trial.number) for e in old.evaluations)
+    trials = Tuner(SPACE).ask(History(imports=imports), 3)
+    assert [t.origin for t in trials] == [Origin.DEFAULT, Origin.INFILL, Origin.INFILL]
+
+
+def test_the_recommendation_beats_the_luckiest_of_noisy_values() -> None:
+    def noisy(config: Configuration) -> float:
+        return bowl(config) + rng.normal(0, 0.5)
+
+    chosen, lucky = [], []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        tuner = Tuner(SPACE, design=Design(initial=30), seed=seed)
+        history = after(1, tuner, noisy, q=30)
+        best = tuner.recommend(history, tuner.model(history))
+        assert best is not None
+        assert history.incumbent is not None
+        chosen.append(bowl(best.evaluation.trial.config))
+        lucky.append(bowl(history.incumbent.trial.config))
+    assert np.mean(chosen) < 0.8 * np.mean(lucky)
+
+
+def test_values_are_imputed_by_the_worst_and_diverged_ones_pulled_in() -> None:
+    y = np.array([1.0, 2.0, 3.0, np.nan, 1e9])
+    imputed = _imputed(y)
+    assert imputed[:3].tolist() == [1.0, 2.0, 3.0]
+    assert imputed[3] == imputed[4] < 1e10
+    assert _imputed(np.array([1.0, 1.0, np.nan])).tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "surrogate", ["sklearn:ensemble.RandomForestRegressor", "sklearn:linear_model.LinearRegression"]
+)
+def test_any_regressor_serves_as_surrogate(surrogate: str) -> None:
+    history = after(14, Tuner(SPACE, surrogate=surrogate))
+    keys = SPACE.keys(SPACE.encode([e.trial.config for e in history.evaluations]))
+    assert len(set(keys)) == 14
