@@ -1,0 +1,78 @@
+"""The evaluation store: an append-only journal of everything that happened in a run.
+
+An entry is durable when ``append`` returns, and only then may anyone act on it. Replaying the
+entries gives the history, so resuming a run is replaying it and going on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from spot_dask.records import Asked, Closed, Entry, Imported, Opened, Retried, Told
+
+__all__ = [
+    "Asked",
+    "Closed",
+    "Entry",
+    "Header",
+    "Imported",
+    "Opened",
+    "Record",
+    "Retried",
+    "Store",
+    "Told",
+]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a store says about its run; written once, at creation.
+
+    ``space`` is ``Space.to_json()`` and ``settings`` the resolved configuration of the study;
+    ``study`` tells how to load it again (file, name, overrides, source text); ``created`` is in
+    seconds since the epoch (UTC).
+    """
+
+    run_id: str
+    name: str
+    created: float
+    space: dict[str, Any]
+    space_hash: str
+    objective: str
+    direction: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    study: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Record:
+    """An entry as it stands in the journal: position, epoch of its writer, time of writing."""
+
+    seq: int
+    epoch: int
+    time: float
+    entry: Entry
+
+
+class Store(Protocol):
+    """Where entries are kept. Reading needs no lock; writing is for one coordinator at a time."""
+
+    header: Header
+
+    def append(self, entry: Entry) -> Record:
+        """Make the entry durable, then return it as recorded.
+
+        Raises RunTakenOver if another coordinator has opened the store since, and StoreError if
+        the entry could not be written; in both cases nothing is acknowledged.
+        """
+        ...
+
+    def records(self) -> list[Record]:
+        """All entries in order, every byte checked; raises StoreCorrupt naming what is wrong."""
+        ...
+
+    def close(self) -> None:
+        """Release the store; does not write."""
+        ...

@@ -1,0 +1,115 @@
+"""Entries of the journal <-> JSON: what a record says, apart from its place in the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from spot_dask import codec
+from spot_dask.store import (
+    Asked,
+    Closed,
+    Entry,
+    Imported,
+    Opened,
+    Retried,
+    Told,
+)
+
+JSON = dict[str, Any]
+Items = list[JSON]
+
+
+def entry_to_json(entry: Entry) -> JSON:
+    """``{"kind": ..., "items": [...]}``."""
+    return {"kind": kind_of(entry), "items": _items(entry)}
+
+
+def entry_from_json(data: JSON) -> Entry:
+    """The entry of a record; raises ValueError, KeyError or TypeError where it is not one."""
+    kind, items = data["kind"], data["items"]
+    if kind not in _FROM_ITEMS:
+        raise ValueError(f"no entry of kind {kind!r}; there are: {', '.join(_FROM_ITEMS)}")
+    entry = _FROM_ITEMS[kind](items)
+    if kind_of(entry) != kind:
+        raise ValueError(f"an entry of kind {kind!r} holds one of kind {kind_of(entry)!r}")
+    return entry
+
+
+def kind_of(entry: Entry) -> str:
+    """The kind under which an entry is recorded."""
+    match entry:
+        case Told(evaluation):
+            return "tell" if evaluation.ok else "fail"
+        case Opened():
+            return "open"
+        case Asked():
+            return "ask"
+        case Retried():
+            return "retry"
+        case Imported():
+            return "import"
+        case Closed():
+            return "close"
+
+
+def _items(entry: Entry) -> Items:
+    match entry:
+        case Opened(host, pid, settings):
+            return [{"host": host, "pid": pid, "settings": settings}]
+        case Asked(trials):
+            return [codec.trial_to_json(trial) for trial in trials]
+        case Told(evaluation):
+            return [codec.evaluation_to_json(evaluation)]
+        case Retried(number, attempt, outcome):
+            outcome_json = codec.outcome_to_json(outcome)
+            return [{"number": number, "attempt": attempt, "outcome": outcome_json}]
+        case Imported(source, items, dropped):
+            imports = [codec.import_to_json(item) for item in items]
+            return [{"source": source, "items": imports, "dropped": list(dropped)}]
+        case Closed(reason):
+            return [{"reason": reason}]
+
+
+def _only(items: Items) -> JSON:
+    (item,) = items
+    return item
+
+
+def _opened(items: Items) -> Opened:
+    item = _only(items)
+    return Opened(item["host"], item["pid"], item["settings"])
+
+
+def _asked(items: Items) -> Asked:
+    return Asked(tuple(map(codec.trial_from_json, items)))
+
+
+def _told(items: Items) -> Told:
+    return Told(codec.evaluation_from_json(_only(items)))
+
+
+def _retried(items: Items) -> Retried:
+    item = _only(items)
+    return Retried(item["number"], item["attempt"], codec.outcome_from_json(item["outcome"]))
+
+
+def _imported(items: Items) -> Imported:
+    item = _only(items)
+    imports: Sequence[Any] = tuple(map(codec.import_from_json, item["items"]))
+    return Imported(item["source"], imports, tuple(item["dropped"]))
+
+
+def _closed(items: Items) -> Closed:
+    return Closed(_only(items)["reason"])
+
+
+_FROM_ITEMS: dict[str, Callable[[Items], Entry]] = {
+    "open": _opened,
+    "ask": _asked,
+    "tell": _told,
+    "fail": _told,
+    "retry": _retried,
+    "import": _imported,
+    "close": _closed,
+}

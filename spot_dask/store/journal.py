@@ -1,0 +1,374 @@
+"""The journal: one immutable Zarr chunk per record, chained by checksums, fenced by epochs.
+
+Commit: record ``seq`` is created, never replaced; of two coordinators only one can create it.
+Fence: who opens the journal for writing takes the next free ``seq`` with an ``open`` record of a
+higher epoch. An older coordinator finds its next ``seq`` taken, and stops. No clock is involved.
+Chain: every record holds the checksum of the one before it, the first one that of the header.
+
+No record is ever deleted: a coordinator that was paused meanwhile could create it anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from operator import index
+from pathlib import Path
+from typing import Any, NoReturn
+
+from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
+from spot_dask.store import Entry, Header, Opened, Record
+from spot_dask.store.entries import entry_from_json, entry_to_json
+from spot_dask.store.lock import WriterLock, utc
+from spot_dask.store.posix import (
+    PARTIAL,
+    Directory,
+    Durability,
+    failure,
+    make_directories,
+    what_is_at,
+)
+from spot_dask.store.zarr_format import (
+    BLOCK,
+    CHUNKS,
+    LOG,
+    ROOT,
+    Root,
+    block_key,
+    checksum,
+    chunk_key,
+    decode_chunk,
+    dump,
+    encode_chunk,
+    load,
+    log_blocks,
+    log_document,
+    parse_root,
+    root_document,
+)
+
+VERSION = 1
+_LOCK = "log/.writer"
+_PLACE = ("v", "seq", "epoch", "prev_crc")
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The end of the chain: the next record's number, the last one's checksum and epoch."""
+
+    seq: int
+    checksum: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class _Commit:
+    """A record on its way into the journal; the uuid in ``data`` tells it from any other's."""
+
+    body: dict[str, Any]
+    record: Record
+    data: bytes
+
+    @property
+    def key(self) -> str:
+        return chunk_key(self.record.seq)
+
+    @property
+    def tail(self) -> Tail:
+        """The end of the chain once this record is in."""
+        return Tail(self.record.seq + 1, checksum(self.data), self.record.epoch)
+
+
+class Journal:
+    """A Store in a directory that any Zarr v3 reader can open.
+
+    Made by ``create``, ``open`` (for reading) or ``resume``; of use to one thread at a time.
+    """
+
+    def __init__(self, directory: Directory, root: Root, lock: WriterLock | None) -> None:
+        self.header: Header = root.header
+        self._directory = directory
+        self._lock = lock
+        self._start = Tail(0, root.checksum, 0)
+        self._tail = self._start
+        self._epoch = 0
+        self._blocks = log_blocks(directory.get(LOG))
+        self._doubtful: _Commit | None = None
+
+    @classmethod
+    def create(
+        cls, path: str | Path, header: Header, *, durability: Durability = "fsync"
+    ) -> Journal:
+        """Start a run; raises StoreError if there is anything at ``path``."""
+        path = Path(path).absolute()
+        staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+        directory, document = Directory(staging, durability), root_document(header)
+        _refuse_existing(path)
+        make_directories(path.parent, durability)
+        try:
+            make_directories(staging, durability)
+            journal = cls._build(directory, document)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        journal._publish(path, durability)
+        return journal
+
+    @classmethod
+    def _build(cls, directory: Directory, document: bytes) -> Journal:
+        """A complete run, its first record included, where nobody looks yet."""
+        directory.put_any(ROOT, document)
+        directory.put_any(LOG, log_document(1))
+        lock = WriterLock.acquire(directory.root / _LOCK, takeover=False)
+        try:
+            journal = cls(directory, parse_root(document, str(directory.root)), lock)
+            journal._take_over({})
+        except BaseException:
+            lock.release()
+            raise
+        return journal
+
+    def _publish(self, path: Path, durability: Durability) -> None:
+        """Give a complete run its name; of two coordinators that create it one comes second."""
+        staging, self._directory = self._directory.root, Directory(path, durability)
+        try:
+            staging.rename(path)
+            self._directory.sync(path.parent)
+        except OSError as error:
+            self.close()
+            if staging.exists():
+                shutil.rmtree(staging, ignore_errors=True)
+                _refuse_existing(path)
+            raise StoreError(failure(f"cannot create {path}", error)) from error
+
+    @classmethod
+    def open(cls, path: str | Path) -> Journal:
+        """Read a run, whoever may be writing it; raises StoreError if there is none."""
+        directory = Directory(Path(path), "process")
+        return cls(directory, _read_root(directory), None)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        takeover: bool = False,
+        durability: Durability = "fsync",
+    ) -> Journal:
+        """Go on writing a run; ``settings`` is what this session changes.
+
+        Raises StoreError if another coordinator is writing it, unless ``takeover``: then that one
+        gets RunTakenOver at its next append.
+        """
+        directory = Directory(Path(path), durability)
+        root = _read_root(directory)
+        if not root.writable:
+            raise StoreError(
+                f"{path} was written by a newer spot-dask (schema {root.schema[0]}."
+                f"{root.schema[1]}): it can be read, upgrade spot-dask to resume it"
+            )
+        lock = WriterLock.acquire(directory.root / _LOCK, takeover=takeover)
+        try:
+            journal = cls(directory, root, lock)
+            directory.sweep("log")
+            journal._require_first()
+            journal._take_over(dict(settings or {}))
+        except BaseException:
+            lock.release()
+            raise
+        return journal
+
+    def append(self, entry: Entry) -> Record:
+        """Make the entry durable, then return it as recorded.
+
+        Raises RunTakenOver or StoreError, and then nothing is acknowledged; after a StoreError the
+        same entry may be appended again, it is recorded once.
+        """
+        if self._lock is None:
+            raise StoreError(
+                f"{self._directory.root} is not open for writing: resume the run first"
+            )
+        body = entry_to_json(entry)
+        landed = self._landed()
+        if landed is not None and landed.body == body:
+            return landed.record
+        commit = self._prepare(body)
+        if not self._put(commit):
+            self._refuse(commit)
+        return commit.record
+
+    def records(self) -> list[Record]:
+        """All entries in order, every byte checked; raises StoreCorrupt naming what is wrong."""
+        self._require_first()
+        return [record for record, _ in self._scan(self._start)]
+
+    def close(self) -> None:
+        """Release the run for other coordinators; does not write."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    # ------------------------------------------------------------ writing
+
+    def _take_over(self, settings: dict[str, Any]) -> None:
+        """Fence off every earlier writer with an ``open`` record of a higher epoch."""
+        body = entry_to_json(Opened(socket.gethostname(), os.getpid(), settings))
+        while True:
+            for _, tail in self._scan(self._tail):
+                self._tail = tail
+            self._epoch = self._tail.epoch + 1
+            if self._put(self._prepare(body)):
+                return
+
+    def _prepare(self, body: dict[str, Any]) -> _Commit:
+        """The next record, encoded."""
+        tail, epoch, now = self._tail, self._epoch, time.time()
+        text = dump(
+            {
+                "v": VERSION,
+                "seq": tail.seq,
+                "epoch": epoch,
+                "commit": uuid.uuid4().hex,
+                "prev_crc": tail.checksum,
+                "ts": now,
+                **body,
+            }
+        )
+        # As a reader will see it, so that a live run and a resumed one hold the same values.
+        entry = entry_from_json(load(text))
+        return _Commit(body, Record(tail.seq, epoch, now, entry), encode_chunk(text))
+
+    def _put(self, commit: _Commit) -> bool:
+        """Create the record; False if another one is there."""
+        self._grow(commit.record.seq // BLOCK + 1)
+        self._doubtful = commit
+        created = self._directory.put_new(commit.key, commit.data) or self._settled(commit)
+        self._doubtful = None
+        if created:
+            self._tail = commit.tail
+        return created
+
+    def _landed(self) -> _Commit | None:
+        """The record of a failed append, if it is in the journal after all."""
+        commit = self._doubtful
+        if commit is None or not self._settled(commit):
+            self._doubtful = None
+            return None
+        self._doubtful, self._tail = None, commit.tail
+        return commit
+
+    def _settled(self, commit: _Commit) -> bool:
+        """Whether the record is ours (its acknowledgement was lost); it is durable then."""
+        if self._directory.get(commit.key) != commit.data:
+            return False
+        self._directory.settle(commit.key)
+        return True
+
+    def _grow(self, blocks: int) -> None:
+        """Let other readers see a new block; never shrinks what a later coordinator has grown."""
+        if blocks <= self._blocks:
+            return
+        known = log_blocks(self._directory.get(LOG))
+        if known < blocks:
+            self._directory.put_any(LOG, log_document(blocks))
+        self._blocks = max(known, blocks)
+
+    def _refuse(self, commit: _Commit) -> NoReturn:
+        """Our next record is another's: tell who took over."""
+        who = "another coordinator"
+        for record, _ in self._scan(self._tail):
+            if isinstance(record.entry, Opened):
+                who = f"process {record.entry.pid} on {record.entry.host}"
+            who += f" at {utc(record.time)}"
+            break
+        raise RunTakenOver(
+            f"{self._directory.root} was taken over by {who}: this coordinator must stop, its "
+            f"record {commit.record.seq} was not written"
+        )
+
+    # ------------------------------------------------------------ reading
+
+    def _scan(self, tail: Tail) -> Iterator[tuple[Record, Tail]]:
+        """The records from ``tail`` on, each with the end of the chain after it."""
+        while (data := self._next(tail.seq)) is not None:
+            record, tail = _verify(data, tail)
+            yield record, tail
+
+    def _require_first(self) -> None:
+        """A run has its first record from creation on."""
+        if self._next(0) is None:
+            raise StoreCorrupt(f"{chunk_key(0)} of {self._directory.root} is missing")
+
+    def _next(self, seq: int) -> bytes | None:
+        """Record ``seq``, None at the end; raises StoreCorrupt if later ones exist without it."""
+        data = self._directory.get(chunk_key(seq))
+        if data is None and self._goes_on(seq):
+            # Created in order: if a later one was there, this one is, unless it was removed.
+            data = self._directory.get(chunk_key(seq))
+            if data is None:
+                raise StoreCorrupt(f"{chunk_key(seq)} is missing, but there are later records")
+        return data
+
+    def _goes_on(self, seq: int) -> bool:
+        """Whether there are records from ``seq`` on; checks the names of all objects."""
+        last = -1
+        for block in self._directory.names(CHUNKS):
+            number = _number(CHUNKS, block)
+            key = block_key(number)
+            for name in self._directory.names(key):
+                last = max(last, number * BLOCK + _number(key, name, BLOCK))
+        return last >= seq
+
+
+def _verify(data: bytes, tail: Tail) -> tuple[Record, Tail]:
+    """Check the next object of the chain and read it."""
+    key = chunk_key(tail.seq)
+    try:
+        raw = load(decode_chunk(data))
+        version, seq, epoch, previous = map(index, (raw[name] for name in _PLACE))
+        record = Record(seq, epoch, float(raw["ts"]), entry_from_json(raw))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreCorrupt(f"{key} is damaged: {error}") from error
+    if version != VERSION or seq != tail.seq:
+        raise StoreCorrupt(f"{key} holds record {seq} (version {version}) instead of its own")
+    if previous != tail.checksum:
+        raise StoreCorrupt(f"{key} does not follow the record before it: one of them was replaced")
+    opens = isinstance(record.entry, Opened)
+    if epoch < tail.epoch or (epoch > tail.epoch) != opens:
+        raise StoreCorrupt(f"{key} was written in epoch {epoch}, when {tail.epoch} was open")
+    return record, Tail(seq + 1, checksum(data), epoch)
+
+
+def _number(parent: str, name: str, end: int | None = None) -> int:
+    """The number an object is named by."""
+    if name.isascii() and name.isdigit() and str(int(name)) == name:
+        number = int(name)
+        if end is None or number < end:
+            return number
+    raise StoreCorrupt(f"{parent}/{name} is no record: remove it if it came here by mistake")
+
+
+def _refuse_existing(path: Path) -> None:
+    seen = what_is_at(path)
+    if seen != "nothing":
+        raise StoreError(
+            f"{path} is already there ({seen}): a new run needs a path of its own, "
+            f"`spot-dask resume {path}` continues a run"
+        )
+
+
+def _read_root(directory: Directory) -> Root:
+    seen = what_is_at(directory.root)
+    data = directory.get(ROOT) if seen == "a directory" else None
+    if data is None:
+        raise StoreError(
+            f"no run at {directory.root}: there is {seen}, expected the directory of a spot-dask "
+            f"run with its {ROOT}"
+        )
+    return parse_root(data, str(directory.root))

@@ -1,0 +1,117 @@
+"""The writer's lock: tells a second coordinator in a friendly way that there is a first.
+
+Advisory only. What keeps two coordinators apart is the epoch in the journal; the lock gives the
+kernel's word on whether the first is still alive, also after it was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import socket
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from spot_dask.errors import StoreError
+from spot_dask.store.posix import failure
+
+logger = logging.getLogger(__name__)
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+_UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+
+
+@dataclass(frozen=True)
+class WriterLock:
+    """A held lock: the descriptor of the lock file, locked by the kernel until it is closed."""
+
+    descriptor: int
+
+    @classmethod
+    def acquire(cls, path: Path, *, takeover: bool) -> WriterLock:
+        """Take the lock at ``path``; raises StoreError if another holds it, unless taking over."""
+        try:
+            return cls(_acquire(path, takeover=takeover))
+        except OSError as error:
+            raise StoreError(failure(f"cannot write to {_run(path)}", error)) from error
+
+    def release(self) -> None:
+        os.close(self.descriptor)
+
+
+def utc(seconds: float) -> str:
+    """Seconds since the epoch as people read them."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+
+
+def _acquire(path: Path, *, takeover: bool) -> int:
+    while True:
+        descriptor = os.open(path, _FLAGS, 0o666)
+        if not _lock(descriptor):
+            holder = _holder(descriptor)
+            os.close(descriptor)
+            if not takeover:
+                raise StoreError(
+                    f"{_run(path)} is being written by {holder}: stop that one first, or take over"
+                )
+            return _replace(path)
+        if _is_still_at(descriptor, path):
+            _sign(descriptor)
+            return descriptor
+        os.close(descriptor)  # someone took over between our opening and locking
+
+
+def _replace(path: Path) -> int:
+    """Put a new lock, held by us, in place of one that another coordinator holds."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}.partial")
+    descriptor = os.open(temporary, _FLAGS | os.O_EXCL, 0o666)
+    _lock(descriptor)
+    _sign(descriptor)
+    temporary.replace(path)
+    return descriptor
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        logger.warning(
+            "the file system cannot lock files (%s): a second coordinator will not be refused, "
+            "it will take the run over",
+            error.strerror,
+        )
+    return True
+
+
+def _is_still_at(descriptor: int, path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    return False
+
+
+def _sign(descriptor: int) -> None:
+    holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        holder = json.loads(os.pread(descriptor, 4096, 0))
+        return f"process {holder['pid']} on {holder['host']} since {utc(holder['since'])}"
+    except (ValueError, KeyError, TypeError):  # it has the lock, but has not signed yet
+        return "another process"
+
+
+def _run(lock: Path) -> Path:
+    return lock.parent.parent

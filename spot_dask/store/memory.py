@@ -1,0 +1,52 @@
+"""A store in memory: for tests, and for studies whose evaluations need not outlive the process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from spot_dask.errors import RunTakenOver
+from spot_dask.store import Entry, Header, Opened, Record
+from spot_dask.store.entries import entry_from_json, entry_to_json
+from spot_dask.store.zarr_format import dump, load
+
+
+class MemoryStore:
+    """A Store that behaves as a journal does, save that nothing is durable."""
+
+    def __init__(self, header: Header) -> None:
+        self.header = header
+        self._log: list[Record] = []
+        self._epoch = 0
+        self._take_over({})
+
+    def resume(self, settings: Mapping[str, Any] | None = None) -> MemoryStore:
+        """The same records for a new coordinator; this one's next append raises RunTakenOver."""
+        store = MemoryStore.__new__(MemoryStore)
+        store.header = self.header
+        store._log = self._log
+        store._epoch = self._log[-1].epoch
+        store._take_over(dict(settings or {}))
+        return store
+
+    def append(self, entry: Entry) -> Record:
+        """The entry as recorded: what JSON keeps of it, as in a journal."""
+        kept = entry_from_json(load(dump(entry_to_json(entry))))
+        if self._log and self._log[-1].epoch > self._epoch:
+            raise RunTakenOver("another coordinator has resumed this store: this one must stop")
+        record = Record(len(self._log), self._epoch, time.time(), kept)
+        self._log.append(record)
+        return record
+
+    def records(self) -> list[Record]:
+        return list(self._log)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _take_over(self, settings: dict[str, Any]) -> None:
+        self._epoch += 1
+        self.append(Opened(socket.gethostname(), os.getpid(), settings))

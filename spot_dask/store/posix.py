@@ -1,0 +1,191 @@
+"""Objects in a directory of a POSIX file system: created once, whole or not at all.
+
+An object is written to a temporary file, synced, and *linked* to its name, which fails if the
+name is taken; so of two writers exactly one creates it, and a crash leaves at most a stray
+temporary file. Renaming would replace what another writer has put there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, get_args
+
+from spot_dask.errors import StoreCorrupt, StoreError
+
+Durability = Literal["fsync", "process"]
+"""What an acknowledged record survives: loss of power, or only the death of the process."""
+
+PARTIAL = ".partial"
+STALE_SECONDS = 3600.0
+
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+
+
+class Directory:
+    """A tree of objects below ``root``; keys are relative paths with slashes."""
+
+    def __init__(self, root: Path, durability: Durability) -> None:
+        if durability not in get_args(Durability):
+            known = " or ".join(map(repr, get_args(Durability)))
+            raise ValueError(f"durability {durability!r}: expected {known}")
+        self.root = root.absolute()  # the process may change its directory
+        self._sync = durability == "fsync"
+        self._ready: set[Path] = set()  # directories that exist, durably
+
+    def get(self, key: str) -> bytes | None:
+        """The object's bytes, None if there is no such object."""
+        with self._reported("read", key):
+            try:
+                return (self.root / key).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def names(self, key: str) -> list[str]:
+        """Names directly below a key, without hidden files (temporary ones among them)."""
+        with self._reported("read", key):
+            try:
+                names = [entry.name for entry in (self.root / key).iterdir()]
+            except FileNotFoundError:
+                return []
+            return [name for name in names if not name.startswith(".")]
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Create the object durably; False, and nothing changed, if there is one already.
+
+        Raises StoreError; the object may then have been created all the same: see ``settle``.
+        """
+        final = self.root / key
+        with self._reported("write", key):
+            self._make_ready(final.parent)
+            with _temporary(final.parent) as temporary:
+                self._write(temporary, data)
+                try:
+                    self._link(temporary, final)
+                except FileExistsError:
+                    return False
+            self.sync(final.parent)
+            return True
+
+    def put_any(self, key: str, data: bytes) -> None:
+        """Create or replace an object; for hints only, which can be derived again."""
+        final = self.root / key
+        with self._reported("write", key):
+            self._make_ready(final.parent)
+            with _temporary(final.parent) as temporary:
+                self._write(temporary, data)
+                temporary.replace(final)
+            self.sync(final.parent)
+
+    def settle(self, key: str) -> None:
+        """Make an existing object durable whose creation was reported as failed."""
+        final = self.root / key
+        with self._reported("write", key):
+            self.sync(final)
+            self.sync(final.parent)
+
+    def sweep(self, key: str) -> None:
+        """Remove temporary files that a crash left below a key more than an hour ago."""
+        oldest = time.time() - STALE_SECONDS
+        with self._reported("write", key):
+            for path in (self.root / key).rglob(f".*{PARTIAL}"):
+                with contextlib.suppress(FileNotFoundError):
+                    if path.stat().st_mtime < oldest:
+                        path.unlink()
+
+    def sync(self, path: Path) -> None:
+        """Bring a file or directory to disk, through a new descriptor."""
+        if self._sync:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def _make_ready(self, directory: Path) -> None:
+        """Create a block's directory and make that durable, also one a crashed writer made."""
+        # The root is never made here: a run that was removed must not come back without its head.
+        if directory == self.root or directory in self._ready:
+            return
+        self._make_ready(directory.parent)
+        directory.mkdir(exist_ok=True)
+        self.sync(directory.parent)
+        self._ready.add(directory)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o666)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            if self._sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _link(self, temporary: Path, final: Path) -> None:
+        try:
+            os.link(temporary, final)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            raise StoreError(
+                f"the file system of {self.root} has no hard links ({error.strerror}), which the "
+                "store needs to survive crashes: put the run on another file system"
+            ) from error
+
+    @contextlib.contextmanager
+    def _reported(self, doing: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (NotADirectoryError, IsADirectoryError) as error:
+            raise StoreCorrupt(f"{key} of {self.root}: {error.strerror}") from error
+        except OSError as error:
+            raise StoreError(failure(f"cannot {doing} {key} of {self.root}", error)) from error
+
+
+def make_directories(path: Path, durability: Durability) -> None:
+    """Create a directory and its missing parents, durably."""
+    try:
+        for directory in reversed([p for p in (path, *path.parents) if not p.exists()]):
+            directory.mkdir(exist_ok=True)
+            Directory(directory.parent, durability).sync(directory.parent)
+    except OSError as error:
+        raise StoreError(failure(f"cannot create {path}", error)) from error
+
+
+def what_is_at(path: Path) -> str:
+    """What a user would see there."""
+    try:
+        if path.is_dir():
+            return "a directory" if any(path.iterdir()) else "an empty directory"
+        return "a file" if path.exists() or path.is_symlink() else "nothing"
+    except OSError as error:
+        raise StoreError(failure(f"cannot read {path}", error)) from error
+
+
+def failure(doing: str, error: OSError) -> str:
+    """One line: what failed, why, and what to do about it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "free some space and try again"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        advice = "check the permissions, or put the run elsewhere"
+    else:
+        advice = "check the file system"
+    return f"{doing}: {error.strerror or error}; {advice}"
+
+
+@contextlib.contextmanager
+def _temporary(directory: Path) -> Iterator[Path]:
+    """A new name for a temporary file, which is removed at the end."""
+    path = directory / f".{uuid.uuid4().hex}{PARTIAL}"
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)

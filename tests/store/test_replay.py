@@ -1,0 +1,104 @@
+import logging
+
+import pytest
+from store_examples import HEADER, failed, succeeded, trial
+
+from spot_dask.errors import StoreCorrupt
+from spot_dask.records import Import, Outcome, Status
+from spot_dask.store import Asked, Closed, Imported, Opened, Record, Retried
+from spot_dask.store.memory import MemoryStore
+from spot_dask.store.replay import Replay, replay
+
+
+def records(*entries, times=None, epochs=None):
+    times = times or [float(seq) for seq in range(len(entries))]
+    epochs = epochs or [1] * len(entries)
+    rows = zip(epochs, times, entries, strict=True)
+    return [Record(seq, epoch, time, entry) for seq, (epoch, time, entry) in enumerate(rows)]
+
+
+def test_no_records_add_up_to_nothing():
+    assert replay([]) == Replay()
+
+
+def test_trials_are_pending_until_their_evaluation_arrives():
+    asked = Asked([trial(0), trial(1), trial(2)])
+    state = replay(records(Opened("h", 1), asked, succeeded(2), failed(0)))
+    assert [e.trial.number for e in state.history.evaluations] == [2, 0]
+    assert [t.number for t in state.history.pending] == [1]
+    assert state.attempts == {1: 0}
+    assert state.history.asked == 3
+
+
+def test_a_lost_attempt_raises_the_number_of_the_next_one():
+    lost = Outcome(Status.LOST)
+    state = replay(
+        records(Asked([trial(0), trial(1)]), Retried(0, 0, lost), Retried(0, 1, lost), failed(1))
+    )
+    assert state.attempts == {0: 2}
+
+
+def test_the_first_evaluation_of_a_trial_counts_and_a_later_one_is_logged(caplog):
+    with caplog.at_level(logging.WARNING):
+        state = replay(records(Asked([trial(0)]), succeeded(0, 0.5), succeeded(0, 0.1)))
+    assert [e.y for e in state.history.evaluations] == [0.5]
+    assert "record 2: trial 0" in caplog.text
+
+
+@pytest.mark.parametrize("entry", [succeeded(7), Retried(7, 0, Outcome(Status.LOST))])
+def test_an_entry_about_a_trial_never_asked_is_corruption(entry):
+    with pytest.raises(StoreCorrupt, match="record 1 is about trial 7"):
+        replay(records(Asked([trial(0)]), entry))
+
+
+def test_asking_a_trial_twice_is_corruption():
+    with pytest.raises(StoreCorrupt, match="trial 0 a second time"):
+        replay(records(Asked([trial(0)]), succeeded(0), Asked([trial(0)])))
+
+
+def test_elapsed_is_the_sum_of_the_sessions_without_the_time_between():
+    state = replay(
+        records(
+            Opened("h", 1),
+            Asked([trial(0)]),
+            Opened("h", 2),
+            Closed("x"),
+            Opened("h", 3),
+            times=[100.0, 130.0, 1000.0, 1007.0, 5000.0],
+            epochs=[1, 1, 2, 2, 3],
+        )
+    )
+    assert state.elapsed == 37.0
+    assert state.epoch == 3
+
+
+def test_a_clock_set_back_gives_no_time_back():
+    state = replay(records(Opened("h", 1), Closed("x"), times=[100.0, 40.0]))
+    assert state.elapsed == 0.0
+
+
+def test_a_run_is_closed_only_by_its_last_record():
+    assert replay(records(Opened("h", 1), Closed("budget"))).closed == "budget"
+    assert replay(records(Opened("h", 1), Closed("budget"), Opened("h", 2))).closed is None
+
+
+def test_later_sessions_change_the_settings_of_earlier_ones():
+    opened = [Opened("h", 1, {"budget": 5, "q": 2}), Opened("h", 2, {"budget": 9})]
+    assert replay(records(*opened, epochs=[1, 2])).settings == {"budget": 9, "q": 2}
+
+
+def test_an_evaluation_imported_twice_is_taken_once():
+    items = [Import({"lr": 0.1}, 1.0, "old", n) for n in range(3)]
+    first, again = Imported("a.zarr", items[:2]), Imported("a.zarr", items, ("trial 9: gone",))
+    state = replay(records(first, again))
+    assert state.history.imports == tuple(items)
+    assert state.imports == (first, again)
+
+
+def test_a_store_replays_to_the_history_that_was_told():
+    store = MemoryStore(HEADER)
+    store.append(Asked([trial(n) for n in range(50)]))
+    told = [store.append(succeeded(n, float(n))).entry.evaluation for n in range(0, 50, 2)]
+    history = replay(store.records()).history
+    assert repr(history.evaluations) == repr(tuple(told))
+    assert [t.number for t in history.pending] == list(range(1, 50, 2))
