@@ -1,0 +1,23 @@
+"""Statistics of a study: arrays and callables in, frozen results out.
+
+Nothing here reads a store, draws a figure or knows the user's sign: the objective is minimised.
+``n`` evaluations, ``d`` row columns (free parameters, each in [0, 1]), ``g`` grid points. A
+*raw* row is any point of the unit cube; ``snap`` turns it into the row of a configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from spot_dask.surrogates import FloatArray
+
+Predict = Callable[[FloatArray], FloatArray]
+"""Snapped rows (m x d) to the surrogate's mean (m)."""
+
+Joint = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
+"""Snapped rows (m x d) to the joint posterior's mean (m) and covariance (m x m)."""
+
+Snap = Callable[[FloatArray], FloatArray]
+"""Raw rows (m x d) to snapped rows (m x d)."""
+
+__all__ = ["FloatArray", "Joint", "Predict", "Snap"]

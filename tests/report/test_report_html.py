@@ -1,0 +1,197 @@
+"""The page and its JSON: complete, escaped, repeatable, whatever the store holds."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from report_studies import MIXED, Builder, fill
+
+import spot_dask
+from spot_dask.records import Failure
+from spot_dask.report import findings, html, to_json, write
+from spot_dask.report.page import _sections
+from spot_dask.space import Categorical, Integer, Real, Space
+from spot_dask.tuner import Tuner
+
+EVIL = "<script>alert('1')</script>\"'>&"
+ONE_FACTOR = Space(opt=Categorical(["a", "b", "c"], default="a"))
+LINE = Space(x=Real(0.0, 1.0, default=0.5))
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+
+
+class Page(HTMLParser):
+    """Tags in order; complains where they do not nest."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.ids, self.text = [], [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.ids += [v for k, v in attrs if k == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.ids += [v for k, v in attrs if k == "id"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def constant(n=15):
+    return fill(Builder(space=LINE), n, lambda c: 0.25, noise=0.0)
+
+
+def all_failed():
+    b = Builder()
+    for i in range(5):
+        b.tell({"drop": i / 10})
+    return b
+
+
+def ragged():
+    b = Builder(space=LINE)
+    for i in range(8):
+        nan = math.nan
+        curves = {"val_loss": ((nan,) * 4, (1.0, nan, math.inf), (), (1.0,))[i % 4], "a": (nan,)}
+        b.tell({"x": i / 8}, float(i), curves=curves)
+    return b
+
+
+DEGENERATE = {
+    "no trial": lambda: Builder(),
+    "one trial": lambda: fill(Builder(), 1),
+    "two trials": lambda: fill(Builder(), 2),
+    "three trials": lambda: fill(Builder(), 3),
+    "all failed": all_failed,
+    "the default failed": lambda: fill(Builder().tell({}), 20),
+    "one factor": lambda: fill(Builder(space=ONE_FACTOR), 12, lambda c: "abc".index(c["opt"])),
+    "one real": lambda: fill(Builder(space=LINE), 12, lambda c: c["x"] ** 2),
+    "constant": constant,
+    "constant zero": lambda: fill(Builder(space=LINE), 9, lambda c: 0.0, noise=0.0),
+    "NaN curves": ragged,
+    "huge values": lambda: fill(Builder(space=LINE), 15, lambda c: 1e100 * c["x"], noise=0.0),
+    "tiny values": lambda: fill(Builder(space=LINE), 15, lambda c: 1e-300 * c["x"], noise=0.0),
+    "a fixed parameter": lambda: fill(Builder(space=MIXED.fix(width=64, opt="adamw")), 20),
+    "a diverged training": lambda: fill(Builder(space=LINE), 15).tell({"x": 0.01}, 1e12),
+    "a wide integer": lambda: fill(
+        Builder(space=Space(k=Integer(1, 10_000, default=3, scale="log"))),
+        15,
+        lambda c: abs(c["k"] - 50),
+    ),
+    "maximised": lambda: fill(Builder(direction="max", objective="accuracy"), 20),
+}
+
+
+@pytest.mark.parametrize("case", DEGENERATE)
+def test_every_store_has_a_page(case, tmp_path):
+    f = DEGENERATE[case]().findings()
+    write(f, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert len(set(page.ids)) == len(page.ids)
+    assert text.count("<h2>") == len(_sections())
+    for name, _ in _sections():
+        body = text.split(f'<section id="{name}"')[1].split("</section>")[0]
+        assert re.search(r"</p>|</ul>|</table>|</figure>", body), name
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["schema"] == "spot-dask/report/1"
+
+
+def test_what_is_missing_says_why():
+    text = html(Builder().findings())
+    assert text.count("Not shown because") >= 6
+    assert "no evaluation has succeeded" in text
+
+
+def test_the_page_is_the_same_for_the_same_store(full, full_page):
+    assert html(full.findings()) == full_page
+
+
+def test_nothing_a_user_wrote_becomes_markup():
+    space = Space(opt=Categorical([EVIL, "b"], default=EVIL), naïve=Real(0.0, 1.0, default=0.5))
+    b = Builder(space=space, name=EVIL, objective=EVIL)
+    b.study = {"file": EVIL, "name": EVIL, "text": EVIL, "overrides": [EVIL]}
+    fill(b, 16, lambda c: c["naïve"] + (c["opt"] == "b"))
+    b.tell({}, error=Failure(EVIL, EVIL, EVIL))
+    text = html(b.findings())
+    page = Page(text)
+    assert page.tags.count("script") == 1
+    assert "<script>alert" not in text
+    assert any("<script>alert" in part for part in page.text)
+
+
+def test_names_with_mathematics_are_text():
+    space = Space(opt=Categorical(["$x^2$", "a_b$"], default="a_b$"))
+    text = html(
+        fill(Builder(space=space, objective="$\\frac{"), 12, lambda c: len(c["opt"])).findings()
+    )
+    assert "$\\frac{" in text
+
+
+def test_every_figure_is_well_formed_and_described(full_page):
+    figures = re.findall(r"<svg.*?</svg>", full_page, flags=re.S)
+    assert len(figures) >= 12
+    for figure in figures:
+        root = ElementTree.fromstring(figure)
+        assert root.get("aria-label")
+        assert root.find("{http://www.w3.org/2000/svg}title") is not None
+        referred = set(re.findall(r"(?:url\(#|href=\"#)([^\")]+)", figure))
+        assert referred <= set(re.findall(r' id="([^"]+)"', figure))
+
+
+def test_figures_follow_the_colours_of_the_page(full_page):
+    for figure in re.findall(r"<svg.*?</svg>", full_page, flags=re.S):
+        assert "var(--" in figure
+        assert "font-family" not in figure
+
+
+def test_the_page_asks_for_nothing_from_outside(full_page):
+    text = full_page
+    addresses = set(re.findall(r"https?://[^\s\"'<)]+", text))
+    assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert not re.search(r"<(link|img|iframe|object)|@import|\bsrc=", text)
+    assert "default-src 'none'" in text
+
+
+def test_the_page_shows_the_run(full_page):
+    text = " ".join(Page(full_page).text)
+    assert "spot-dask run study.py:study" in text
+    assert "space = ..." in text
+    assert "not confirmed on fresh seeds" in text
+    assert "2025-10-09" in text
+
+
+def test_the_json_holds_every_number_of_the_findings(full_findings):
+    document = json.loads(json.dumps(to_json(full_findings), allow_nan=False))
+    assert document["recommended"]["mean"] == full_findings.recommended.mean
+    assert document["importance"][0]["total"]["value"] == full_findings.importance[0].total.value
+    assert len(document["trials"]) == len(full_findings.trials)
+    assert [c["state"] for c in document["checks"]] == [c.state for c in full_findings.checks]
+    assert to_json(Builder().findings())["gain"] == {"reason": "no evaluation has succeeded"}
+
+
+def test_a_thousand_trials_stay_within_a_megabyte():
+    space = Space({f"x{i}": Real(0.0, 1.0, default=0.5) for i in range(20)})
+    b = fill(Builder(space=space), 1000, lambda c: c["x0"] + c["x1"] ** 2, curves=False)
+    # The charts of a model do not grow with the trials, so it may be missing here.
+    f = findings(b.header(), b.records(), None, Tuner(space).recommend(b.history, None))
+    assert len(f.trials) == 1000
+    assert len(html(f).encode()) < 1_000_000
+
+
+def test_the_resources_of_the_page_are_in_the_package():
+    folder = Path(spot_dask.__file__).parent / "report"
+    assert {p.name for p in folder.glob("page.*")} >= {"page.html", "page.css", "page.js"}

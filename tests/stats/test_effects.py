@@ -1,0 +1,61 @@
+"""Main effects and contours against functions whose averages are known."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.testing import assert_allclose
+
+from spot_dask.stats.effects import contour, main_effect, raw_sample
+
+
+def identity(X):
+    return X
+
+
+def sample(d, n=256):
+    return raw_sample(n, d, np.random.default_rng(3))
+
+
+def test_the_main_effect_of_a_product_is_its_factor_times_the_mean_of_the_rest():
+    def joint(X):
+        return X[:, 0] ** 2 * (1 + X[:, 1]), np.zeros((len(X), len(X)))
+
+    grid = np.linspace(0, 1, 7)
+    effect = main_effect(joint, identity, sample(2), 0, grid)
+    assert_allclose(effect.mean, 1.5 * grid**2, atol=0.01)
+    assert_allclose(effect.sd, 0)
+
+
+def test_the_band_is_the_sd_of_the_average():
+    def fully_correlated(X):
+        return np.zeros(len(X)), np.full((len(X), len(X)), 4.0)
+
+    def independent(X):
+        return np.zeros(len(X)), 4.0 * np.eye(len(X))
+
+    grid = np.array([0.5])
+    assert_allclose(main_effect(fully_correlated, identity, sample(2), 0, grid).sd, 2.0)
+    assert_allclose(main_effect(independent, identity, sample(2), 0, grid).sd, 2.0 / 16)
+
+
+def test_the_posterior_is_asked_at_snapped_rows_only():
+    def snap(X):
+        return np.rint(X)
+
+    def joint(X):
+        assert set(np.unique(X)) <= {0.0, 1.0}
+        return X[:, 0], np.zeros((len(X), len(X)))
+
+    assert_allclose(main_effect(joint, snap, sample(2), 0, np.array([0.2, 0.9])).mean, [0, 1])
+
+
+def test_a_contour_is_the_section_through_the_given_row():
+    row = np.array([0.1, 0.2, 0.3, 0.4])
+    grids = (np.linspace(0, 1, 4), np.linspace(0, 1, 3))
+
+    def predict(X):
+        assert np.all(X[:, [0, 2]] == row[[0, 2]])
+        return 10 * X[:, 3] + X[:, 1]
+
+    result = contour(predict, identity, row, (3, 1), grids)
+    assert_allclose(result.mean, 10 * grids[0][:, None] + grids[1][None, :])
