@@ -7,9 +7,12 @@ sign of an objective to be maximised is flipped here, once, in ``score``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Literal, Protocol
+import math
+import numbers
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, Protocol
 
+from spot_dask.errors import did_you_mean
 from spot_dask.records import Configuration, Value
 
 Direction = Literal["min", "max"]
@@ -30,7 +33,7 @@ class Config(Mapping[str, Value]):
     def __len__(self) -> int:
         return len(self._values)
 
-    def __getattr__(self, name: str) -> Value:
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         try:
@@ -52,6 +55,7 @@ class Context(Protocol):
     attempt: int
     seed: int
     slot: int
+    device: str  # set by a task that knows where it trains
 
     def report(self, epoch: int, **metrics: float) -> None:
         """Record the metrics of a finished epoch (counted from 1); kept as learning curves."""
@@ -59,10 +63,13 @@ class Context(Protocol):
 
 
 class Task(Protocol):
-    """A training whose metrics include the objective."""
+    """A training whose metrics include the objective, to be minimised or maximised."""
 
-    objective: str
-    direction: Direction
+    @property
+    def objective(self) -> str: ...
+
+    @property
+    def direction(self) -> Direction: ...
 
     def __call__(self, config: Config, trial: Context) -> Mapping[str, float]:
         """Run the training and return its final metrics; whatever it raises is its failure."""
@@ -71,3 +78,61 @@ class Task(Protocol):
     def shortened(self) -> Task:
         """The same task cut to one epoch where it has epochs, for ``spot-dask check``."""
         ...
+
+
+class Diverged(ArithmeticError):
+    """A training whose loss is no longer finite; any task may raise it to say so."""
+
+
+def score(task: Task, metrics: Mapping[str, float]) -> float:
+    """The task's objective among its metrics, signed so that smaller is better.
+
+    Raises ValueError if the objective is missing or not finite.
+    """
+    if task.objective not in metrics:
+        raise ValueError(
+            f"no metric {task.objective!r} (the objective) among what the training returned"
+            f"{nearest(task.objective, metrics)}"
+        )
+    value = metrics[task.objective]
+    if not math.isfinite(value):
+        raise ValueError(f"the objective {task.objective!r} is {value}; it must be finite")
+    return -value if task.direction == "max" else value
+
+
+def check_direction(direction: str) -> None:
+    """Raises ValueError for anything but "min" and "max"."""
+    if direction not in ("min", "max"):
+        raise ValueError(f"direction is {direction!r}; expected 'min' or 'max'")
+
+
+def measured(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics as plain floats; a value that is no real number raises ValueError naming it."""
+    return {name: number(name, value) for name, value in metrics.items()}
+
+
+def number(name: str, value: Any) -> float:
+    """A real number, numpy scalar or array without dimensions (numpy's or torch's) as a float."""
+    wrong = ValueError(f"{name!r} is {_described(value)}; expected one real number")
+    real = not isinstance(value, numbers.Complex) or isinstance(value, numbers.Real)
+    scalar = not hasattr(value, "ndim") or value.ndim == 0
+    if isinstance(value, bool | str | bytes) or not real or not scalar:
+        raise wrong
+    try:
+        return float(value.detach() if hasattr(value, "detach") else value)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise wrong from error
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to say after naming something unknown: the nearest known name, or all of them."""
+    names = list(known)
+    return did_you_mean(name, names) or f"; there are: {', '.join(names) or 'none'}"
+
+
+def _described(value: Any) -> str:
+    if value is None:
+        return "None"
+    shape = getattr(value, "shape", None)
+    text = f"shape {tuple(shape)}" if shape else repr(value)
+    return f"{type(value).__name__} ({text if len(text) <= 60 else text[:57] + '...'})"

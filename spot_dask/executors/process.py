@@ -1,0 +1,248 @@
+"""The trial's own process: ``python -m spot_dask.executors.process PARENT CRASH_LOG``.
+
+It outlives a trial, so that torch is imported and data are loaded once for many of them, and runs
+one training at a time. It speaks lines of JSON over its original stdin and stdout:
+
+==========  ==========================================================================
+in          ``{"trial", "attempt", "slot", "task", "size", "cwd", "path"}``, followed by
+            ``size`` bytes of the pickled task where this process does not have it yet
+out         ``{"ready": pid}`` once; then, for each trial, ``{"accepted": time}``,
+            ``{"epoch", "metrics"}`` as often as it reports, ``{"outcome", "last"}``
+==========  ==========================================================================
+
+What the training prints goes to stderr and never into the protocol. The process ends with its
+parent, at the end of its input, after ``IDLE_SECONDS`` without work, and after a training that
+failed on a GPU (a CUDA context does not recover from an error).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import json
+import math
+import operator
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import cloudpickle
+
+from spot_dask.codec import outcome_to_json, trial_from_json
+from spot_dask.records import Failure, Outcome, Status, Trial
+from spot_dask.tasks import Config, Diverged, Task, measured, score
+
+IDLE_SECONDS = 120.0
+TRACEBACK_BYTES = 16 * 1024
+MESSAGE_CHARACTERS = 500
+LAST_EPOCH = 1_000_000
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+JSON = dict[str, Any]
+
+
+class Curves:
+    """Learning curves: entry ``epoch - 1`` of a metric's curve; NaN where it was not reported."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[float]] = {}
+
+    def add(self, epoch: int, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            curve = self._values.setdefault(name, [])
+            curve.extend([math.nan] * (epoch - len(curve)))
+            curve[epoch - 1] = value
+
+    def freeze(self) -> dict[str, tuple[float, ...]]:
+        return {name: tuple(curve) for name, curve in self._values.items()}
+
+
+class Running:
+    """The running trial as its training sees it (the protocol ``spot_dask.tasks.Context``)."""
+
+    def __init__(
+        self,
+        trial: Trial,
+        attempt: int = 0,
+        slot: int = 0,
+        tell: Callable[[JSON], None] | None = None,
+    ) -> None:
+        self.number = trial.number
+        self.attempt = attempt
+        self.seed = trial.seed
+        self.slot = slot
+        self.device = ""
+        self.curves = Curves()
+        self._tell = tell
+
+    def report(self, epoch: int, **metrics: float) -> None:
+        """Record the metrics of a finished epoch (counted from 1); kept as learning curves."""
+        number = operator.index(epoch)
+        if not 1 <= number <= LAST_EPOCH:
+            raise ValueError(f"epoch is {epoch}; expected a number counted from 1")
+        values = measured(metrics)
+        self.curves.add(number, values)
+        if self._tell is not None:
+            self._tell({"epoch": number, "metrics": values})
+
+
+def attempt_trial(load: Callable[[], Task], trial: Trial, running: Running) -> Outcome:
+    """Run a training and say how it ended; whatever it raises is an outcome."""
+    started = time.time()
+    try:
+        task = load()
+        started = time.time()
+        metrics = measured(task(Config(trial.config), running))
+        outcome = Outcome(Status.OK, score(task, metrics), metrics)
+    except BaseException as error:  # also SystemExit and KeyboardInterrupt: all of it is user code
+        if isinstance(error, KeyboardInterrupt) and _ctrl_c_reaches_us():
+            raise
+        outcome = Outcome(Status.FAILED, error=failure(error))
+        traceback.clear_frames(error.__traceback__)  # they hold the model and its data
+    return replace(
+        outcome,
+        curves=running.curves.freeze(),
+        started=started,
+        finished=time.time(),
+        device=running.device or ("cuda" if _cuda_in_use() else "cpu"),
+    )
+
+
+def _ctrl_c_reaches_us() -> bool:
+    """Not in a trial's own process; there only the training itself can raise it."""
+    return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
+def failure(error: BaseException) -> Failure:
+    """The exception as a value: its type, one line, and the end of its traceback."""
+    lines = traceback.format_exception(error)
+    tail = "".join(lines).encode(errors="replace")[-TRACEBACK_BYTES:].decode(errors="ignore")
+    return Failure(type(error).__name__, _one_line(error), tail)
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"the training called sys.exit({'' if error.code is None else repr(error.code)})"
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # the user's own __str__
+        text = ""
+    return text[:MESSAGE_CHARACTERS] or f"the training raised {type(error).__name__}"
+
+
+def _cuda_in_use() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_initialized()
+
+
+class Channel:
+    """The process's original stdin and stdout, out of the reach of user code."""
+
+    def __init__(self) -> None:
+        self._requests = os.fdopen(os.dup(0), "rb")
+        self._replies = os.fdopen(os.dup(1), "wb")
+        self._lock = threading.Lock()  # a training may report from several threads
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device, no file
+            os.dup2(nothing.fileno(), 0)
+        os.dup2(2, 1)
+        # A data loader's worker that outlives us must not hold the pipes open: our end is how the
+        # supervisor notices that we died.
+        os.register_at_fork(after_in_child=self._close)
+
+    def receive(self, timeout: float) -> tuple[JSON, bytes] | None:
+        """The next request and its pickled task (empty where we have it); None when to end."""
+        ready, _, _ = select.select([self._requests], [], [], timeout)
+        line = self._requests.readline() if ready else b""
+        if not line:
+            return None
+        request: JSON = json.loads(line)
+        return request, self._requests.read(request["size"])
+
+    def send(self, reply: JSON) -> None:
+        with self._lock:
+            self._replies.write(json.dumps(reply).encode() + b"\n")
+            self._replies.flush()
+
+    def _close(self) -> None:
+        os.close(self._requests.fileno())
+        os.close(self._replies.fileno())
+
+
+class Worker:
+    """Runs the trials that come in over a channel, one after the other."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._digest = ""
+        self._pickled = b""
+        self._task: Task | None = None
+
+    def serve(self) -> None:
+        self._channel.send({"ready": os.getpid()})
+        last = False
+        while not last and (received := self._channel.receive(IDLE_SECONDS)) is not None:
+            self._channel.send({"accepted": time.time()})
+            outcome = self._run(*received)
+            last = _cuda_in_use() and _may_have_broken_cuda(outcome)
+            self._channel.send({"outcome": outcome_to_json(outcome), "last": last})
+
+    def _run(self, request: JSON, pickled: bytes) -> Outcome:
+        if request["task"] != self._digest:
+            self._digest, self._pickled, self._task = request["task"], pickled, None
+        trial = trial_from_json(request["trial"])
+        running = Running(trial, request["attempt"], request["slot"], self._channel.send)
+
+        def load() -> Task:
+            sys.path.extend(p for p in request["path"] if p not in sys.path)
+            os.chdir(request["cwd"])
+            return self._load()
+
+        outcome = attempt_trial(load, trial, running)
+        gc.collect()
+        if _cuda_in_use():
+            sys.modules["torch"].cuda.empty_cache()  # other slots may share the GPU
+        return outcome
+
+    def _load(self) -> Task:
+        if self._task is None:
+            self._task = cloudpickle.loads(self._pickled)
+        return self._task
+
+
+def _may_have_broken_cuda(outcome: Outcome) -> bool:
+    error = outcome.error
+    return error is not None and error.type != Diverged.__name__
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before the line above
+        os._exit(1)
+
+
+def main() -> None:
+    parent, crash_log = map(int, sys.argv[1:])
+    _end_with(parent)
+    # Ctrl-C at the terminal is for the coordinator, which drains.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable(crash_log)
+    channel = Channel()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    Worker(channel).serve()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads that user code left behind must not keep us
+
+
+if __name__ == "__main__":
+    main()

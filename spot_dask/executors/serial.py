@@ -1,0 +1,48 @@
+"""Trials one after another in this very process: for debugging and for plain Python use.
+
+A breakpoint in the training works here, and a crash of the training is a crash of everything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import replace
+
+from spot_dask.coordinator import Event, Finished, Joined
+from spot_dask.executors.process import Running, attempt_trial
+from spot_dask.records import Trial
+from spot_dask.tasks import Task
+
+WORKER = "serial"
+
+
+class SerialExecutor:
+    """One slot, in this process."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._joined = False
+        self._queue: deque[tuple[Trial, int]] = deque()
+
+    def now(self) -> float:
+        return time.time()
+
+    def start(self, trial: Trial, attempt: int, worker: str) -> None:
+        self._queue.append((trial, attempt))
+
+    def wait(self, seconds: float) -> list[Event]:
+        if not self._joined:
+            self._joined = True
+            return [Joined(WORKER, 1)]
+        if not self._queue:
+            return []
+        trial, attempt = self._queue.popleft()
+        outcome = attempt_trial(lambda: self._task, trial, Running(trial, attempt))
+        return [Finished(trial.number, attempt, replace(outcome, worker=WORKER))]
+
+    def kill(self) -> None:
+        self._queue.clear()
+
+    def close(self) -> None:
+        self._queue.clear()

@@ -1,0 +1,280 @@
+"""Training a PyTorch model as a task: SPOT's steps 1, 2, 3 and 5 in one value.
+
+=======================  ====================================================
+1 load the data          ``data()``
+2 prepare the model      ``prepare(train, cfg)``, fitted on the training part
+3 core model             ``model(cfg)``, ``optimizer(parameters, cfg)``
+5 loss and metric        ``loss``, ``metrics``, ``objective``, ``direction``
+=======================  ====================================================
+
+(4, bounds and levels, is the space; 6 and 7, run and results, are the study.)
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from spot_dask.tasks import Config, Context, Direction, Diverged, check_direction, nearest, number
+from spot_dask.tasks.data import Batches, Data, Split, as_parts, length, transformed
+from spot_dask.tasks.metrics import Mean, Measure, Metric, resolve
+
+__all__ = ["Split", "TorchTask"]
+
+Loss = Callable[[Any, Any], Any]
+Parts = tuple[Data, Data | None]
+
+
+@dataclass(frozen=True, eq=False)
+class TorchTask:
+    """Train a model on part of the data and judge it on the rest.
+
+    ``data()`` returns a Dataset, (train, test) or arrays (X, y); it is called once per process.
+    ``loss`` is a module or a function (output, target) -> mean over the batch. ``metrics`` are
+    names (accuracy, error, mae, mse, rmse) or functions like the loss. ``epochs`` and
+    ``batch_size`` are numbers or the name of the parameter that holds them. ``prepare`` returns a
+    function for the inputs: of all inputs at once where the data are arrays, of one item's
+    otherwise. ``workers`` is the number of loading processes for data that are not arrays.
+
+    The seed of a trial fixes the split, the initial weights and the order of the data, so the
+    configurations of one replicate are compared on the same split (common random numbers). On a
+    CPU the same seed and number of threads give the same result.
+    """
+
+    model: Callable[[Any], nn.Module]
+    data: Callable[[], Any]
+    optimizer: Callable[[Any, Any], torch.optim.Optimizer]
+    loss: Loss
+    metrics: Sequence[str | Measure] = ("accuracy",)
+    epochs: int | str = 10
+    batch_size: int | str = 64
+    split: Split = field(default_factory=Split)
+    prepare: Callable[[Any, Any], Callable[[Any], Any]] | None = None
+    objective: str = "val_loss"
+    direction: Direction = "min"
+    device: str = "auto"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("model", "data", "optimizer", "loss"):
+            if not callable(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected a function")
+        for name in ("epochs", "batch_size"):
+            _check_count(name, getattr(self, name))
+        if isinstance(self.metrics, str):
+            raise ValueError(f"metrics is {self.metrics!r}; expected a tuple: ({self.metrics!r},)")
+        if getattr(self.loss, "reduction", "mean") != "mean":
+            raise ValueError("the loss must be a mean over the batch; use reduction='mean'")
+        check_direction(self.direction)
+        self._check_objective()
+        if self.device != "auto":
+            torch.device(self.device)
+
+    def __call__(self, config: Config, trial: Context) -> Mapping[str, float]:
+        """Metrics of the last epoch, and test_* ones if there are test data.
+
+        Never the best epoch's: a minimum over epochs is biased, and selected on the validation
+        data. Raises Diverged where a loss is no longer finite.
+        """
+        device = choose_device(self.device, trial.slot)
+        trial.device = str(device)
+        train, test = _loaded(self)
+        train, held_out = self.split(train, trial.seed)
+        if self.prepare is not None:
+            train, held_out, test = self._prepared(config, train, held_out, test)
+        _seed(trial.seed)
+        fit = Fit(self, config, device)
+        batches = self._batches(config, train, device, _generator(trial.seed)).open()
+        validation = self._batches(config, held_out, device).open()
+        metrics: dict[str, float] = {}
+        for epoch in range(1, _count("epochs", self.epochs, config) + 1):
+            metrics = {"train_loss": fit.train(batches)} | fit.judge(validation, "val_")
+            trial.report(epoch, **metrics)
+            _check_finite(metrics, epoch)
+        if test is not None:
+            metrics |= fit.judge(self._batches(config, test, device).open(), "test_")
+        return metrics
+
+    def shortened(self) -> TorchTask:
+        """The same task cut to one epoch."""
+        return replace(self, epochs=1)
+
+    @property
+    def measures(self) -> dict[str, Metric]:
+        """The loss and the metrics by name; ValueError for an unknown one."""
+        metrics = [Metric("loss", self.loss, "min"), *map(resolve, self.metrics)]
+        named = {metric.name: metric for metric in metrics}
+        if len(named) < len(metrics):
+            raise ValueError(
+                f"two metrics have the same name: {', '.join(m.name for m in metrics)}"
+            )
+        return named
+
+    def _check_objective(self) -> None:
+        possible = {"train_loss": self.measures["loss"]}
+        possible |= {f"val_{name}": metric for name, metric in self.measures.items()}
+        if self.objective not in possible:
+            hint = nearest(self.objective, possible)
+            raise ValueError(f"no metric {self.objective!r} to be the objective{hint}")
+        better = possible[self.objective].better
+        if better not in (None, self.direction):
+            raise ValueError(
+                f"{self.objective} is the better the {'larger' if better == 'max' else 'smaller'} "
+                f"it is, but direction is {self.direction!r}; use direction={better!r}"
+            )
+
+    def _prepared(
+        self, config: Config, train: Data, held_out: Data, test: Data | None
+    ) -> tuple[Data, Data, Data | None]:
+        assert self.prepare is not None
+        transform = self.prepare(train, config)
+        if not callable(transform):
+            raise ValueError(
+                f"prepare() returned {type(transform).__name__}; expected a function of the inputs"
+            )
+        after = None if test is None else transformed(test, transform)
+        return transformed(train, transform), transformed(held_out, transform), after
+
+    def _batches(
+        self,
+        config: Config,
+        data: Data,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> Batches:
+        size = min(_count("batch_size", self.batch_size, config), length(data))
+        return Batches(data, size, device, generator, self.workers)
+
+
+class Fit:
+    """A model in training: its optimizer, its loss and its metrics on one device."""
+
+    def __init__(self, task: TorchTask, config: Config, device: torch.device) -> None:
+        model = task.model(config)
+        if not isinstance(model, nn.Module):
+            raise ValueError(f"model() returned {type(model).__name__}; expected a torch.nn.Module")
+        self._model = model.to(device)
+        self._optimizer = task.optimizer(self._model.parameters(), config)
+        if not isinstance(self._optimizer, torch.optim.Optimizer):
+            raise ValueError(
+                f"optimizer() returned {type(self._optimizer).__name__}; "
+                "expected a torch.optim.Optimizer"
+            )
+        # A copy, for a loss may hold buffers and state that must not pass from trial to trial.
+        self._loss = task.loss
+        if isinstance(task.loss, nn.Module):
+            self._loss = copy.deepcopy(task.loss).to(device)
+        self._measures = task.measures | {"loss": Metric("loss", self._loss, "min")}
+
+    def train(self, batches: Iterable[tuple[Any, Tensor]]) -> float:
+        """One epoch; the mean loss over its batches, as they were before each step."""
+        self._model.train()
+        mean = Mean()
+        for x, y in batches:
+            self._optimizer.zero_grad()
+            output = self._model(x)
+            loss = _scalar("loss", self._loss(output, aligned(y, output)))
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._optimizer.step()
+            mean.add({"loss": loss}, len(y))
+        return mean.result()["loss"]
+
+    @torch.no_grad()
+    def judge(self, batches: Iterable[tuple[Any, Tensor]], prefix: str) -> dict[str, float]:
+        """Loss and metrics of the model as it is, averaged over all samples."""
+        self._model.eval()
+        mean = Mean()
+        for x, y in batches:
+            output = self._model(x)
+            target = aligned(y, output)
+            values = {
+                name: _scalar(name, metric.measure(output, target))
+                for name, metric in self._measures.items()
+            }
+            mean.add(values, len(y))
+        results = mean.result()
+        return {prefix + n: self._measures[n].finish(value) for n, value in results.items()}
+
+
+def choose_device(device: str, slot: int) -> torch.device:
+    """The device of a trial in a slot; "auto" and "cuda" deal the GPUs out to the slots."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            device = "cuda"
+        else:
+            device = "mps" if torch.backends.mps.is_available() else "cpu"
+    if device == "cuda" and torch.cuda.device_count() > 0:
+        device = f"cuda:{slot % torch.cuda.device_count()}"
+    return torch.device(device)
+
+
+def aligned(target: Tensor, output: Any) -> Any:
+    """Targets of n numbers as n x 1 where the output is, or the other way round.
+
+    Left alone, torch would broadcast the two to n x n and train on nonsense.
+    """
+    if not isinstance(output, Tensor) or not target.is_floating_point():
+        return target
+    column = output.shape == (*target.shape, 1) or target.shape == (*output.shape, 1)
+    return target.reshape(output.shape) if column else target
+
+
+_parts: WeakKeyDictionary[TorchTask, Parts] = WeakKeyDictionary()
+
+
+def _loaded(task: TorchTask) -> Parts:
+    """The task's data, loaded once per process."""
+    if task not in _parts:
+        _seed(0)  # every process must see the same data, also where data() draws at random
+        _parts[task] = as_parts(task.data())
+    return _parts[task]
+
+
+def _seed(seed: int) -> None:
+    """Seed whatever the user's model and transforms may draw from, on CPU and GPU."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - for the user's transforms, we draw nothing there
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _check_count(name: str, value: int | str) -> None:
+    if not isinstance(value, str) and (type(value) is not int or value < 1):
+        raise ValueError(f"{name} is {value!r}; expected a number from 1 or a parameter's name")
+
+
+def _count(name: str, value: int | str, config: Config) -> int:
+    """The number itself, or that of the parameter it names."""
+    if not isinstance(value, str):
+        return value
+    if value not in config:
+        raise ValueError(f"{name}={value!r} names no active parameter{nearest(value, config)}")
+    held = config[value]
+    if type(held) is not int or held < 1:
+        raise ValueError(f"{name} is {held!r} (parameter {value!r}); expected a number from 1")
+    return held
+
+
+def _scalar(name: str, value: Any) -> Tensor:
+    """One number per batch as a tensor."""
+    if isinstance(value, Tensor) and value.ndim == 0:
+        return value
+    return torch.tensor(number(name, value))
+
+
+def _check_finite(metrics: Mapping[str, float], epoch: int) -> None:
+    for name in ("train_loss", "val_loss"):
+        if not math.isfinite(metrics[name]):
+            raise Diverged(f"{name} became {metrics[name]} in epoch {epoch}")

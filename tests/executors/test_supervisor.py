@@ -1,0 +1,406 @@
+"""The trial's own process and its supervisor: whatever a training does, an outcome comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import pytest
+import torch
+from dask.system import cpu_count
+from torch.utils.data import DataLoader, TensorDataset
+
+from spot_dask.codec import outcome_from_json, trial_to_json
+from spot_dask.executors import supervisor
+from spot_dask.records import Outcome, Status, Trial
+from spot_dask.tasks import Config
+from spot_dask.tasks.function import FunctionTask
+
+# The processes must not have to find this file.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+PATIENCE = 60.0  # seconds until a test gives up; no test depends on how long anything takes
+
+RUN = "run"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_processes() -> Iterator[None]:
+    yield
+    supervisor.close()
+
+
+def run(function: Callable[..., Any], number: int = 0, **config: Any) -> Outcome:
+    task = cloudpickle.dumps(FunctionTask(function))
+    return run_pickled(task, number, **config)
+
+
+def run_pickled(task: bytes, number: int = 0, **config: Any) -> Outcome:
+    trial = json.dumps(trial_to_json(Trial(number, config, seed=5)))
+    return outcome_from_json(json.loads(json.dumps(supervisor.run_trial(task, trial, 0, RUN))))
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX"
+    return False
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def pid(cfg: Config) -> dict[str, float]:
+    return {"loss": 1.0, "pid": os.getpid()}
+
+
+def sleeper(cfg: Config) -> float:
+    Path(cfg.file).write_text(str(os.getpid()))
+    time.sleep(600)
+    return 1.0
+
+
+def pid_in(path: Path) -> int:
+    wait_until(lambda: path.exists() and path.read_text())
+    return int(path.read_text())
+
+
+def test_an_outcome_comes_back_with_metrics_curves_and_times() -> None:
+    def train(cfg: Config, trial: Any) -> dict[str, float]:
+        trial.report(1, loss=3.0)
+        trial.report(2, loss=2.0)
+        return {"loss": cfg.x, "seed": trial.seed, "slot": trial.slot, "number": trial.number}
+
+    outcome = run(train, number=4, x=0.25)
+    assert outcome.status is Status.OK
+    assert outcome.y == 0.25
+    assert outcome.metrics == {"loss": 0.25, "seed": 5.0, "slot": 0.0, "number": 4.0}
+    assert outcome.curves == {"loss": (3.0, 2.0)}
+    assert 0 <= outcome.seconds < PATIENCE
+    assert outcome.device == "cpu"
+
+
+def test_trials_one_after_the_other_share_a_process() -> None:
+    def other(cfg: Config) -> dict[str, float]:
+        return {"loss": 2.0, "pid": os.getpid()}
+
+    first, second, third = run(pid), run(pid), run(other)
+    assert first.metrics["pid"] == second.metrics["pid"] == third.metrics["pid"] != os.getpid()
+    assert third.y == 2.0
+    assert run(pid).y == 1.0
+
+
+def test_a_process_outlives_the_thread_that_started_it() -> None:
+    pids = []
+    for _ in range(2):
+        thread = threading.Thread(target=lambda: pids.append(run(pid).metrics["pid"]))
+        thread.start()
+        thread.join()
+        wait_until(lambda: alive(int(pids[-1])))
+        time.sleep(0.1)  # long enough for a death signal to arrive
+    assert pids[0] == pids[1]
+
+
+def test_two_threads_use_two_processes_in_two_slots(tmp_path: Path) -> None:
+    def meet(cfg: Config, trial: Any) -> dict[str, float]:
+        Path(cfg.folder, str(trial.number)).touch()
+        deadline = time.monotonic() + 60
+        while len(list(Path(cfg.folder).iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return {"loss": len(list(Path(cfg.folder).iterdir())), "pid": os.getpid(), "s": trial.slot}
+
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = list(threads.map(lambda n: run(meet, n, folder=str(tmp_path)), range(2)))
+    assert [o.y for o in outcomes] == [2.0, 2.0]
+    assert len({o.metrics["pid"] for o in outcomes}) == 2
+    assert {o.metrics["s"] for o in outcomes} == {0.0, 1.0}
+    assert run(pid).metrics["pid"] in {o.metrics["pid"] for o in outcomes}
+
+
+@pytest.mark.parametrize("error", ["KeyError('x')", "SystemExit(3)", "KeyboardInterrupt()"])
+def test_whatever_a_training_raises_is_its_failure(error: str) -> None:
+    def train(cfg: Config) -> float:
+        raise eval(cfg.error)
+
+    pids = [run(pid).metrics["pid"]]
+    outcome = run(train, error=error)
+    pids.append(run(pid).metrics["pid"])
+    assert outcome.status is Status.FAILED
+    assert outcome.error is not None
+    assert outcome.error.type == error.partition("(")[0]
+    assert outcome.error.message
+    assert "in train" in outcome.error.traceback
+    assert pids[0] == pids[1]
+
+
+def test_leaving_by_sys_exit_is_a_failure_that_says_so() -> None:
+    error = run(lambda cfg: sys.exit("bye")).error
+    assert error is not None
+    assert error.message == "the training called sys.exit('bye')"
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (signal.SIGSEGV, "the training's process was killed by SIGSEGV"),
+        (signal.SIGABRT, "the training's process was killed by SIGABRT"),
+        (signal.SIGKILL, "the training's process was killed by SIGKILL (out of memory?)"),
+    ],
+)
+def test_a_process_that_dies_is_a_crash_and_the_next_trial_runs(number: int, message: str) -> None:
+    def train(cfg: Config, trial: Any) -> float:
+        trial.report(1, loss=3.0)
+        os.kill(os.getpid(), cfg.signal)
+        return 1.0
+
+    outcome = run(train, signal=int(number))
+    assert outcome.status is Status.CRASHED
+    assert outcome.error is not None
+    assert (outcome.error.type, outcome.error.message) == (signal.Signals(number).name, message)
+    assert outcome.curves == {"loss": (3.0,)}
+    assert ("in train" in outcome.error.traceback) == (number != signal.SIGKILL)
+    assert run(pid).ok
+
+
+def test_a_process_that_just_leaves_is_a_crash() -> None:
+    outcome = run(lambda cfg: os._exit(4))
+    assert outcome.status is Status.CRASHED
+    assert outcome.error is not None
+    assert "ended with exit code 4 before" in outcome.error.message
+
+
+def test_a_process_killed_from_outside_is_a_crash_and_is_replaced(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        outcome = threads.submit(run, sleeper, file=str(tmp_path / "pid"))
+        victim = pid_in(tmp_path / "pid")
+        os.kill(victim, signal.SIGKILL)
+    assert outcome.result().status is Status.CRASHED
+    assert run(pid).metrics["pid"] != victim
+
+
+def test_a_process_killed_while_it_waits_costs_no_trial() -> None:
+    victim = int(run(pid).metrics["pid"])
+    os.kill(victim, signal.SIGKILL)
+    outcome = run(pid)
+    assert outcome.ok
+    assert outcome.metrics["pid"] != victim
+
+
+def test_what_a_crashed_training_started_dies_with_it(tmp_path: Path) -> None:
+    def train(cfg: Config) -> float:
+        helper = subprocess.Popen(["sleep", "600"])
+        Path(cfg.file).write_text(str(helper.pid))
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 1.0
+
+    assert run(train, file=str(tmp_path / "pid")).status is Status.CRASHED
+    helper = pid_in(tmp_path / "pid")
+    wait_until(lambda: not alive(helper))
+
+
+def test_stopped_trainings_are_crashes_that_say_so(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        files = [tmp_path / "a", tmp_path / "b"]
+        outcomes = [threads.submit(run, sleeper, file=str(file)) for file in files]
+        pids = [pid_in(file) for file in files]
+        assert supervisor.stop("another run") == 0
+        assert all(alive(pid) for pid in pids)
+        assert supervisor.stop(RUN) == 2
+        ends = [outcome.result() for outcome in outcomes]
+    for end in ends:
+        assert end.status is Status.CRASHED
+        assert end.error is not None
+        assert (end.error.type, end.error.message) == ("Stopped", "the training was stopped")
+    assert not any(alive(pid) for pid in pids)
+    assert run(pid).ok
+
+
+def test_ctrl_c_does_not_reach_a_training(tmp_path: Path) -> None:
+    def train(cfg: Config) -> float:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert os.getsid(0) == os.getpid()
+        return 1.0
+
+    assert run(train).ok
+
+
+def test_what_a_training_prints_does_not_disturb(capfd: pytest.CaptureFixture[str]) -> None:
+    def train(cfg: Config) -> float:
+        print('{"outcome": {}, "last": true}')
+        os.write(1, b'\n{"outcome": 1}\n')
+        print("more", file=sys.__stdout__, flush=True)
+        subprocess.run(["echo", "from echo"], check=True)
+        subprocess.run(["cat"], check=True)  # reads stdin, which must not be ours
+        warnings.warn("a warning of the user's", stacklevel=1)
+        with contextlib.suppress(EOFError):
+            input("a question")
+        return 1.0
+
+    assert run(train).ok
+    seen = capfd.readouterr()
+    assert seen.out == ""
+    for text in ('"last": true', '"outcome": 1', "more", "from echo", "a warning of the user's"):
+        assert text in seen.err
+
+
+def test_a_data_loader_may_have_workers() -> None:
+    def train(cfg: Config) -> float:
+        data = TensorDataset(torch.arange(10.0))
+        return sum(float(x.sum()) for (x,) in DataLoader(data, batch_size=4, num_workers=1))
+
+    assert run(train).y == 45.0
+
+
+def test_a_task_of_many_bytes_arrives_whole() -> None:
+    load = os.urandom(5_000_000)
+    outcome = run(lambda cfg: len(load) + load[-1])
+    assert outcome.y == 5_000_000 + load[-1]
+
+
+def test_a_task_that_cannot_be_loaded_fails_every_time() -> None:
+    task = b"cnot_a_module\nfunction\n."  # a pickle of not_a_module.function
+    for _ in range(2):
+        outcome = run_pickled(task)
+        assert outcome.status is Status.FAILED
+        assert outcome.error is not None
+        assert outcome.error.message == "No module named 'not_a_module'"
+    assert run(pid).ok
+
+
+def test_modules_beside_the_study_are_found_in_the_trials_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "study_helpers.py").write_text("def loss(cfg):\n    return 0.5\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    import study_helpers  # type: ignore[import-not-found]
+
+    assert run(pid).ok  # the process is there before the path is sent
+    outcome = run_pickled(cloudpickle.dumps(FunctionTask(study_helpers.loss)))
+    assert outcome.y == 0.5
+    assert run(lambda cfg: float(Path.cwd() == tmp_path)).y == 1.0
+
+
+def threads(cfg: Config) -> float:
+    return torch.get_num_threads()
+
+
+def test_torch_has_all_cores_for_the_only_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in supervisor.THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert run(threads).y == cpu_count()
+
+
+@pytest.mark.parametrize("name", supervisor.THREAD_VARIABLES)
+def test_torch_has_the_threads_the_user_says(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for other in supervisor.THREAD_VARIABLES:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "1")
+    assert run(threads).y == 1.0
+
+
+def test_a_process_that_cannot_start_is_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    outcome = run(pid)
+    assert outcome.status is Status.CRASHED
+    assert outcome.error is not None
+    assert "/nonexistent/python" in outcome.error.message
+    monkeypatch.undo()
+    assert run(pid).metrics["pid"]
+
+
+PARENT = """
+import json, multiprocessing, os, signal, sys, threading, time
+from pathlib import Path
+import cloudpickle
+from spot_dask.executors import supervisor
+from spot_dask.tasks.function import FunctionTask
+
+def trial(function, **config):
+    task = cloudpickle.dumps(FunctionTask(function))
+    trial = dict(number=0, config=config, seed=0, replicate=0, origin="infill")
+    return supervisor.run_trial(task, json.dumps(trial), 0)
+
+def pid(cfg):
+    return {"loss": 1.0, "pid": os.getpid()}
+
+def sleeper(cfg):
+    Path(cfg.file).write_text(str(os.getpid()))
+    time.sleep(600)
+"""
+
+
+def start(script: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PARENT + script, *arguments], stdout=subprocess.PIPE, text=True
+    )
+
+
+def children_of(parent: int) -> list[int]:
+    """Trial processes whose command line says that they belong to this process."""
+    mark = f"spot_dask.executors.process\0{parent}\0".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and mark in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_training_outlives_its_worker(tmp_path: Path, number: signal.Signals) -> None:
+    script = """
+threading.Thread(target=trial, args=(sleeper,), kwargs={"file": sys.argv[1]}).start()
+for _ in range(2):
+    trial(pid)  # and a process that waits
+time.sleep(600)
+"""
+    with start(script, str(tmp_path / "pid")) as parent:
+        trained = pid_in(tmp_path / "pid")
+        wait_until(lambda: len(children_of(parent.pid)) == 2)
+        assert trained in children_of(parent.pid)
+        os.kill(parent.pid, number)
+        parent.wait(PATIENCE)
+    wait_until(lambda: not children_of(parent.pid))
+
+
+def test_a_worker_that_ends_in_good_order_leaves_nothing_behind() -> None:
+    with start("print(trial(pid)['metrics']['pid'])") as parent:
+        output, _ = parent.communicate(timeout=PATIENCE)
+    assert parent.returncode == 0
+    assert not alive(int(float(output)))
+    assert not children_of(parent.pid)
+
+
+def test_a_daemonic_process_may_run_trials_and_never_uses_its_parents_processes() -> None:
+    script = """
+def show():
+    print(int(trial(pid)["metrics"]["pid"]), flush=True)
+
+show()
+child = multiprocessing.get_context("fork").Process(target=show, daemon=True)
+child.start()
+child.join()
+show()
+"""
+    with start(script) as parent:
+        output, _ = parent.communicate(timeout=PATIENCE)
+    mine, the_childs, mine_again = map(int, output.split())
+    assert mine == mine_again != the_childs
+    wait_until(lambda: not alive(the_childs))

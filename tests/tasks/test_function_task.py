@@ -1,0 +1,180 @@
+"""FunctionTask and score: what a function may return, and what is said about the rest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from spot_dask.executors.process import Running, attempt_trial
+from spot_dask.records import Outcome, Status, Trial
+from spot_dask.tasks import Config, score
+from spot_dask.tasks.function import FunctionTask
+
+
+def run(task: FunctionTask, **config: Any) -> Outcome:
+    trial = Trial(3, config, seed=7)
+    return attempt_trial(lambda: task, trial, Running(trial, attempt=1, slot=2))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2, 2.0, np.float32(2), np.int64(2), np.array(2.0), Decimal(2), torch.tensor(2.0)],
+    ids=lambda v: type(v).__name__,
+)
+def test_any_real_number_is_an_objective(value: Any) -> None:
+    outcome = run(FunctionTask(lambda cfg: value))
+    assert (outcome.status, outcome.y, outcome.metrics) == (Status.OK, 2.0, {"loss": 2.0})
+
+
+def test_a_tensor_that_still_has_its_gradient_is_an_objective() -> None:
+    assert run(FunctionTask(lambda cfg: torch.tensor(2.0, requires_grad=True))).y == 2.0
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "'loss' is None; expected one real number"),
+        ("0.5", "'loss' is str ('0.5'); expected one real number"),
+        (1 + 2j, "'loss' is complex ((1+2j)); expected one real number"),
+        (np.complex128(1), "expected one real number"),
+        (True, "'loss' is bool (True); expected one real number"),
+        ([1.0], "'loss' is list ([1.0]); expected one real number"),
+        (np.ones(3), "'loss' is ndarray (shape (3,)); expected one real number"),
+        (np.ones(1), "'loss' is ndarray (shape (1,)); expected one real number"),
+        (torch.ones(2), "'loss' is Tensor (shape (2,)); expected one real number"),
+        (float("nan"), "the objective 'loss' is nan; it must be finite"),
+        (float("-inf"), "the objective 'loss' is -inf; it must be finite"),
+        ({"los": 1.0}, "did you mean 'los'?"),
+        ({}, "there are: none"),
+        ({"loss": 1.0, "accuracy": "high"}, "'accuracy' is str ('high')"),
+    ],
+)
+def test_anything_else_fails_with_its_reason(value: Any, reason: str) -> None:
+    outcome = run(FunctionTask(lambda cfg: value))
+    assert outcome.status is Status.FAILED
+    assert outcome.error is not None
+    assert outcome.error.type == "ValueError"
+    assert reason in outcome.error.message
+    assert "\n" not in outcome.error.message
+
+
+def test_a_metric_that_is_not_the_objective_may_be_nan() -> None:
+    outcome = run(FunctionTask(lambda cfg: {"loss": 1.0, "auc": float("nan")}))
+    assert outcome.ok
+    assert np.isnan(outcome.metrics["auc"])
+
+
+def test_an_objective_to_be_maximised_is_minimised_with_its_sign_flipped() -> None:
+    task = FunctionTask(lambda cfg: {"accuracy": 0.9}, objective="accuracy", direction="max")
+    assert run(task).y == -0.9
+    assert run(task).metrics == {"accuracy": 0.9}
+    assert score(FunctionTask(abs), {"loss": 0.9}) == 0.9
+
+
+def with_trial(cfg: Config, trial: Running) -> float:
+    return trial.seed + cfg.x
+
+
+def with_another_name(cfg: Config, context: Running) -> float:
+    return context.seed + cfg.x
+
+
+def with_keyword(cfg: Config, *, trial: Running) -> float:
+    return trial.seed + cfg.x
+
+
+def with_default_before(cfg: Config, scale: float = 1.0, trial: Running | None = None) -> float:
+    assert trial is not None
+    return trial.seed + scale * cfg.x
+
+
+def without(cfg: Config, offset: int = 7) -> float:
+    return offset + cfg.x
+
+
+@pytest.mark.parametrize(
+    "function", [with_trial, with_another_name, with_keyword, with_default_before, without]
+)
+def test_a_function_gets_the_trial_if_it_wants_it(function: Any) -> None:
+    assert run(FunctionTask(function), x=1).y == 8.0
+
+
+def test_what_a_function_reports_becomes_curves() -> None:
+    def train(cfg: Config, trial: Running) -> float:
+        trial.report(1, loss=np.float32(3))
+        trial.report(2, loss=2, accuracy=0.5)
+        return 2.0
+
+    curves = run(FunctionTask(train)).curves
+    assert curves["loss"] == (3.0, 2.0)
+    assert np.isnan(curves["accuracy"][0])
+    assert curves["accuracy"][1:] == (0.5,)
+
+
+def test_epochs_are_counted_from_one() -> None:
+    outcome = run(FunctionTask(lambda cfg, trial: trial.report(0, loss=1.0)))
+    assert outcome.error is not None
+    assert outcome.error.message == "epoch is 0; expected a number counted from 1"
+
+
+def test_an_unknown_parameter_is_named_with_those_there_are() -> None:
+    outcome = run(FunctionTask(lambda cfg: cfg.learning_rate), lr=0.1, width=3)
+    assert outcome.error is not None
+    assert "no active parameter 'learning_rate'" in outcome.error.message
+    assert "active: lr, width" in outcome.error.message
+
+
+def test_an_exception_that_cannot_be_printed_is_still_an_outcome() -> None:
+    class Broken(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    def train(cfg: Config) -> float:
+        raise Broken
+
+    outcome = run(FunctionTask(train))
+    assert outcome.error is not None
+    assert (outcome.error.type, outcome.error.message) == ("Broken", "the training raised Broken")
+
+
+def test_ctrl_c_goes_on_to_whoever_runs_a_training_in_their_own_process() -> None:
+    def train(cfg: Config) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(FunctionTask(train))
+
+
+def test_the_traceback_keeps_its_end() -> None:
+    def train(cfg: Config) -> float:
+        raise ValueError("x" * 100_000 + " the end")
+
+    error = run(FunctionTask(train)).error
+    assert error is not None
+    assert len(error.traceback) <= 16 * 1024
+    assert error.traceback.endswith("the end\n")
+    assert len(error.message) <= 500
+
+
+def test_a_wrong_direction_is_refused() -> None:
+    with pytest.raises(ValueError, match="direction is 'up'; expected 'min' or 'max'"):
+        FunctionTask(abs, direction="up")  # type: ignore[arg-type]
+
+
+def test_a_function_has_no_epochs_to_be_cut() -> None:
+    task = FunctionTask(abs)
+    assert task.shortened() is task
+
+
+def test_tasks_and_their_processes_come_without_torch() -> None:
+    code = (
+        "import sys, spot_dask.tasks.function, spot_dask.executors.process;"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
