@@ -1,3 +1,75 @@
-"""spot-dask: Sequential Parameter Optimization for PyTorch on Dask."""
+"""spot-dask: Sequential Parameter Optimization for PyTorch on Dask.
+
+The public names are loaded when they are first used, so that importing the package (which the
+command line does for ``--help``) costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spot_dask.design import Design
+    from spot_dask.errors import ClusterError, SpotDaskError, StoreError, StudyError
+    from spot_dask.records import Evaluation, History, Trial
+    from spot_dask.run import Run
+    from spot_dask.space import Categorical, Integer, Real, Space
+    from spot_dask.study import Budget, Study
+    from spot_dask.tasks.function import FunctionTask
+    from spot_dask.tasks.torch import Split, TorchTask
+    from spot_dask.tuner import Tuner
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Budget": "study",
+    "Categorical": "space",
+    "ClusterError": "errors",
+    "Design": "design",
+    "Evaluation": "records",
+    "FunctionTask": "tasks.function",
+    "History": "records",
+    "Integer": "space",
+    "Real": "space",
+    "Run": "run",
+    "Space": "space",
+    "Split": "tasks.torch",
+    "SpotDaskError": "errors",
+    "StoreError": "errors",
+    "Study": "study",
+    "StudyError": "errors",
+    "TorchTask": "tasks.torch",
+    "Trial": "records",
+    "Tuner": "tuner",
+}
+
+__all__ = [
+    "Budget",
+    "Categorical",
+    "ClusterError",
+    "Design",
+    "Evaluation",
+    "FunctionTask",
+    "History",
+    "Integer",
+    "Real",
+    "Run",
+    "Space",
+    "Split",
+    "SpotDaskError",
+    "StoreError",
+    "Study",
+    "StudyError",
+    "TorchTask",
+    "Trial",
+    "Tuner",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'spot_dask' has no attribute {name!r}")
+    return getattr(import_module(f"spot_dask.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

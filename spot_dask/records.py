@@ -52,6 +52,13 @@ class Trial:
     replicate: int = 0
     origin: Origin = Origin.INFILL
 
+    def result(self, y: float) -> Evaluation:
+        """This trial's evaluation with objective y (minimised), failed where y is not finite."""
+        if math.isfinite(y):
+            return Evaluation(self, Outcome(Status.OK, float(y)))
+        error = Failure("NotFinite", f"the objective is {y}")
+        return Evaluation(self, Outcome(Status.FAILED, error=error))
+
 
 @dataclass(frozen=True)
 class Failure:

@@ -23,7 +23,8 @@ class Failed:
         blocks: list[Block] = [
             Text(
                 f"{failed} of {text.plural(len(findings.trials), 'training')} failed. To the model "
-                "a failure counts as the worst value seen, so the search avoids its surroundings."
+                "a failure counts as the worst value seen, so the search avoids its surroundings; "
+                "a training lost with its worker says nothing about its configuration."
             ),
             _table(groups[:MOST]),
         ]

@@ -1,0 +1,83 @@
+"""The command line: ``spot-dask``, and ``dask spot`` where Dask's own command line is used.
+
+Nothing heavy is imported here or at the top of a command's module, so that help, version, usage
+errors and shell completion are quick; a command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from typing import Any
+
+import click
+
+from spot_dask import __version__
+from spot_dask.cli.options import VERBOSE, verbose_option
+from spot_dask.errors import SpotDaskError
+from spot_dask.settings import one_line
+
+COMMANDS = {
+    "run": "spot_dask.cli.run",
+    "resume": "spot_dask.cli.run",
+    "status": "spot_dask.cli.results",
+    "best": "spot_dask.cli.results",
+    "report": "spot_dask.cli.results",
+    "init": "spot_dask.cli.init",
+    "check": "spot_dask.cli.check",
+}
+"""Which module has which command; the module's attribute has the command's name."""
+
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """The group of commands: imports one when it is asked for, and tells errors in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            if ctx.meta.get(VERBOSE):
+                click.echo(traceback.format_exc(), err=True, nl=False)
+            code, message = _told(error)
+        click.echo(f"Error: {message}", err=True)
+        ctx.exit(code)
+
+
+def _told(error: BaseException) -> tuple[int, str]:
+    """Exit code and message of whatever ended a command."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "interrupted"
+    if isinstance(error, SpotDaskError):
+        return error.exit_code, str(error)
+    # A defect, of ours or of something we use: still one line, the rest on request.
+    return 1, f"{type(error).__name__}: {one_line(error)} (-v shows the traceback)"
+
+
+# Dask registers a command under its own name, so this is the "spot" of "dask spot".
+@click.group("spot", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="spot-dask")
+@verbose_option
+def main() -> None:
+    """Tune a model's hyperparameters by Kriging-guided search on Dask.
+
+    Start with `spot-dask init my-study`, then `spot-dask run my-study/study.py`. STUDY is file.py,
+    file.py:name or file.toml; STORE is the directory a run keeps its evaluations in.
+
+    Options can also be given in the environment: --local as SPOT_DASK_LOCAL, and so on.
+    Exit codes: 0 done, 1 error, 2 usage, bad study or no store, 3 no successful trial, 4 check
+    found a failure, 5 scheduler unreachable or lost, 130 and 143 stopped by SIGINT and SIGTERM.
+    """

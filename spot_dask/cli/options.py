@@ -1,0 +1,104 @@
+"""Options that several commands share, and how results are written."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from spot_dask.settings import duration
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+VERBOSE = "spot_dask.verbose"
+ENVIRONMENT = {
+    "auto_envvar_prefix": "SPOT_DASK",
+    "help_option_names": ["-h", "--help"],
+    "show_default": True,
+}
+"""Context settings of a command: --seed may also be given as SPOT_DASK_SEED."""
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
+    """A text such as 90m or 1h30m; kept as it is written, refused if it has no unit."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: click.Context | None) -> str:
+        try:
+            duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+def _be_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[VERBOSE] = True
+        logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
+        logging.getLogger("spot_dask").setLevel(logging.INFO)
+
+
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_be_verbose,
+    help="Tell more, and tracebacks.",
+)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Write one JSON document to stdout."
+)
+
+set_option = click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Change a setting, such as space.lr.high=0.1 or design.initial=12; repeatable.",
+)
+
+evaluations_option = click.option(
+    "--evaluations", type=click.IntRange(1), help="Budget: number of evaluations in all."
+)
+
+wall_option = click.option(
+    "--wall", type=Duration(), help="Budget: wall time with its unit, such as 90m or 6h."
+)
+
+report_option = click.option(
+    "--report/--no-report", "with_report", default=True, help="Write report.html at the end."
+)
+
+progress_option = click.option(
+    "--progress",
+    type=click.Choice(["auto", "rich", "plain", "none"]),
+    default="auto",
+    help="How to show progress (auto: rich on a terminal, else a line per evaluation).",
+)
+
+
+def cluster_options(command: F) -> F:
+    """``--scheduler`` and ``--local``; they exclude each other."""
+    local = click.option(
+        "--local",
+        metavar="N",
+        type=click.IntRange(0),
+        help="Train N at a time on this machine (0: in sequence, without Dask).",
+    )
+    scheduler = click.option(
+        "--scheduler", metavar="ADDR", help="Use a running Dask scheduler, tcp://host:8786."
+    )
+    return scheduler(local(command))
+
+
+def emit(verb: str, document: Mapping[str, Any]) -> None:
+    """Write the one JSON document of a command."""
+    whole = {"schema": "", **document} | {"schema": f"spot-dask/{verb}/1"}
+    click.echo(json.dumps(whole, indent=2, allow_nan=False, default=str))

@@ -1,0 +1,211 @@
+"""``spot-dask run`` and ``spot-dask resume``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from spot_dask.cli import options as opt
+from spot_dask.errors import StudyError
+from spot_dask.settings import duration
+
+if TYPE_CHECKING:
+    from spot_dask.cli.progress import Goal
+    from spot_dask.config import Loaded
+    from spot_dask.run import Run
+
+NO_SUCCESS = 3
+SIGNALS = {"SIGINT": 130, "SIGTERM": 143}
+
+FLAGS = {"evaluations": "budget.evaluations", "wall": "budget.wall", "batch": "batch"} | {
+    name: name for name in ("sync", "seed")
+}
+"""Flags of ``run`` that are settings, by the key of the setting."""
+
+
+@click.command(context_settings=opt.ENVIRONMENT)
+@click.argument("study")
+@opt.cluster_options
+@click.option("--store", metavar="PATH", help="Where to keep the results; must not exist yet.")
+@opt.evaluations_option
+@opt.wall_option
+@click.option("--batch", metavar="Q", type=click.IntRange(1), help="Propose Q trials together.")
+@click.option("--sync", is_flag=True, default=None, help="Wait for a whole batch (repeatable).")
+@click.option("--seed", type=click.IntRange(0), help="Seed of the study.")
+@click.option(
+    "--warm-start",
+    metavar="STORE",
+    multiple=True,
+    type=click.Path(),
+    help="Take over the evaluations of another run; repeatable.",
+)
+@opt.set_option
+@opt.progress_option
+@opt.report_option
+@opt.json_option
+@opt.verbose_option
+@click.pass_context
+def run(ctx: click.Context, /, study: str, **options: Any) -> None:
+    """Tune STUDY until its budget is used up.
+
+    The last line on stdout is the path of the report. Ctrl-C finishes what is running and stops;
+    `spot-dask resume` goes on.
+    """
+    _exclusive(ctx, options)
+    # What the study's own code prints must not end up among the results.
+    with redirect_stdout(sys.stderr):
+        finished, where = _run(study, options)
+    _conclude(ctx, finished, where, options)
+
+
+@click.command(context_settings=opt.ENVIRONMENT)
+@click.argument("store")
+@opt.cluster_options
+@opt.evaluations_option
+@opt.wall_option
+@click.option("--study", metavar="FILE", help="The study, if its file is not where it was.")
+@click.option("--takeover", is_flag=True, help="Resume even if another process seems to run it.")
+@opt.progress_option
+@opt.report_option
+@opt.json_option
+@opt.verbose_option
+@click.pass_context
+def resume(ctx: click.Context, /, store: str, **options: Any) -> None:
+    """Go on with the run in STORE, which was stopped, killed or has a larger budget now.
+
+    Finished evaluations are kept, trials in flight run again. --evaluations and --wall count over
+    the whole run and replace its budget.
+    """
+    _exclusive(ctx, options)
+    with redirect_stdout(sys.stderr):
+        finished, where = _resume(store, options)
+    _conclude(ctx, finished, where, options)
+
+
+def _run(target: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
+    from spot_dask.cli.progress import watch
+    from spot_dask.config import load
+    from spot_dask.study import default_store
+
+    loaded = load(target, [*options["overrides"], *_flags(options)])
+    study, where = loaded.study, _where(options, loaded)
+    store = options["store"] or loaded.store or default_store(study.name)
+    goal = _goal(study.task, study.settings["budget"])
+    click.echo(f"store {store}", err=True)
+    with watch(options["progress"], goal) as listener:
+        finished = study.run(
+            store=store, warm_start=options["warm_start"], listener=listener, **where
+        )
+    return finished, where
+
+
+def _resume(store: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
+    from spot_dask.cli.progress import watch
+    from spot_dask.config import reload
+    from spot_dask.run import Run
+    from spot_dask.study import Budget
+
+    before = Run.open(store)
+    loaded = reload(before.header.study, options["study"])
+    study, where = loaded.study, _where(options, loaded)
+    if before.header.study.get("text", study.source["text"]) != study.source["text"]:
+        click.echo(f"{study.source['file']} has changed since the run began", err=True)
+    wall = None if options["wall"] is None else duration(options["wall"])
+    budget = Budget(options["evaluations"], wall)
+    changed = {"evaluations": budget.evaluations, "wall": budget.wall}
+    known = before.settings["budget"] | {k: v for k, v in changed.items() if v is not None}
+    with watch(options["progress"], _goal(study.task, known)) as listener:
+        finished = study.resume(
+            store, budget, takeover=options["takeover"], listener=listener, **where
+        )
+    if len(finished.history.evaluations) == len(before.history.evaluations):
+        click.echo(_nothing_new(finished), err=True)
+    return finished, where
+
+
+def _nothing_new(run: Run) -> str:
+    done = len(run.history.evaluations)
+    if run.state == "done":
+        return f"nothing to do: {done} evaluations used up the budget; raise it with --evaluations"
+    return f"no new evaluation; {done} are there"
+
+
+def _goal(task: Any, budget: Mapping[str, Any]) -> Goal:
+    from spot_dask.cli.progress import Goal
+    from spot_dask.study import DEFAULT_EVALUATIONS
+
+    evaluations, wall = budget["evaluations"], budget["wall"]
+    if evaluations is None and wall is None:
+        evaluations = DEFAULT_EVALUATIONS
+    return Goal(task.objective, task.direction, evaluations, wall)
+
+
+def _flags(options: Mapping[str, Any]) -> Iterator[str]:
+    """Flags as settings: what a flag says is recorded with the study, like ``--set``."""
+    for name, key in FLAGS.items():
+        if options[name] is not None:
+            yield f"{key}={json.dumps(options[name])}"
+
+
+def _exclusive(ctx: click.Context, options: dict[str, Any]) -> None:
+    """Leave at most one of --scheduler and --local; a flag beats the environment."""
+    if options["scheduler"] is None or options["local"] is None:
+        return
+    ours = [n for n in ("scheduler", "local") if _from_command_line(ctx, n)]
+    if len(ours) != 1:
+        raise click.UsageError("give either --scheduler or --local, not both")
+    options["local" if ours == ["scheduler"] else "scheduler"] = None
+
+
+def _from_command_line(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _where(options: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
+    """Where to train: as the flags say, else as the study's file says, else embedded."""
+    scheduler, local = options["scheduler"], options["local"]
+    if scheduler is None and local is None:
+        scheduler, local = loaded.scheduler, loaded.local
+    if scheduler is not None and local is not None:
+        raise StudyError("cluster.scheduler and cluster.local are both set; keep one")
+    return {"client": scheduler, "local": local}
+
+
+def _conclude(
+    ctx: click.Context, run: Run, where: Mapping[str, Any], options: Mapping[str, Any]
+) -> None:
+    """Write the report and the result; exit as the run ended."""
+    path = run.report() if options["with_report"] else None
+    again = None if run.state == "done" else resume_command(run, where)
+    if options["as_json"]:
+        document = {**run.status(), "report": path and str(path), "resume": again}
+        opt.emit(ctx.command.name or "", document)
+    else:
+        from spot_dask.cli.results import show_result
+
+        show_result(run)
+        if path is not None:
+            click.echo(str(path))
+    if again is not None:
+        click.echo(f"go on with: {again}", err=True)
+    if run.stopped is not None:
+        ctx.exit(SIGNALS[run.stopped])
+    if not run.history.ok:
+        ctx.exit(NO_SUCCESS)
+
+
+def resume_command(run: Run, where: Mapping[str, Any]) -> str:
+    """What to type to go on with a run in the same way."""
+    words = ["spot-dask", "resume", str(run.path)]
+    if where["client"] is not None:
+        words += ["--scheduler", where["client"]]
+    elif where["local"] is not None:
+        words += ["--local", str(where["local"])]
+    return shlex.join(map(str, words))

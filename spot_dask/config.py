@@ -1,0 +1,235 @@
+"""Loading a study: ``file.py[:name]`` or ``file.toml``, with settings laid over it.
+
+The study file runs as a module of a name of its own, and what it defines travels to the workers by
+value, so that no worker needs the file. Everything a user can get wrong is a StudyError of one
+line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+
+from spot_dask import infill, surrogates
+from spot_dask.errors import StudyError, did_you_mean
+from spot_dask.settings import (
+    KEYS,
+    Key,
+    Setting,
+    Source,
+    locate,
+    one_line,
+    parse_override,
+    plain,
+    read_text,
+)
+from spot_dask.space import Space
+from spot_dask.study import Study
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A study with its settings applied, and where it is to run and be kept."""
+
+    study: Study
+    scheduler: str | None = None
+    local: int | None = None
+    store: Path | None = None
+
+
+def load(target: str, overrides: Sequence[str] = ()) -> Loaded:
+    """The study named by ``file.py[:name]`` or ``file.toml``, with ``KEY=VALUE`` overrides.
+
+    Raises StudyError, in one line, for whatever is wrong with the file, the study or a setting.
+    """
+    source = locate(target)
+    settings = (*source.settings, *map(parse_override, overrides))
+    text = read_text(source.file)
+    name, study = _pick(_execute(source.file, text), source)
+    loaded = _apply(study, settings)
+    kept = [str(setting) for setting in settings if setting.key[0] != "store"]
+    path = str(source.file.resolve())
+    loaded.study.source = {"file": path, "name": name, "overrides": kept, "text": text}
+    return loaded
+
+
+def reload(recorded: Mapping[str, Any], target: str | None = None) -> Loaded:
+    """The study a run was begun with, from ``Header.study``; ``target`` names it anew.
+
+    Raises StudyError if the run was begun from Python or its file is gone, and no target is given.
+    """
+    if target is None:
+        if "file" not in recorded:
+            raise StudyError("this run was begun from Python; name its study with --study FILE")
+        file = Path(recorded["file"])
+        if not file.is_file():
+            raise StudyError(f"the run's study is gone: {file}; name its new place with --study")
+        target = f"{file}:{recorded['name']}"
+    return load(target, recorded.get("overrides", ()))
+
+
+# --- running the file -------------------------------------------------------------------------
+
+
+def _execute(path: Path, text: str) -> ModuleType:
+    """Run a study file as a module of its own name, registered to travel by value."""
+    file = path.resolve()
+    digest = hashlib.sha256(str(file).encode()).hexdigest()[:8]
+    module = ModuleType(f"{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}")
+    module.__file__ = str(file)
+    before = set(sys.modules)
+    sys.modules[module.__name__] = module
+    try:
+        with _importable(file.parent):
+            exec(compile(text, str(file), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:  # whatever a user's file raises is told in one line
+        del sys.modules[module.__name__]
+        raise StudyError(_blame(error, path)) from error
+    for own in (module, *_helpers(set(sys.modules) - before, file.parent)):
+        cloudpickle.register_pickle_by_value(own)
+    return module
+
+
+@contextmanager
+def _importable(directory: Path) -> Iterator[None]:
+    sys.path.insert(0, str(directory))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(directory))
+
+
+def _helpers(names: Iterable[str], directory: Path) -> Iterator[ModuleType]:
+    """New top-level modules that only the study's directory has: no worker could import them."""
+    elsewhere = [p for p in sys.path if Path(p).resolve() != directory]
+    for name in sorted(name for name in names if "." not in name):
+        file = getattr(sys.modules[name], "__file__", None)
+        if file is None or not Path(file).is_relative_to(directory):
+            continue
+        if not _found(name, elsewhere):
+            yield sys.modules[name]
+
+
+def _found(name: str, path: list[str]) -> bool:
+    """Whether the import system finds a module of this name on this path."""
+    saved = sys.path[:]
+    sys.path[:] = path
+    try:
+        finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+        return any(finder.find_spec(name, None) is not None for finder in finders)
+    finally:
+        sys.path[:] = saved
+
+
+def _blame(error: BaseException, path: Path) -> str:
+    """``file:line: what`` of an exception that left a study file."""
+    own = str(path.resolve())
+    if isinstance(error, SyntaxError):
+        return f"{path if error.filename == own else error.filename}:{error.lineno}: {error.msg}"
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
+    kind = "" if type(error) in (ValueError, StudyError) else f"{type(error).__name__}: "
+    return f"{path}:{lines[-1] if lines else 1}: {kind}{one_line(error)}"
+
+
+def _pick(module: ModuleType, source: Source) -> tuple[str, Study]:
+    studies: dict[str, Study] = {}
+    for name, value in vars(module).items():
+        if isinstance(value, Study) and not any(value is known for known in studies.values()):
+            studies[name] = value
+    if source.name is None:
+        if len(studies) == 1:
+            return next(iter(studies.items()))
+        raise StudyError(f"{source.file}: {_undecided(module, source, list(studies))}")
+    value = getattr(module, source.name, None)
+    if not isinstance(value, Study):
+        there = ", ".join(studies) or "none"
+        raise StudyError(f"{source.file}: no Study named {source.name!r}; there are: {there}")
+    return source.name, value
+
+
+def _undecided(module: ModuleType, source: Source, names: Sequence[str]) -> str:
+    if names:
+        listing = ", ".join(f"{source.file}:{name}" for name in names)
+        return f"several studies; say which: {listing}"
+    own = [n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
+    there = ", ".join(own) or "nothing"
+    return f"no Study in it (it defines: {there}); add study = Study(space=..., task=...)"
+
+
+# --- applying settings ------------------------------------------------------------------------
+
+
+def _apply(study: Study, settings: Sequence[Setting]) -> Loaded:
+    values = {setting.key: _checked(setting, study) for setting in settings}
+    store = values.pop(("store", "path"), None)
+    where = ", ".join(dict.fromkeys(setting.where for setting in settings)) or "study"
+    try:
+        changed = replace(
+            study,
+            space=_space(study.space, values),
+            budget=replace(study.budget, **_table(values, "budget")),
+            design=replace(study.design, **_table(values, "design")),
+            **_table(values, "study"),
+        )
+        surrogates.find(changed.surrogate)
+        infill.find(changed.infill)
+    except (ValueError, TypeError) as error:
+        raise StudyError(f"{where}: {one_line(error)}") from error
+    cluster = _table(values, "cluster")
+    return Loaded(changed, **cluster, store=None if store is None else Path(store))
+
+
+def _table(values: Mapping[Key, Any], table: str) -> dict[str, Any]:
+    return {key[1]: value for key, value in values.items() if key[0] == table}
+
+
+def _space(space: Space, values: Mapping[Key, Any]) -> Space:
+    changes: dict[str, dict[str, Any]] = {}
+    fixed: dict[str, Any] = {}
+    for key, value in values.items():
+        if key[0] == "space" and len(key) == 3:
+            changes.setdefault(key[1], {})[key[2]] = value
+        elif key[0] == "space":
+            fixed[key[1]] = value
+    changed = space.modify(**changes) if changes else space
+    return changed.fix(**fixed) if fixed else changed
+
+
+def _checked(setting: Setting, study: Study) -> Any:
+    """The value converted as its key asks; raises StudyError for an unknown key or a bad value."""
+    convert = plain if setting.key in _space_keys(study.space) else KEYS.get(setting.key)
+    if convert is None:
+        raise _unknown(setting, study.space)
+    try:
+        return convert(setting.value)
+    except ValueError as error:
+        raise setting.error(error) from error
+
+
+def _space_keys(space: Space) -> list[Key]:
+    keys: list[Key] = []
+    for name, parameter in space.parameters.items():
+        fields = [f for f in parameter.to_json() if f not in ("type", "fixed", "when")]
+        keys += [("space", name), *(("space", name, field) for field in fields)]
+    return keys
+
+
+def _unknown(setting: Setting, space: Space) -> StudyError:
+    if setting.key[0] == "space" and setting.key[1:2] and setting.key[1] not in space.parameters:
+        seen, names = setting.key[1], ", ".join(space.names)
+        problem = f"no parameter {seen!r}, there are {names}{did_you_mean(seen, space.names)}"
+    else:
+        known = [".".join(key) for key in (*KEYS, *_space_keys(space))]
+        near = did_you_mean(setting.name, known) or f"; there are: {', '.join(known)}"
+        problem = f"unknown key {setting.name!r}{near}"
+    return StudyError(f"{setting.where}: {problem}")

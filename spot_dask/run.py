@@ -1,0 +1,170 @@
+"""A run as its store tells it: history, recommendation, status and report.
+
+Everything here is a function of the store alone; no scheduler, no user code and no data set is
+needed to read a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from spot_dask.design import Design
+from spot_dask.records import History
+from spot_dask.space import Space
+from spot_dask.store import Header, Record
+from spot_dask.store.journal import Journal
+from spot_dask.store.replay import Replay, replay
+from spot_dask.tuner import Best, Model, Tuner
+
+COMPLETE = ("budget", "wall", "exhausted")
+"""The reasons of a run that ended because it had done what it was asked to do."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run read from its store at one moment; open it again to see what came after."""
+
+    path: Path
+    header: Header
+    records: Sequence[Record]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Read the store at ``path``; raises StoreError or StoreCorrupt if that is not possible."""
+        path = Path(path)
+        journal = Journal.open(path)
+        return cls(path, journal.header, tuple(journal.records()))
+
+    @cached_property
+    def space(self) -> Space:
+        return Space.from_json(self.header.space)
+
+    @cached_property
+    def replay(self) -> Replay:
+        return replay(self.records)
+
+    @property
+    def history(self) -> History:
+        return self.replay.history
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings the run began with, as later sessions changed them."""
+        return {**self.header.settings, **self.replay.settings}
+
+    @property
+    def ended(self) -> str | None:
+        """Why the last session ended; None if it still runs or was killed."""
+        return self.replay.closed
+
+    @property
+    def stopped(self) -> str | None:
+        """The signal that ended the last session, if one did."""
+        return self.ended if self.ended in ("SIGINT", "SIGTERM") else None
+
+    @property
+    def state(self) -> str:
+        """One of done, failing (nothing but failures), stopped (by a signal), open."""
+        if self.ended is None:
+            return "open"
+        if self.ended in COMPLETE:
+            return "done"
+        return "stopped" if self.stopped else self.ended
+
+    @cached_property
+    def model(self) -> Model | None:
+        """The surrogate fitted to the whole history; None while there is too little of it."""
+        return self._tuner.model(self.history)
+
+    @cached_property
+    def best(self) -> Best | None:
+        """The recommended evaluation: lowest surrogate mean; None if none succeeded."""
+        return self._tuner.recommend(self.history, self.model)
+
+    @property
+    def luckiest(self) -> Best | None:
+        """The evaluation with the best observed value, which noise has made look too good."""
+        evaluation = self.history.incumbent
+        if evaluation is None or self.model is None:
+            return None if evaluation is None else Best(evaluation)
+        mean, sd = self.model.predict(self.space.encode([evaluation.trial.config]))
+        return Best(evaluation, float(mean[0]), float(sd[0]))
+
+    def signed(self, y: float) -> float:
+        """An internal (minimised) objective value in the user's direction."""
+        return y if self.header.direction == "min" else -y
+
+    def status(self) -> dict[str, Any]:
+        """How the run stands, as JSON (schema ``spot-dask/status/1``)."""
+        history, budget = self.history, self.settings["budget"]
+        limit = budget["evaluations"]
+        used = len(history.evaluations)
+        return {
+            "schema": "spot-dask/status/1",
+            "store": str(self.path),
+            "name": self.header.name,
+            "state": self.state,
+            "ended": self.ended,
+            "budget": {
+                "used": used,
+                "limit": limit,
+                "fraction": None if limit is None else used / limit,
+                "wall_limit_seconds": budget["wall"],
+                "wall_used_seconds": self.replay.elapsed,
+            },
+            "trials": {
+                "done": len(history.ok),
+                "failed": len(history.failed),
+                "pending": len(history.pending),
+                "imported": len(history.imports),
+            },
+            "incumbent": self.best_json(self.best),
+            "last_event": self.records[-1].time if self.records else None,
+        }
+
+    def best_json(self, best: Best | None) -> dict[str, Any] | None:
+        """A recommendation as JSON: trial, configuration, observed value, mean and 95 % interval.
+
+        Mean and interval are the surrogate's, without the noise of a single training; null while
+        there is no surrogate.
+        """
+        if best is None:
+            return None
+        mean = self.signed(best.mean)
+        known = self.model is not None
+        return {
+            "trial": best.evaluation.trial.number,
+            "config": dict(best.evaluation.trial.config),
+            "objective": self.header.objective,
+            "observed": self.signed(best.evaluation.y),
+            "mean": mean if known else None,
+            "lo": mean - 1.96 * best.sd if known else None,
+            "hi": mean + 1.96 * best.sd if known else None,
+        }
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the report (HTML, and JSON beside it); returns the path of the HTML file.
+
+        The default path is ``report.html`` in a folder beside the store that bears its name.
+        """
+        from spot_dask import report
+
+        target = self.path.with_suffix("") / "report.html" if path is None else Path(path)
+        report.write(report.findings(self.header, self.records, self.model, self.best), target)
+        return target
+
+    @property
+    def _tuner(self) -> Tuner:
+        settings = self.settings
+        return Tuner(
+            space=self.space,
+            seed=settings["seed"],
+            design=Design(**settings["design"]),
+            start=settings["start"],
+            surrogate=settings["surrogate"],
+            infill=settings["infill"],
+        )

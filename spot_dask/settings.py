@@ -1,0 +1,218 @@
+"""Settings: dotted keys with TOML values, wherever they come from.
+
+``[design] initial = 12`` in a file, ``--set design.initial=12`` and a flag on the command line all
+become the same setting, and the later one wins. Keys::
+
+    name, seed, surrogate, infill, batch, sync      the study's own (table [study] in a file)
+    budget.evaluations, budget.wall                 wall with its unit: "90m", "6h", "1h30m"
+    design.kind, design.initial, design.replicates
+    space.NAME = value                              fixes the parameter
+    space.NAME.FIELD = value                        changes low, high, scale, levels, default, ...
+    cluster.scheduler, cluster.local, store.path    where to run and where to keep the results
+
+This module imports nothing heavy: a malformed file is told at once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from spot_dask.errors import StudyError
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key, in parts, with its value and where it was given (for messages)."""
+
+    key: Key
+    value: Any
+    where: str
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.key)
+
+    def __str__(self) -> str:
+        """The setting as ``--set`` takes it."""
+        key = self.key[1:] if self.key[0] == "study" else self.key
+        return f"{'.'.join(key)}={json.dumps(self.value, ensure_ascii=False)}"
+
+    def error(self, problem: object) -> StudyError:
+        return StudyError(f"{self.where}: {self.name}: {one_line(problem)}")
+
+
+def one_line(problem: object) -> str:
+    """The first line of a message, or the kind of an exception that has none."""
+    lines = str(problem).strip().splitlines()
+    return lines[0] if lines else type(problem).__name__
+
+
+# --- values -----------------------------------------------------------------------------------
+
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+
+
+def duration(value: object) -> float:
+    """Seconds of ``"90m"``, ``"6h"``, ``"1h30m"``, ``"45s"`` or ``"2d"``; raises ValueError."""
+    text = str(value).replace(" ", "")
+    if _NUMBER.fullmatch(text):
+        raise ValueError(f"{text} has no unit; write {text}s, {text}m, {text}h or {text}d")
+    if not isinstance(value, str) or not _DURATION.fullmatch(text):
+        raise ValueError(f"{value!r} is not a duration; write it like 90m, 6h, 1h30m, 45s or 2d")
+    seconds = sum(float(n) * _UNITS[u] for n, u in re.findall(r"([\d.]+)([dhms])", text))
+    if seconds <= 0:
+        raise ValueError(f"{value!r} is no time at all; a wall time must be positive")
+    return seconds
+
+
+def parse_override(text: str, where: str = "--set") -> Setting:
+    """``KEY=VALUE`` as a setting; VALUE is a TOML value, a bare word is a string."""
+    key, equals, value = text.partition("=")
+    parts = tuple(part.strip() for part in key.split("."))
+    if not equals or not all(parts):
+        raise StudyError(f"{where} {text}: expected KEY=VALUE, such as space.lr.high=0.1")
+    setting = Setting(("study", *parts) if len(parts) == 1 else parts, None, where)
+    try:
+        return replace(setting, value=_toml_value(value.strip()))
+    except ValueError as error:
+        raise setting.error(error) from error
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        if text[:1] in ("'", '"', "[", "{"):
+            raise ValueError(f"{text} is not a TOML value; check quotes and brackets") from None
+        return float(text) if _NUMBER.fullmatch(text) else text
+    return parsed["value"] if parsed.keys() == {"value"} else text
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"expected a text, got {value!r}")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"expected a whole number, got {value!r}")
+    return value
+
+
+def _positive(value: Any) -> int:
+    if _whole(value) < 1:
+        raise ValueError(f"expected a whole number of at least 1, got {value}")
+    return int(value)
+
+
+def _not_negative(value: Any) -> int:
+    if _whole(value) < 0:
+        raise ValueError(f"expected a whole number of at least 0, got {value}")
+    return int(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {value!r}")
+    return value
+
+
+def plain(value: Any) -> Any:
+    """The value if JSON can hold it (a table or a date is none); raises ValueError."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError(f"expected a number, a text, true/false or a list, got {value}")
+    return value
+
+
+KEYS: Mapping[Key, Callable[[Any], Any]] = {
+    ("study", "name"): _text,
+    ("study", "seed"): _not_negative,
+    ("study", "surrogate"): _text,
+    ("study", "infill"): _text,
+    ("study", "batch"): _positive,
+    ("study", "sync"): _flag,
+    ("budget", "evaluations"): _positive,
+    ("budget", "wall"): duration,
+    ("design", "kind"): _text,
+    ("design", "initial"): _positive,
+    ("design", "replicates"): _positive,
+    ("cluster", "scheduler"): _text,
+    ("cluster", "local"): _not_negative,
+    ("store", "path"): _text,
+}
+"""Every key outside the space, with what makes its value one of the right type."""
+
+
+# --- which study ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which study is meant: its Python file, the name in it, and settings that came along."""
+
+    file: Path
+    name: str | None
+    settings: tuple[Setting, ...] = ()
+
+
+def locate(target: str) -> Source:
+    """Which Python file and name a STUDY argument means; reads a TOML file, runs nothing."""
+    bare = target.endswith((".py", ".toml"))
+    file, _, name = (target, "", "") if bare else target.rpartition(":")
+    path = Path(file)
+    if path.suffix not in (".py", ".toml"):
+        raise StudyError(f"{target}: expected a study as file.py, file.py:name or file.toml")
+    if not path.is_file():
+        raise StudyError(f"{file}: no such file; `spot-dask init` writes a study to start from")
+    if path.suffix == ".py":
+        return Source(path, name or None)
+    if name:
+        raise StudyError(f'{target}: a name goes into the file: [study] file = "study.py:{name}"')
+    return _read_toml(path)
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: cannot be read: {one_line(error)}") from error
+
+
+def _read_toml(path: Path) -> Source:
+    try:
+        data = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"{path}: not valid TOML: {one_line(error)}") from error
+    settings = {setting.key: setting for setting in _flatten(data, (), str(path))}
+    file = settings.pop(("study", "file"), None)
+    if file is None:
+        raise StudyError(f'{path}: which study? Add [study] file = "study.py:study"')
+    store = settings.get(("store", "path"))
+    if store is not None and isinstance(store.value, str):
+        settings[store.key] = replace(store, value=str(path.parent / store.value))
+    study, _, name = str(file.value).partition(":")
+    python = path.parent / study
+    if python.suffix != ".py" or not python.is_file():
+        raise file.error(f"no such Python file: {python}")
+    return Source(python, name or None, tuple(settings.values()))
+
+
+def _flatten(table: Mapping[str, Any], key: Key, where: str) -> Iterator[Setting]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, (*key, name), where)
+        else:
+            yield Setting((*key, name), value, where)

@@ -1,0 +1,286 @@
+"""A study: search space, task and settings, and how they are run.
+
+``Study.run`` wires the parts: it opens a store, takes over old evaluations, connects to (or
+embeds) a cluster and drives the session to its end. Resuming is replaying the store and running on.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spot_dask import infill, surrogates
+from spot_dask.coordinator import Coordinator, Policy
+from spot_dask.design import Design
+from spot_dask.errors import StoreError
+from spot_dask.executors import Executor
+from spot_dask.infill import Infill
+from spot_dask.records import Configuration
+from spot_dask.run import Run
+from spot_dask.session import Listener, Session, Update
+from spot_dask.space import Space
+from spot_dask.store import Header, Store
+from spot_dask.store.journal import Journal
+from spot_dask.store.replay import replay
+from spot_dask.surrogates import Surrogate
+from spot_dask.tasks import Task
+from spot_dask.tuner import Best, Tuner
+from spot_dask.warmstart import summary, take_over
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_EVALUATIONS = 50
+"""The budget of a study that names none."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a run ends: after so many evaluations or so much wall time (seconds), whichever first.
+
+    Both count over all sessions of the run, failed evaluations included.
+    """
+
+    evaluations: int | None = None
+    wall: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.evaluations is not None and self.evaluations < 1:
+            raise ValueError(f"budget: evaluations is {self.evaluations}; expected at least 1")
+        if self.wall is not None and not self.wall > 0:
+            raise ValueError(f"budget: wall is {self.wall} seconds; expected more than 0")
+
+
+@dataclass
+class Study:
+    """What is tuned and how. See the README for a complete example.
+
+    ``start`` holds configurations to be evaluated right after the defaults (which are always
+    trial 0). ``batch`` is the batch size q; ``sync`` waits for a whole batch before the next one
+    is proposed, which makes a run repeatable from its seed.
+    """
+
+    space: Space
+    task: Task
+    name: str = "study"
+    seed: int = 0
+    budget: Budget = field(default_factory=Budget)
+    design: Design = field(default_factory=Design)
+    start: Sequence[Configuration] = ()
+    surrogate: str | Surrogate = "kriging"
+    infill: str | Infill = "log_ei"
+    batch: int | None = None
+    sync: bool = False
+    source: dict[str, Any] = field(default_factory=dict, repr=False)
+    _last: Run | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; expected a non-negative integer")
+        if self.batch is not None and self.batch < 1:
+            raise ValueError(f"batch is {self.batch}; expected at least 1")
+        if self.sync and self.batch is None:
+            raise ValueError("sync is on without a batch size; expected batch (--batch q) as well")
+        self.start = tuple(self.space.validate(config) for config in self.start)
+        surrogates.find(self.surrogate)
+        infill.find(self.infill)
+
+    def run(
+        self,
+        budget: Budget | None = None,
+        *,
+        client: Client | str | None = None,
+        local: int | None = None,
+        store: str | Path | None = None,
+        warm_start: Iterable[str | Path] = (),
+        listener: Listener | None = None,
+    ) -> Run:
+        """Run the study into a new store and return the finished run.
+
+        ``client`` is a Dask client or the address of a scheduler; without it, a cluster of
+        ``local`` slots is embedded in this process (0: no cluster, one training after the other
+        right here, for debugging). The store's path defaults to ``runs/<name>-<time>.zarr``.
+        Raises StoreError if the store exists, ClusterError if the scheduler does not answer.
+        """
+        study = self if budget is None else replace(self, budget=budget)
+        path = Path(store) if store is not None else default_store(self.name)
+        header = study._header()
+        imported = [take_over(Run.open(source), header) for source in warm_start]
+        with (
+            closing(_executor(study.task, header.run_id, client, local)) as executor,
+            closing(Journal.create(path, header)) as journal,
+        ):
+            for entry in imported:
+                journal.append(entry)
+            study._drive(journal, executor, listener)
+        self._last = Run.open(path)
+        return self._last
+
+    def resume(
+        self,
+        store: str | Path,
+        budget: Budget | None = None,
+        *,
+        client: Client | str | None = None,
+        local: int | None = None,
+        takeover: bool = False,
+        listener: Listener | None = None,
+    ) -> Run:
+        """Go on with the run in ``store``; finished evaluations are kept, pending ones run again.
+
+        The seed, design and all other settings are those the run began with; ``budget`` raises
+        (or lowers) its budget. Raises StoreError if the store holds a run of another space.
+        """
+        run = Run.open(store)
+        self._check_same(run)
+        study = _restored(self, run.settings)
+        changed = {k: v for k, v in asdict(budget or Budget()).items() if v is not None}
+        study.budget = replace(study.budget, **changed)
+        settings = {"budget": asdict(study.budget)} if changed else {}
+        with (
+            closing(_executor(study.task, run.header.run_id, client, local)) as executor,
+            closing(Journal.resume(run.path, settings=settings, takeover=takeover)) as journal,
+        ):
+            study._drive(journal, executor, listener)
+        self._last = Run.open(run.path)
+        return self._last
+
+    @property
+    def best(self) -> Best | None:
+        """The recommendation of the study's last run; None if no evaluation succeeded."""
+        return self._run().best
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the report of the study's last run; returns the path of the HTML file."""
+        return self._run().report(path)
+
+    @property
+    def tuner(self) -> Tuner:
+        """The study's tuner, for asking and telling without a cluster."""
+        return Tuner(self.space, self.seed, self.design, self.start, self.surrogate, self.infill)
+
+    def _run(self) -> Run:
+        if self._last is None:
+            raise ValueError("this study has not been run yet; call run() or open a store with Run")
+        return self._last
+
+    def _check_same(self, run: Run) -> None:
+        """Raise StoreError unless the run is one of this study."""
+        advice = "use the study it was begun with, or a new store with --warm-start"
+        differences = self.space.difference(run.space)
+        if differences:
+            what = "; ".join(differences)
+            raise StoreError(f"{run.path} holds a run of another search space ({what}); {advice}")
+        theirs = f"{run.header.direction}imises {run.header.objective}"
+        ours = f"{self.task.direction}imises {self.task.objective}"
+        if theirs != ours:
+            raise StoreError(f"{run.path} holds a run that {theirs}, this study {ours}; {advice}")
+
+    def _drive(self, store: Store, executor: Executor, listener: Listener | None) -> None:
+        past = replay(store.records())
+        policy = Policy(
+            evaluations=self.budget.evaluations,
+            seconds=None if self.budget.wall is None else max(0.0, self.budget.wall - past.elapsed),
+            batch=self.batch,
+            sync=self.sync,
+        )
+        if policy.evaluations is None and policy.seconds is None:
+            policy = replace(policy, evaluations=DEFAULT_EVALUATIONS)
+        coordinator = Coordinator(policy, past.history, past.attempts, executor.now())
+        session = Session(
+            coordinator, self.tuner, executor, store, listener or _silent, past.elapsed
+        )
+        for entry in past.imports:
+            session.tell(f"warm start: {entry.source}: {summary(entry)}")
+        session.run()
+
+    def _header(self) -> Header:
+        return Header(
+            run_id=uuid.uuid4().hex,
+            name=self.name,
+            created=time.time(),
+            space=self.space.to_json(),
+            space_hash=self.space.hash,
+            objective=self.task.objective,
+            direction=self.task.direction,
+            settings=self.settings,
+            study=self.source,
+            versions=_versions(),
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The resolved settings as JSON: what a store records and a resumed run restores."""
+        return {
+            "seed": self.seed,
+            "budget": asdict(self.budget),
+            "design": asdict(self.design),
+            "start": [dict(config) for config in self.start],
+            "surrogate": _named(self.surrogate),
+            "infill": _named(self.infill),
+            "batch": self.batch,
+            "sync": self.sync,
+        }
+
+
+def _restored(study: Study, settings: dict[str, Any]) -> Study:
+    """The study under the settings its run was begun with; objects are taken from the study."""
+    names = {k: settings[k] for k in ("surrogate", "infill") if isinstance(getattr(study, k), str)}
+    return replace(
+        study,
+        seed=settings["seed"],
+        budget=Budget(**settings["budget"]),
+        design=Design(**settings["design"]),
+        start=settings["start"],
+        batch=settings["batch"],
+        sync=settings["sync"],
+        **names,
+    )
+
+
+def _executor(task: Task, run_id: str, client: Client | str | None, local: int | None) -> Executor:
+    if client is None and local == 0:
+        from spot_dask.executors.serial import SerialExecutor
+
+        return SerialExecutor(task)
+    from spot_dask.executors import dask
+
+    if client is None:
+        slots = dask.local_slots() if local is None else local
+        return dask.DaskExecutor(dask.embedded(slots), task, run_id, owned=True)
+    if isinstance(client, str):
+        return dask.DaskExecutor(dask.connect(client), task, run_id, owned=True)
+    return dask.DaskExecutor(client, task, run_id, owned=False)
+
+
+def _named(component: object) -> str:
+    """A component's name as ``find`` understands it."""
+    if isinstance(component, str):
+        return component
+    return f"{type(component).__module__}:{type(component).__qualname__}"
+
+
+def default_store(name: str) -> Path:
+    """Where a run is kept unless told otherwise: ``runs/<name>-<UTC time>.zarr``."""
+    return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zarr"
+
+
+def _versions() -> dict[str, str]:
+    packages = ("spot-dask", "numpy", "scipy", "scikit-learn", "torch", "dask", "zarr")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def _silent(update: Update) -> None:
+    if update.message is not None:
+        logger.info(update.message)

@@ -1,0 +1,132 @@
+"""run, resume, status, best and report, as a user or a script sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_studies import run_study, spot, spot_json, write_study
+
+from spot_dask import Run
+
+
+def test_a_run_ends_with_the_path_of_its_report(tmp_path: Path) -> None:
+    store = tmp_path / "run.zarr"
+    result = spot("run", write_study(tmp_path), "--local", "0", "--store", store)
+    report = Path(result.stdout.splitlines()[-1])
+    assert report.name == "report.html"
+    assert report.is_file()
+    assert str(store) in result.stdout
+    assert "says hello" not in result.stdout
+    lines = [line for line in result.stderr.splitlines() if "  trial " in line]
+    assert [line.split()[0] for line in lines] == [f"{i}/6" for i in range(1, 7)]
+    assert all("loss " in line and "best " in line for line in lines)
+
+
+def test_a_run_without_a_report_writes_none(tmp_path: Path) -> None:
+    run_study(tmp_path, "--no-report")
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def test_json_is_one_document_and_all_there_is_on_stdout(tmp_path: Path) -> None:
+    store = tmp_path / "run.zarr"
+    study = write_study(tmp_path)
+    document = spot_json("run", study, "--local", "0", "--store", store)
+    assert document["schema"] == "spot-dask/run/1"
+    assert document["state"] == "done"
+    assert document["budget"]["used"] == 6
+    assert Path(document["report"]).is_file()
+    assert document["resume"] is None
+    assert document["incumbent"]["config"].keys() >= {"x", "kind", "width"}
+
+
+def test_flags_are_settings_of_the_study(tmp_path: Path) -> None:
+    store = run_study(
+        tmp_path, "--evaluations", "5", "--seed", "7", "--batch", "2", "--sync", "--wall", "1h",
+        "--set", "space.width=8", "--no-report",
+    )  # fmt: skip
+    run = Run.open(store)
+    assert run.settings["budget"] == {"evaluations": 5, "wall": 3600}
+    assert (run.settings["seed"], run.settings["batch"], run.settings["sync"]) == (7, 2, True)
+    assert {e.trial.config["width"] for e in run.history.evaluations} == {8}
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    toml = tmp_path / "spot.toml"
+    toml.write_text(
+        '[study]\nfile="study.py"\nseed = 1\n[budget]\nevaluations = 5\n'
+        '[cluster]\nlocal = 0\n[store]\npath = "a.zarr"\n'
+    )
+    env = {"SPOT_DASK_SEED": "2", "SPOT_DASK_EVALUATIONS": "4"}
+    spot("run", toml, "--evaluations", "3", "--no-report", env=env)
+    settings = Run.open(tmp_path / "a.zarr").settings
+    assert settings["seed"] == 2
+    assert settings["budget"]["evaluations"] == 3
+
+
+def test_a_run_goes_on_with_a_larger_budget_and_its_own_settings(tmp_path: Path) -> None:
+    store = run_study(tmp_path, "--seed", "5", "--set", "space.width=8", "--no-report")
+    before = Run.open(store).history.evaluations
+    assert "nothing to do" in spot("resume", store, "--local", "0", "--no-report").stderr
+    document = spot_json("resume", store, "--local", "0", "--evaluations", "8", "--no-report")
+    assert document["schema"] == "spot-dask/resume/1"
+    assert document["budget"]["used"] == 8
+    run = Run.open(store)
+    assert run.history.evaluations[: len(before)] == before
+    assert run.settings["seed"] == 5
+    assert {e.trial.config["width"] for e in run.history.evaluations} == {8}
+
+
+def test_a_changed_study_file_is_noted(tmp_path: Path) -> None:
+    store = run_study(tmp_path, "--no-report")
+    study = write_study(tmp_path, ("- 0.3", "- 0.4"))
+    result = spot("resume", store, "--local", "0", "--evaluations", "7", "--no-report")
+    assert f"{study} has changed since the run began" in result.stderr
+
+
+def test_a_resumed_run_takes_its_study_from_where_it_is_now(tmp_path: Path) -> None:
+    store = run_study(tmp_path, "--no-report")
+    moved = (tmp_path / "study.py").rename(tmp_path / "moved.py")
+    spot("resume", store, "--local", "0", "--evaluations", "7", "--no-report", "--study", moved)
+    assert len(Run.open(store).history.evaluations) == 7
+
+
+def test_status_best_and_report_read_the_store(tmp_path: Path) -> None:
+    store = run_study(tmp_path, "--no-report")
+    (tmp_path / "study.py").unlink()
+    assert spot_json("status", store)["trials"]["done"] == 6
+    assert "6 of 6" in spot("status", store).stdout
+    observed = min(e.y for e in Run.open(store).history.ok)
+    for by in ("model", "observed"):
+        document = spot_json("best", store, "--by", by)
+        assert document["schema"] == "spot-dask/best/1"
+        assert document["by"] == by
+        assert f"trial {document['trial']}" in spot("best", store, "--by", by).stdout
+    assert spot_json("best", store, "--by", "observed")["observed"] == observed
+    target = tmp_path / "elsewhere" / "page.html"
+    assert spot("report", store, "-o", target).stdout.splitlines() == [str(target)]
+    document = spot_json("report", store, "-o", target)
+    assert Path(document["report"]).is_file()
+    assert Path(document["data"]).is_file()
+
+
+def test_a_warm_start_says_what_it_took(tmp_path: Path) -> None:
+    old = run_study(tmp_path, "--no-report")
+    store = tmp_path / "new.zarr"
+    result = spot(
+        "run", tmp_path / "study.py", "--local", "0", "--store", store, "--warm-start", old,
+        "--evaluations", "2", "--no-report",
+    )  # fmt: skip
+    assert "warm start" in result.stderr
+    assert "6 of 6" in result.stderr
+    assert spot_json("status", store)["trials"]["imported"] == 6
+
+
+@pytest.mark.parametrize("progress", ["plain", "rich", "none"])
+def test_every_way_of_showing_progress_runs(progress: str, tmp_path: Path) -> None:
+    store = tmp_path / "run.zarr"
+    study = write_study(tmp_path)
+    args = ["--local", "0", "--store", store, "--no-report", "--progress", progress]
+    result = spot("run", study, *args)
+    assert ("1/6" in result.stderr) == (progress == "plain")

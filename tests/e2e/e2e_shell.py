@@ -1,0 +1,107 @@
+"""Studies and processes for end-to-end tests: everything real, nothing slow."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+STUDY = '''
+"""A quadratic with a mild trap, about 50 ms a training."""
+import time
+
+from spot_dask import Budget, Categorical, Design, FunctionTask, Real, Space, Study
+
+
+def train(cfg):
+    time.sleep({seconds})
+    {body}
+    return (cfg.x - 0.3) ** 2 + (0.1 if cfg.kind == "a" else 0.0)
+
+
+study = Study(
+    name="quadratic",
+    space=Space(
+        x=Real({low}, 1.0, default=0.9),
+        kind=Categorical(["a", "b"], default="a"),
+    ),
+    task=FunctionTask(train),
+    design=Design(initial=6),
+    budget=Budget(evaluations=12),
+    seed=1,
+)
+'''
+
+
+@dataclass
+class Shell:
+    """Runs spot-dask as a user does, in a directory of its own."""
+
+    home: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def study(
+        self, name: str = "study.py", *, seconds: float = 0.05, low: float = 0.0, body: str = "pass"
+    ) -> Path:
+        path = self.home / name
+        path.write_text(STUDY.format(seconds=seconds, low=low, body=body))
+        return path
+
+    def spot(self, *args: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """spot-dask with these arguments, to its end."""
+        return subprocess.run(
+            self._command(*args),
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def json(self, *args: str | Path) -> dict[str, Any]:
+        """The one JSON document that spot-dask prints with ``--json``."""
+        done = self.spot(*args, "--json")
+        assert done.returncode == 0, done.stderr
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
+    def begin(self, *args: str | Path) -> subprocess.Popen[str]:
+        """spot-dask with these arguments, left running."""
+        return self.start(self._command(*args))
+
+    def start(self, command: list[str]) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            command,
+            cwd=self.home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.started.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate(timeout=30)
+
+    def _command(self, *args: str | Path) -> list[str]:
+        return [str(Path(sys.executable).with_name("spot-dask")), *map(str, args)]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Poll until the condition holds; a test that waits too long fails here."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)

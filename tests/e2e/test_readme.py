@@ -1,0 +1,60 @@
+"""What the README and the examples show works as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from e2e_shell import Shell
+
+from spot_dask import Run
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [pytest.mark.e2e, pytest.mark.dask]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def test_the_study_in_the_readme_runs(shell: Shell) -> None:
+    (shell.home / "study.py").write_text(blocks("python")[0])
+    done = shell.spot(
+        "run", "study.py", "--local", "2", "--evaluations", "3", "--store", "run.zarr"
+    )
+    assert done.returncode == 0, done.stderr
+    run = Run.open(shell.home / "run.zarr")
+    assert len(run.history.ok) == 3
+    assert all(e.outcome.metrics["val_accuracy"] > 0 for e in run.history.ok)
+
+
+def test_asking_and_telling_as_in_the_readme_runs() -> None:
+    code = next(block for block in blocks("python") if "history.tell" in block)
+    study = {"__name__": "readme"}
+    exec(blocks("python")[0], study)
+    study["my_training"] = lambda **config: float(config["lr"])
+    exec(f"from spot_dask import History\n{code}", study)
+    assert len(study["history"].evaluations) == 4  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "command", re.findall(r"`spot-dask (\w+)", (ROOT / "README.md").read_text())
+)
+def test_every_command_of_the_readme_exists(shell: Shell, command: str) -> None:
+    assert shell.spot(command, "--help").returncode == 0
+
+
+def test_the_shipped_example_trains_on_real_images(shell: Shell) -> None:
+    example = ROOT / "scripts/examples/digits.py"
+    done = shell.spot(
+        "run", example, "--local", "2", "--evaluations", "4", "--store", "run.zarr",
+        "--set", "design.initial=4",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run = Run.open(shell.home / "run.zarr")
+    assert len(run.history.ok) == 4
+    assert all(len(e.outcome.curves["val_loss"]) == 10 for e in run.history.ok)
+    assert min(e.y for e in run.history.ok) < 1.0
+    assert (shell.home / "run" / "report.html").exists()

@@ -1,0 +1,206 @@
+"""Studies from Python, run one training after another in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spot_dask import (
+    Budget,
+    Categorical,
+    Design,
+    FunctionTask,
+    History,
+    Integer,
+    Real,
+    Run,
+    Space,
+    StoreError,
+    Study,
+)
+from spot_dask.records import Imported, Opened, Origin
+from spot_dask.session import Update
+from spot_dask.warmstart import summary
+
+SPACE = Space(x=Real(-1.0, 1.0, default=0.9), kind=Categorical(["a", "b"], default="a"))
+
+
+def loss(cfg: Any) -> float:
+    return (cfg.x - 0.3) ** 2 + 0.1 * (cfg.kind == "a")
+
+
+def study(**changes: Any) -> Study:
+    settings: dict[str, Any] = {"design": Design(initial=6), "seed": 1, **changes}
+    return Study(settings.pop("space", SPACE), settings.pop("task", FunctionTask(loss)), **settings)
+
+
+def test_a_run_from_python_finds_the_optimum_and_remembers_it(tmp_path: Path) -> None:
+    mine = study()
+    run = mine.run(Budget(evaluations=20), local=0, store=tmp_path / "run.zarr")
+    assert run.state == "done"
+    assert len(run.history.ok) == 20
+    assert mine.best is not None
+    assert mine.best.evaluation.trial.config["kind"] == "b"
+    assert abs(float(mine.best.evaluation.trial.config["x"]) - 0.3) < 0.02
+    report = mine.report()
+    assert report == tmp_path / "run" / "report.html"
+    assert report.with_suffix(".json").exists()
+
+
+def test_a_study_that_maximises_is_told_in_its_own_sign(tmp_path: Path) -> None:
+    task = FunctionTask(lambda cfg: -loss(cfg), objective="score", direction="max")
+    run = study(task=task).run(Budget(evaluations=14), local=0, store=tmp_path / "run.zarr")
+    incumbent = run.status()["incumbent"]
+    assert incumbent["observed"] == pytest.approx(-run.best.evaluation.y)  # type: ignore[union-attr]
+    assert -0.1 < incumbent["observed"] <= 0
+    assert incumbent["lo"] <= incumbent["mean"] <= incumbent["hi"]
+
+
+def test_a_store_is_never_overwritten(tmp_path: Path) -> None:
+    study().run(Budget(evaluations=1), local=0, store=tmp_path / "run.zarr")
+    with pytest.raises(StoreError, match="resume"):
+        study().run(Budget(evaluations=1), local=0, store=tmp_path / "run.zarr")
+
+
+def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path: Path) -> None:
+    study().run(Budget(evaluations=7), local=0, store=tmp_path / "a.zarr")
+    study().resume(tmp_path / "a.zarr", Budget(evaluations=12), local=0)
+    study().run(Budget(evaluations=12), local=0, store=tmp_path / "b.zarr")
+    a, b = (Run.open(tmp_path / name).history.evaluations for name in ("a.zarr", "b.zarr"))
+    assert [e.trial for e in a] == [e.trial for e in b]
+
+
+def test_a_resumed_run_keeps_the_settings_it_began_with(tmp_path: Path) -> None:
+    study(seed=5).run(Budget(evaluations=7), local=0, store=tmp_path / "a.zarr")
+    study(seed=6).resume(tmp_path / "a.zarr", Budget(evaluations=9), local=0)
+    study(seed=5).run(Budget(evaluations=9), local=0, store=tmp_path / "b.zarr")
+    a, b = (Run.open(tmp_path / name) for name in ("a.zarr", "b.zarr"))
+    assert [e.trial for e in a.history.evaluations] == [e.trial for e in b.history.evaluations]
+    assert a.settings["budget"] == {"evaluations": 9, "wall": None}
+    sessions = [r.entry for r in a.records if isinstance(r.entry, Opened)]
+    assert len(sessions) == 2
+
+
+def test_a_store_of_another_space_says_what_differs(tmp_path: Path) -> None:
+    study().run(Budget(evaluations=1), local=0, store=tmp_path / "run.zarr")
+    other = study(space=SPACE.modify(x={"high": 2.0}))
+    with pytest.raises(StoreError, match=r"another search space \(x: high"):
+        other.resume(tmp_path / "run.zarr", local=0)
+
+
+def test_a_store_of_another_objective_is_refused(tmp_path: Path) -> None:
+    study().run(Budget(evaluations=1), local=0, store=tmp_path / "run.zarr")
+    other = study(task=FunctionTask(loss, objective="error"))
+    with pytest.raises(StoreError, match="minimises loss"):
+        other.resume(tmp_path / "run.zarr", local=0)
+
+
+def test_a_warm_start_maps_parameters_and_says_what_it_dropped(tmp_path: Path) -> None:
+    study().run(Budget(evaluations=12), local=0, store=tmp_path / "old.zarr")
+    space = Space(
+        x=Real(0.0, 1.0, default=0.9),
+        kind=Categorical(["a", "b"], default="a"),
+        extra=Integer(1, 5, default=1),
+    )
+    run = study(space=space).run(
+        Budget(evaluations=4), local=0, store=tmp_path / "new.zarr",
+        warm_start=[tmp_path / "old.zarr"],
+    )  # fmt: skip
+    imported = next(r.entry for r in run.records if isinstance(r.entry, Imported))
+    assert 0 < len(imported.items) < 12
+    assert all(item.config["extra"] == 1 for item in imported.items)
+    assert all("x" in reason for reason in imported.dropped)
+    assert f"took {len(imported.items)} of 12" in summary(imported)
+    assert run.history.evaluations[0].trial.origin is Origin.DEFAULT
+    assert run.history.evaluations[-1].trial.origin is Origin.INFILL
+
+
+def test_a_warm_start_needs_the_same_objective(tmp_path: Path) -> None:
+    study().run(Budget(evaluations=1), local=0, store=tmp_path / "old.zarr")
+    other = study(task=FunctionTask(loss, objective="error", direction="max"))
+    with pytest.raises(StoreError, match=r"its objective is loss .*, this study's is error"):
+        other.run(local=0, store=tmp_path / "new.zarr", warm_start=[tmp_path / "old.zarr"])
+    assert not (tmp_path / "new.zarr").exists()
+
+
+def test_nothing_but_failures_stops_the_run_early(tmp_path: Path) -> None:
+    def broken(cfg: Any) -> float:
+        raise RuntimeError("no such layer")
+
+    run = study(task=FunctionTask(broken)).run(
+        Budget(evaluations=40), local=0, store=tmp_path / "run.zarr"
+    )
+    assert run.state == "failing"
+    assert len(run.history.evaluations) == 10
+    assert run.best is None
+    assert {e.outcome.error.message for e in run.history.failed if e.outcome.error} == {
+        "no such layer"
+    }
+
+
+def test_wall_time_counts_over_sessions(tmp_path: Path) -> None:
+    run = study().run(Budget(wall=0.3), local=0, store=tmp_path / "run.zarr")
+    assert run.ended == "wall"
+    before = len(run.history.evaluations)
+    run = study().resume(tmp_path / "run.zarr", local=0)
+    assert run.ended == "wall"
+    assert len(run.history.evaluations) == before
+
+
+def test_user_configurations_are_evaluated_after_the_default(tmp_path: Path) -> None:
+    run = study(start=({"x": 0.25},)).run(
+        Budget(evaluations=2), local=0, store=tmp_path / "run.zarr"
+    )
+    assert [dict(e.trial.config) for e in run.history.evaluations] == [
+        {"x": 0.9, "kind": "a"},
+        {"x": 0.25, "kind": "a"},
+    ]
+
+
+def test_the_listener_hears_of_every_evaluation(tmp_path: Path) -> None:
+    heard: list[Update] = []
+    study().run(Budget(evaluations=3), local=0, store=tmp_path / "run.zarr", listener=heard.append)
+    assert [u.last.trial.number for u in heard if u.last is not None] == [0, 1, 2]
+    assert len(heard[-1].history.evaluations) == 3
+
+
+def test_asking_and_telling_needs_no_cluster() -> None:
+    tuner, history = study().tuner, History()
+    while len(history.evaluations) < 16:
+        trials = tuner.ask(history, q=4)
+        history = history.ask(trials)
+        for trial in trials:
+            history = history.tell(trial.result((float(trial.config["x"]) - 0.3) ** 2))
+    assert history.incumbent is not None
+    assert history.incumbent.y < 0.01
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": -1}, "seed is -1"),
+        ({"batch": 0}, "batch is 0"),
+        ({"sync": True}, "expected batch"),
+        ({"start": ({"y": 1},)}, "'y'"),
+        ({"surrogate": "krigin"}, "no surrogate named 'krigin'"),
+        ({"infill": "qei"}, "no infill named 'qei'"),
+    ],
+)
+def test_wrong_settings_are_told_when_the_study_is_made(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        study(**changes)
+
+
+@pytest.mark.parametrize("budget", [{"evaluations": 0}, {"wall": 0.0}, {"wall": float("nan")}])
+def test_an_empty_budget_is_refused(budget: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="budget"):
+        Budget(**budget)
+
+
+def test_a_study_that_was_not_run_has_no_best() -> None:
+    with pytest.raises(ValueError, match="has not been run"):
+        _ = study().best
