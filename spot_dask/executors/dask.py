@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 import cloudpickle
+import dask
 from distributed import Client, Future, LocalCluster
 
 from spot_dask.codec import outcome_from_json, trial_to_json
@@ -73,15 +74,17 @@ def embedded(slots: int) -> Client:
     The cluster needs no communication port (its comms are in-process); its HTTP servers listen on
     the loopback interface only. Closing the client's cluster ends it.
     """
-    cluster = LocalCluster(
-        n_workers=1,
-        threads_per_worker=slots,
-        processes=False,
-        memory_limit=0,
-        dashboard_address="127.0.0.1:0",
-        worker_dashboard_address="127.0.0.1:0",
-        silence_logs=logging.ERROR,
-    )
+    # The worker lives and dies with this process: a laptop that slept has not lost it.
+    with dask.config.set({"distributed.scheduler.worker-ttl": None}):
+        cluster = LocalCluster(
+            n_workers=1,
+            threads_per_worker=slots,
+            processes=False,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
+        )
     return Client(cluster, set_as_default=False)
 
 
@@ -146,7 +149,8 @@ class DaskExecutor:
         self._futures.clear()
 
     def close(self) -> None:
-        self._client.unsubscribe_topic("all")
+        if self._client.status == "running":
+            self._client.unsubscribe_topic("all")
         self._futures.clear()
         if self._owned:
             cluster = self._client.cluster

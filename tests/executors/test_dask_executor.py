@@ -1,0 +1,144 @@
+"""The Dask executor on a real embedded cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spot_dask.coordinator import Event, Finished, Joined, Left
+from spot_dask.errors import ClusterError
+from spot_dask.executors import dask
+from spot_dask.records import Status, Trial
+from spot_dask.tasks.function import FunctionTask
+
+pytestmark = pytest.mark.dask
+
+
+def train(cfg: Any) -> float:
+    if cfg.kind == "raise":
+        raise ValueError("bad")
+    if cfg.kind == "die":
+        os.abort()
+    if cfg.kind == "sleep":
+        time.sleep(60)
+    return float(cfg.x)
+
+
+def trial(number: int, kind: str = "ok") -> Trial:
+    return Trial(number, {"x": float(number), "kind": kind}, seed=1)
+
+
+@pytest.fixture
+def executor() -> Iterator[dask.DaskExecutor]:
+    executor = dask.DaskExecutor(dask.embedded(2), FunctionTask(train), "run", owned=True)
+    yield executor
+    executor.close()
+
+
+def collect(executor: dask.DaskExecutor, count: int, kind: type = Finished) -> list[Event]:
+    found: list[Event] = []
+    deadline = time.monotonic() + 60
+    while len(found) < count:
+        assert time.monotonic() < deadline, found
+        found += [e for e in executor.wait(0.5) if isinstance(e, kind)]
+    return found
+
+
+def joined(executor: dask.DaskExecutor) -> str:
+    event = collect(executor, 1, Joined)[0]
+    assert isinstance(event, Joined)
+    assert event.slots == 2
+    return event.worker
+
+
+def test_every_end_of_a_training_is_an_event(executor: dask.DaskExecutor) -> None:
+    worker = joined(executor)
+    for number, kind in enumerate(["ok", "raise", "die"]):
+        executor.start(trial(number, kind), 0, worker)
+    ends = {e.number: e.outcome for e in collect(executor, 3) if isinstance(e, Finished)}
+    assert {n: o.status for n, o in ends.items()} == {
+        0: Status.OK,
+        1: Status.FAILED,
+        2: Status.CRASHED,
+    }
+    assert all(outcome.worker == worker for outcome in ends.values())
+    assert all(outcome.seconds >= 0 for outcome in ends.values())
+
+
+def test_the_same_configuration_is_trained_again_for_another_attempt(
+    executor: dask.DaskExecutor,
+) -> None:
+    worker = joined(executor)
+    executor.start(trial(0), 0, worker)
+    executor.start(trial(0), 1, worker)
+    ends = [(e.number, e.attempt) for e in collect(executor, 2) if isinstance(e, Finished)]
+    assert sorted(ends) == [(0, 0), (0, 1)]
+
+
+def test_kill_ends_what_runs_at_once(executor: dask.DaskExecutor) -> None:
+    worker = joined(executor)
+    executor.start(trial(0, "sleep"), 0, worker)
+    time.sleep(1.0)
+    began = time.monotonic()
+    executor.kill()
+    end = collect(executor, 1)[0]
+    assert time.monotonic() - began < 30
+    assert isinstance(end, Finished)
+    assert end.outcome.error is not None
+    assert end.outcome.error.type == "Stopped"
+
+
+def test_closing_leaves_no_process_behind(executor: dask.DaskExecutor) -> None:
+    worker = joined(executor)
+    executor.start(trial(0), 0, worker)
+    collect(executor, 1)
+    assert _trial_processes()
+    executor.close()
+    assert _trial_processes() == []
+
+
+def _trial_processes() -> list[Path]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            command = (status.parent / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if parent == os.getpid() and b"spot_dask.executors.process" in command:
+            found.append(status.parent)
+    return found
+
+
+def test_a_worker_that_goes_away_is_an_event(executor: dask.DaskExecutor) -> None:
+    worker = joined(executor)
+    time.sleep(0.5)  # until the scheduler knows that we want to hear of its workers
+    executor._client.retire_workers([worker], close_workers=True)
+    assert collect(executor, 1, Left) == [Left(worker)]
+
+
+def test_the_embedded_worker_is_never_given_up_for_silence(executor: dask.DaskExecutor) -> None:
+    cluster = executor._client.cluster
+    assert cluster is not None
+    assert cluster.scheduler.worker_ttl is None
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "127.0.0.1:http"])
+def test_an_address_without_a_scheduler_is_told_in_one_line(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask, "CONNECT_SECONDS", 1.0)
+    with pytest.raises(ClusterError, match="no Dask scheduler answers at") as caught:
+        dask.connect(address)
+    assert "\n" not in str(caught.value)
+
+
+def test_workers_with_gpus_offer_one_slot_for_each() -> None:
+    info = {"nthreads": 16, "resources": {"GPU": 4.0}}
+    assert dask._slots(info) == 4
+    assert dask._slots({"nthreads": 16, "resources": {}}) == 16
