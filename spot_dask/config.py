@@ -107,6 +107,9 @@ def _importable(directory: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(directory))
+        # At the end, for what a training imports when it runs; the path travels with every trial.
+        if str(directory) not in sys.path:
+            sys.path.append(str(directory))
 
 
 def _helpers(names: Iterable[str], directory: Path) -> Iterator[ModuleType]:

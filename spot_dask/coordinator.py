@@ -137,7 +137,8 @@ class Policy:
     sessions included; ``seconds`` is the wall time left for this session. ``batch`` is the batch
     size q: at most q trials are proposed together, and ``sync`` runs wait for all of a batch
     before the next (None: as many as there are free slots). A trial whose worker is lost is
-    attempted ``attempts`` times; a run whose first ``give_up`` evaluations all failed is stopped.
+    attempted ``attempts`` times; a session that adds ``give_up`` failures to a run without any
+    success is stopped.
     """
 
     evaluations: int | None = None
@@ -187,6 +188,7 @@ class Coordinator:
         self.finished = False
         self._wanted = 0  # trials asked of the tuner and not yet proposed
         self._exhausted = False
+        self._earlier = len(history.evaluations)
         self._busy: Counter[str] = Counter()
         self._deadline = math.inf if policy.seconds is None else now + policy.seconds
 
@@ -263,7 +265,8 @@ class Coordinator:
         evaluations = self.history.evaluations
         if now >= self._deadline:
             self.stopping = self.stopping or "wall"
-        if len(evaluations) >= self.policy.give_up and not any(e.ok for e in evaluations):
+        fresh = len(evaluations) - self._earlier
+        if fresh >= self.policy.give_up and not any(e.ok for e in evaluations):
             self.stopping = self.stopping or "failing"
 
     def _start_queued(self, now: float) -> list[Instruction]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import re
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spot_dask import infill, surrogates
+from spot_dask import infill, plugins, surrogates
 from spot_dask.coordinator import Coordinator, Policy
 from spot_dask.design import Design
 from spot_dask.errors import StoreError
@@ -33,6 +34,7 @@ from spot_dask.store.journal import Journal
 from spot_dask.store.replay import replay
 from spot_dask.surrogates import Surrogate
 from spot_dask.tasks import Task
+from spot_dask.tasks.function import FunctionTask
 from spot_dask.tuner import Best, Tuner
 from spot_dask.warmstart import summary, take_over
 
@@ -56,10 +58,10 @@ class Budget:
     wall: float | None = None
 
     def __post_init__(self) -> None:
-        if self.evaluations is not None and self.evaluations < 1:
-            raise ValueError(f"budget: evaluations is {self.evaluations}; expected at least 1")
-        if self.wall is not None and not self.wall > 0:
-            raise ValueError(f"budget: wall is {self.wall} seconds; expected more than 0")
+        if self.evaluations is not None:
+            _check_count("budget: evaluations", self.evaluations)
+        if self.wall is not None and not (_is_number(self.wall) and self.wall > 0):
+            raise ValueError(f"budget: wall is {self.wall!r}; expected seconds, more than 0")
 
 
 @dataclass
@@ -72,7 +74,7 @@ class Study:
     """
 
     space: Space
-    task: Task
+    task: Task  # or a plain function, which is then wrapped as a FunctionTask
     name: str = "study"
     seed: int = 0
     budget: Budget = field(default_factory=Budget)
@@ -86,15 +88,24 @@ class Study:
     _last: Run | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; expected a non-negative integer")
-        if self.batch is not None and self.batch < 1:
-            raise ValueError(f"batch is {self.batch}; expected at least 1")
+        if callable(self.task) and not hasattr(self.task, "objective"):
+            self.task = FunctionTask(self.task)
+        if not isinstance(self.task, Task):
+            raise ValueError(
+                f"task is {self.task!r}; expected a TorchTask, a FunctionTask or a function"
+            )
+        _check_count("seed", self.seed, least=0)
+        if self.batch is not None:
+            _check_count("batch", self.batch)
         if self.sync and self.batch is None:
             raise ValueError("sync is on without a batch size; expected batch (--batch q) as well")
         self.start = tuple(self.space.validate(config) for config in self.start)
-        surrogates.find(self.surrogate)
-        infill.find(self.infill)
+        # Settings are recorded by name: what a store's readers could not make again is refused.
+        for find, component in ((surrogates.find, self.surrogate), (infill.find, self.infill)):
+            name = plugins.name_of(component)
+            if not isinstance(component, str) and find(name) != component:
+                raise ValueError(f"{component!r} is not what its name {name!r} stands for")
+            find(name)
 
     def run(
         self,
@@ -116,7 +127,7 @@ class Study:
         study = self if budget is None else replace(self, budget=budget)
         path = Path(store) if store is not None else default_store(self.name)
         header = study._header()
-        imported = [take_over(Run.open(source), header) for source in warm_start]
+        imported = take_over([Run.open(source) for source in warm_start], header)
         with (
             closing(_executor(study.task, header.run_id, client, local)) as executor,
             closing(Journal.create(path, header)) as journal,
@@ -147,6 +158,12 @@ class Study:
         study = _restored(self, run.settings)
         changed = {k: v for k, v in asdict(budget or Budget()).items() if v is not None}
         study.budget = replace(study.budget, **changed)
+        limit, done = study.budget.evaluations, len(run.history.evaluations)
+        if limit is not None and limit < done:
+            raise StoreError(
+                f"{run.path} has {done} evaluations already, more than the {limit} asked for; "
+                "--evaluations counts all of a run"
+            )
         settings = {"budget": asdict(study.budget)} if changed else {}
         with (
             closing(_executor(study.task, run.header.run_id, client, local)) as executor,
@@ -201,6 +218,12 @@ class Study:
         session = Session(
             coordinator, self.tuner, executor, store, listener or _silent, past.elapsed
         )
+        design = self.design.size(self.space)
+        if policy.evaluations is not None and policy.evaluations <= design and not past.imports:
+            session.tell(
+                f"the budget of {policy.evaluations} ends within the initial design of {design}: "
+                "no configuration will be chosen by the surrogate"
+            )
         for entry in past.imports:
             session.tell(f"warm start: {entry.source}: {summary(entry)}")
         session.run()
@@ -227,8 +250,8 @@ class Study:
             "budget": asdict(self.budget),
             "design": asdict(self.design),
             "start": [dict(config) for config in self.start],
-            "surrogate": _named(self.surrogate),
-            "infill": _named(self.infill),
+            "surrogate": plugins.name_of(self.surrogate),
+            "infill": plugins.name_of(self.infill),
             "batch": self.batch,
             "sync": self.sync,
         }
@@ -250,6 +273,8 @@ def _restored(study: Study, settings: dict[str, Any]) -> Study:
 
 
 def _executor(task: Task, run_id: str, client: Client | str | None, local: int | None) -> Executor:
+    if local is not None:
+        _check_count("local", local, least=0)
     if client is None and local == 0:
         from spot_dask.executors.serial import SerialExecutor
 
@@ -264,16 +289,19 @@ def _executor(task: Task, run_id: str, client: Client | str | None, local: int |
     return dask.DaskExecutor(client, task, run_id, owned=False)
 
 
-def _named(component: object) -> str:
-    """A component's name as ``find`` understands it."""
-    if isinstance(component, str):
-        return component
-    return f"{type(component).__module__}:{type(component).__qualname__}"
+def _check_count(name: str, value: object, least: int = 1) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is {value!r}; expected a whole number, at least {least}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def default_store(name: str) -> Path:
     """Where a run is kept unless told otherwise: ``runs/<name>-<UTC time>.zarr``."""
-    return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zarr"
+    safe = re.sub(r"[^\w.-]+", "-", name).lstrip(".")
+    return Path("runs") / f"{safe}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zarr"
 
 
 def _versions() -> dict[str, str]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -96,14 +97,21 @@ class Tuner:
         return Model(self.space, X, y, surrogate.fit(features, y, self.space.groups, rng))
 
     def recommend(self, history: History, model: Model | None) -> Best | None:
-        """The successful evaluation with the lowest posterior mean; None if there is none."""
+        """The successful evaluation with the lowest posterior mean; None if there is none.
+
+        A surrogate whose means hardly follow the evaluations they were fitted to (R^2 below 0.5)
+        has no say: the best observed value is recommended then.
+        """
         evaluations = sorted(history.ok, key=lambda e: e.trial.number)
         if not evaluations:
             return None
+        y = np.array([e.y for e in evaluations])
         if model is None:
-            return Best(min(evaluations, key=lambda e: e.y))
+            return Best(evaluations[int(y.argmin())])
         mean, sd = model.predict(self.space.encode([e.trial.config for e in evaluations]))
-        i = int(np.argmin(mean))
+        bounded = _imputed(y)
+        unexplained = float(np.mean((bounded - mean) ** 2))
+        i = int(np.argmin(mean if 2 * unexplained < float(np.var(bounded)) else y))
         return Best(evaluations[i], float(mean[i]), float(sd[i]))
 
     def _planned(self, history: History) -> list[tuple[Configuration, int, Origin]]:
@@ -112,19 +120,29 @@ class Tuner:
         size = max(must, self.design.size(self.space) - len(history.imports))
         if history.asked >= size * self.design.replicates:
             return []
-        rng = np.random.default_rng([self.seed, _DESIGN])
-        design = Design(self.design.kind, size, self.design.replicates)
-        configs = initial_design(self.space, design, self.start, rng)
-        users = {bytes(key) for key in self._keys(self.start)}
-        origins = [
-            Origin.DEFAULT if i == 0 else Origin.USER if key in users else Origin.DESIGN
-            for i, key in enumerate(self._keys(configs))
-        ]
+        imported = set(self._keys([item.config for item in history.imports]))
         return [
             (config, replicate, origin)
-            for config, origin in zip(configs, origins, strict=True)
-            for replicate in range(design.replicates)
+            for config, key, origin in self._design(size)
+            if origin is not Origin.DESIGN or key not in imported
+            for replicate in range(self.design.replicates)
         ]
+
+    def _design(self, size: int) -> list[tuple[Configuration, bytes, Origin]]:
+        """The initial design of so many configurations; made once, as it is asked for often."""
+        if size not in self._designs:
+            rng = np.random.default_rng([self.seed, _DESIGN])
+            design = replace(self.design, initial=size)
+            configs = initial_design(self.space, design, self.start, rng)
+            keys, users = self._keys(configs), set(self._keys(self.start))
+            origins = [Origin.USER if key in users else Origin.DESIGN for key in keys]
+            origins[0] = Origin.DEFAULT
+            self._designs[size] = list(zip(configs, keys, origins, strict=True))
+        return self._designs[size]
+
+    @cached_property
+    def _designs(self) -> dict[int, list[tuple[Configuration, bytes, Origin]]]:
+        return {}
 
     def _infill(self, history: History, q: int) -> list[Trial]:
         """q trials chosen by the infill criterion, given all that is known and pending."""
@@ -196,7 +214,7 @@ class Tuner:
         return self.space.encode(listed) if listed else np.empty((0, self.space.d))
 
     def _keys(self, configs: Sequence[Configuration]) -> list[bytes]:
-        return self.space.keys(self._rows(map(self.space.validate, configs)))
+        return self.space.keys(self._rows(configs))
 
     def _seed(self, replicate: int) -> int:
         """Seed of the training: one per replicate, the same for every configuration."""
@@ -211,7 +229,7 @@ def _imputed(y: FloatArray) -> FloatArray:
         return np.zeros_like(y)
     low, middle, high = np.quantile(y[finite], [0.05, 0.5, 0.75])
     ceiling = middle + 3 * (high - low)
-    bounded = np.minimum(y, ceiling) if ceiling > middle else y
+    bounded: FloatArray = np.minimum(y, ceiling) if ceiling > middle else y
     worst = bounded[finite].max()
     return np.where(finite, bounded, worst)
 

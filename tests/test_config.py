@@ -138,10 +138,13 @@ def test_functions_of_a_study_travel_to_a_process_that_does_not_have_the_file(fi
     assert done.stdout.strip() == "1.5"
 
 
-def test_loading_leaves_the_import_path_as_it_was(file: Path) -> None:
+def test_loading_keeps_the_directory_for_what_a_training_imports(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = sys.path[:]
+    monkeypatch.setattr(sys, "path", before[:])
     load(str(file))
-    assert sys.path == before
+    assert sys.path == [*before, str(file.parent)]
 
 
 def test_two_studies_of_one_file_name_are_two_modules(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sklearn.ensemble import RandomForestRegressor
 
 from spot_dask import (
     Budget,
@@ -22,6 +23,8 @@ from spot_dask import (
 )
 from spot_dask.records import Imported, Opened, Origin
 from spot_dask.session import Update
+from spot_dask.surrogates.kriging import Kriging
+from spot_dask.surrogates.sklearn import SklearnSurrogate
 from spot_dask.warmstart import summary
 
 SPACE = Space(x=Real(-1.0, 1.0, default=0.9), kind=Categorical(["a", "b"], default="a"))
@@ -181,6 +184,9 @@ def test_asking_and_telling_needs_no_cluster() -> None:
     ("changes", "message"),
     [
         ({"seed": -1}, "seed is -1"),
+        ({"seed": "a"}, "seed is 'a'"),
+        ({"batch": 2.5}, "batch is 2.5"),
+        ({"task": 3}, "task is 3"),
         ({"batch": 0}, "batch is 0"),
         ({"sync": True}, "expected batch"),
         ({"start": ({"y": 1},)}, "'y'"),
@@ -195,7 +201,64 @@ def test_wrong_settings_are_told_when_the_study_is_made(
         study(**changes)
 
 
-@pytest.mark.parametrize("budget", [{"evaluations": 0}, {"wall": 0.0}, {"wall": float("nan")}])
+def test_a_function_is_a_task(tmp_path: Path) -> None:
+    run = study(task=loss).run(Budget(evaluations=2), local=0, store=tmp_path / "run.zarr")
+    assert len(run.history.ok) == 2
+
+
+def test_a_surrogate_with_settings_is_made_again_by_whoever_reads_the_store(
+    tmp_path: Path,
+) -> None:
+    exact = study(surrogate=Kriging(deterministic=True))
+    run = exact.run(Budget(evaluations=10), local=0, store=tmp_path / "run.zarr")
+    assert "deterministic=True" in run.settings["surrogate"]
+    best = run.best
+    assert best is not None
+    assert best.mean == pytest.approx(best.evaluation.y, abs=1e-4)
+
+
+def test_a_surrogate_that_no_name_describes_is_refused() -> None:
+    forest = SklearnSurrogate(RandomForestRegressor(n_estimators=10))
+    with pytest.raises(ValueError, match="cannot be recorded in a store"):
+        study(surrogate=forest)
+    study(surrogate="sklearn:ensemble.RandomForestRegressor(n_estimators=10)")
+
+
+def test_the_same_evaluation_is_taken_once_by_whatever_way(tmp_path: Path) -> None:
+    study().run(Budget(evaluations=8), local=0, store=tmp_path / "a.zarr")
+    study(seed=2).run(
+        Budget(evaluations=4), local=0, store=tmp_path / "b.zarr", warm_start=[tmp_path / "a.zarr"]
+    )
+    run = study(seed=3).run(
+        Budget(evaluations=2), local=0, store=tmp_path / "c.zarr",
+        warm_start=[tmp_path / "a.zarr", tmp_path / "b.zarr", tmp_path / "a.zarr"],
+    )  # fmt: skip
+    assert len(run.history.imports) == 12
+    taken = [len(r.entry.items) for r in run.records if isinstance(r.entry, Imported)]
+    assert taken == [8, 4, 0]
+
+
+def test_what_was_imported_is_not_evaluated_again(tmp_path: Path) -> None:
+    space = Space(k=Categorical(["a", "b", "c"], default="a"))
+    small = Study(space, FunctionTask(lambda cfg: float(ord(cfg.k))))
+    small.run(Budget(evaluations=3), local=0, store=tmp_path / "old.zarr")
+    run = small.run(
+        Budget(evaluations=3), local=0, store=tmp_path / "new.zarr",
+        warm_start=[tmp_path / "old.zarr"],
+    )  # fmt: skip
+    assert [dict(e.trial.config) for e in run.history.evaluations] == [{"k": "a"}]
+    assert run.ended == "exhausted"
+
+
+def test_a_budget_below_what_is_there_is_refused(tmp_path: Path) -> None:
+    study().run(Budget(evaluations=5), local=0, store=tmp_path / "run.zarr")
+    with pytest.raises(StoreError, match="has 5 evaluations already, more than the 3"):
+        study().resume(tmp_path / "run.zarr", Budget(evaluations=3), local=0)
+
+
+@pytest.mark.parametrize(
+    "budget", [{"evaluations": 0}, {"wall": 0.0}, {"wall": float("nan")}, {"wall": "5m"}]
+)
 def test_an_empty_budget_is_refused(budget: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="budget"):
         Budget(**budget)

@@ -53,12 +53,17 @@ verbose_option = click.option(
 )
 
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Write one JSON document to stdout."
+    "--json",
+    "as_json",
+    envvar="SPOT_DASK_JSON",
+    is_flag=True,
+    help="Write one JSON document to stdout.",
 )
 
 set_option = click.option(
     "--set",
     "overrides",
+    envvar="SPOT_DASK_SET",
     metavar="KEY=VALUE",
     multiple=True,
     help="Change a setting, such as space.lr.high=0.1 or design.initial=12; repeatable.",
@@ -73,7 +78,11 @@ wall_option = click.option(
 )
 
 report_option = click.option(
-    "--report/--no-report", "with_report", default=True, help="Write report.html at the end."
+    "--report/--no-report",
+    "with_report",
+    envvar="SPOT_DASK_REPORT",
+    default=True,
+    help="Write report.html at the end.",
 )
 
 progress_option = click.option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,12 +15,14 @@ from click.core import ParameterSource
 
 from spot_dask.cli import options as opt
 from spot_dask.errors import StudyError
-from spot_dask.settings import duration
+from spot_dask.settings import duration, one_line
 
 if TYPE_CHECKING:
     from spot_dask.cli.progress import Goal
     from spot_dask.config import Loaded
     from spot_dask.run import Run
+
+logger = logging.getLogger(__name__)
 
 NO_SUCCESS = 3
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143}
@@ -133,7 +136,12 @@ def _resume(store: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]
 def _nothing_new(run: Run) -> str:
     done = len(run.history.evaluations)
     if run.state == "done":
-        return f"nothing to do: {done} evaluations used up the budget; raise it with --evaluations"
+        flag = {"wall": "--wall", "budget": "--evaluations"}.get(run.ended or "")
+        if flag is None:
+            return f"nothing to do: all {done} configurations of the search space have been tried"
+        return (
+            f"nothing to do: the budget is used up after {done} evaluations; raise it with {flag}"
+        )
     return f"no new evaluation; {done} are there"
 
 
@@ -181,24 +189,34 @@ def _where(options: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
 def _conclude(
     ctx: click.Context, run: Run, where: Mapping[str, Any], options: Mapping[str, Any]
 ) -> None:
-    """Write the report and the result; exit as the run ended."""
-    path = run.report() if options["with_report"] else None
+    """Tell the result and write the report; exit as the run ended."""
     again = None if run.state == "done" else resume_command(run, where)
-    if options["as_json"]:
-        document = {**run.status(), "report": path and str(path), "resume": again}
-        opt.emit(ctx.command.name or "", document)
-    else:
+    if not options["as_json"]:
         from spot_dask.cli.results import show_result
 
         show_result(run)
-        if path is not None:
-            click.echo(str(path))
+    path = _report(run) if options["with_report"] else None
+    if options["as_json"]:
+        document = {**run.status(), "report": path, "resume": again}
+        opt.emit(ctx.command.name or "", document)
+    elif path is not None:
+        click.echo(path)
     if again is not None:
         click.echo(f"go on with: {again}", err=True)
     if run.stopped is not None:
         ctx.exit(SIGNALS[run.stopped])
     if not run.history.ok:
         ctx.exit(NO_SUCCESS)
+
+
+def _report(run: Run) -> str | None:
+    """The path of the report; None, and why, where it cannot be written: the run stands."""
+    try:
+        return str(run.report())
+    except Exception as error:
+        logger.debug("no report", exc_info=True)
+        click.echo(f"no report: {one_line(error)}; the run itself is complete", err=True)
+        return None
 
 
 def resume_command(run: Run, where: Mapping[str, Any]) -> str:

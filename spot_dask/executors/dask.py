@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import queue
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import cloudpickle
 import dask
 from distributed import Client, Future, LocalCluster
+from distributed.core import rpc
 
 from spot_dask.codec import outcome_from_json, trial_to_json
 from spot_dask.coordinator import Event, Finished, Joined, Left
@@ -42,9 +44,16 @@ GATHER_SECONDS = 60.0
 
 def connect(address: str) -> Client:
     """A client of the scheduler at ``address``; ClusterError if none answers in time."""
+    if not re.fullmatch(r"((tcp|tls|ws|wss)://)?[^/:]+:\d+", address):
+        raise ClusterError(
+            f"{address!r} is no address of a Dask scheduler; expected one like tcp://host:8786"
+        )
     try:
+        # Before a Client is made: a client has no limit for a server that accepts a connection
+        # and then never answers, and a half-made one cannot be closed.
+        asyncio.run(asyncio.wait_for(_probe(address), CONNECT_SECONDS))
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
+    except Exception as error:  # what another kind of server says can fail in any way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterError(
             f"no Dask scheduler answers at {address} ({reason}); "
@@ -59,6 +68,12 @@ def connect(address: str) -> Client:
             "install spot-dask in the environment of the scheduler and of its workers"
         ) from error
     return client
+
+
+async def _probe(address: str) -> None:
+    """Ask whoever listens there who it is; raises where that is no Dask scheduler."""
+    async with rpc(address) as scheduler:
+        await scheduler.identity(n_workers=0)
 
 
 def local_slots() -> int:
@@ -219,13 +234,13 @@ def _slots(info: dict[str, Any]) -> int:
 
 def _fetch(future: Future) -> Outcome:
     """The outcome a finished task returned; LOST where Dask has none to give."""
-    if future.status == "finished":
-        try:
+    try:
+        if future.status == "finished":
             return outcome_from_json(future.result(timeout=GATHER_SECONDS))
-        except (Exception, asyncio.CancelledError) as error:  # the worker died with the result
-            return _lost(error)
-    if future.status == "error":
-        return _lost(future.exception(timeout=GATHER_SECONDS))
+        if future.status == "error":
+            return _lost(future.exception(timeout=GATHER_SECONDS))
+    except (Exception, asyncio.CancelledError) as error:  # the worker died with the result
+        return _lost(error)
     return Outcome(Status.LOST, error=Failure("Cancelled", f"the task was {future.status}"))
 
 

@@ -19,6 +19,7 @@ from scipy.spatial.distance import cdist
 from sklearn.base import clone, is_regressor
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
+from spot_dask import plugins
 from spot_dask.surrogates import FloatArray, IntArray
 
 FORESTS = (RandomForestRegressor, ExtraTreesRegressor)
@@ -32,12 +33,14 @@ SEEDS = 2**31
 def named(name: str) -> SklearnSurrogate:
     """The surrogate of ``sklearn.<name>``, for example ``ensemble.RandomForestRegressor``.
 
+    Settings of the regressor may follow: ``ensemble.ExtraTreesRegressor(n_estimators=300)``.
     Raises ValueError if scikit-learn has no such regressor.
     """
-    module, _, attribute = name.rpartition(".")
+    path, settings = plugins.parse(name)
+    module, _, attribute = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(f"sklearn.{module}"), attribute)
-        return SklearnSurrogate(found())
+        return SklearnSurrogate(found(**settings))
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             f"surrogate 'sklearn:{name}' cannot be made ({error}); "

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from spot_dask.errors import did_you_mean
 from spot_dask.records import Configuration, Value
@@ -62,6 +62,7 @@ class Context(Protocol):
         ...
 
 
+@runtime_checkable
 class Task(Protocol):
     """A training whose metrics include the objective, to be minimised or maximised."""
 

@@ -189,6 +189,26 @@ def test_a_finite_space_ends_when_everything_was_tried(shell: Shell) -> None:
     assert len(run.history.evaluations) == 6
 
 
+def test_a_training_may_import_a_neighbour_of_its_study(shell: Shell) -> None:
+    (shell.home / "neighbour.py").write_text("OFFSET = 1.0\n")
+    study = shell.study(body="from neighbour import OFFSET; return OFFSET")
+    done = shell.spot("run", study, "--local", "1", "--evaluations", "1", "--store", "run.zarr")
+    assert done.returncode == 0, done.stderr
+    assert Run.open(shell.home / "run.zarr").history.ok[0].y == 1.0
+
+
+def test_a_run_that_failed_throughout_goes_on_once_its_study_is_mended(shell: Shell) -> None:
+    study = shell.study(body="raise ValueError('a bug')")
+    assert shell.spot("run", study, "--local", "2", "--store", "run.zarr").returncode == 3
+    assert len(Run.open(shell.home / "run.zarr").history.failed) >= 10
+    shell.study()
+    done = shell.spot("resume", "run.zarr", "--local", "2", "--evaluations", "16")
+    assert done.returncode == 0, done.stderr
+    history = Run.open(shell.home / "run.zarr").history
+    assert len(history.evaluations) == 16
+    assert len(history.ok) >= 4
+
+
 @pytest.fixture
 def cluster(shell: Shell) -> str:
     """A scheduler and two workers, started as processes of their own; the scheduler's address."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event as Flag
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -128,14 +131,37 @@ def test_the_embedded_worker_is_never_given_up_for_silence(executor: dask.DaskEx
     assert cluster.scheduler.worker_ttl is None
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "127.0.0.1:http"])
-def test_an_address_without_a_scheduler_is_told_in_one_line(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dask, "CONNECT_SECONDS", 1.0)
+def test_an_address_nobody_listens_at_is_told_in_one_line() -> None:
     with pytest.raises(ClusterError, match="no Dask scheduler answers at") as caught:
-        dask.connect(address)
+        dask.connect("tcp://127.0.0.1:1")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["bla", "127.0.0.1", "nonsense://x:1", "127.0.0.1:http"])
+def test_what_is_no_address_is_told_at_once(address: str) -> None:
+    with pytest.raises(ClusterError, match="expected one like tcp://host:8786"):
+        dask.connect(address)
+
+
+@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_server_that_is_no_scheduler_does_not_hold_us(
+    greeting: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask, "CONNECT_SECONDS", 2.0)
+    done = Flag()
+
+    def serve() -> None:
+        with server.accept()[0] as connection:
+            connection.sendall(greeting)
+            done.wait()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=serve)
+        thread.start()
+        with pytest.raises(ClusterError, match="no Dask scheduler answers at"):
+            dask.connect(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        done.set()
+        thread.join()
 
 
 def test_workers_with_gpus_offer_one_slot_for_each() -> None:
