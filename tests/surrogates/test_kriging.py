@@ -352,6 +352,7 @@ def test_where_no_length_scales_can_be_estimated_the_prior_s_are_used(rng, caplo
         (np.ones((2, 2)), np.ones(3), "do not match"),
         (np.ones((0, 2)), np.ones(0), "n >= 1"),
         (np.ones((2, 2)), np.array([1.0, np.nan]), "not finite"),
+        (np.full((2, 2), 1e7), np.ones(2), "expected the unit cube"),
     ],
 )
 def test_unusable_data_are_refused(rng, X, y, message):
