@@ -15,8 +15,8 @@ m            hyperparameters estimated from the posterior holds
 more         512 points                     1,000 points (``subset``)
 ============ ============================== ================================================
 
-An estimate depends on the data alone. One from the estimate before would save a third of the
-evaluations at most, and what is proposed would depend on how often one has asked.
+An estimate depends on the data alone. Starting from the estimate before would save a third of the
+time, but what is proposed would depend on how often one has asked.
 """
 
 from __future__ import annotations
@@ -149,8 +149,8 @@ class Kriging:
         found = [_search(density, start, low, high) for start in starts]
         theta, value = min(found, key=lambda result: result[1])
         if value >= FAILED:
+            # A search that fails everywhere ends where it began.
             logger.warning("no length scales could be estimated; those of the prior are used")
-            return starts[0], value
         return theta, value
 
     def _bounds(self, p: int) -> tuple[FloatArray, FloatArray]:

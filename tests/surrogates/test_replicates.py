@@ -88,6 +88,10 @@ def test_the_estimate_is_that_of_all_evaluations(rng):
     value, gradient = density(p.theta)
     assert_allclose(p.hyperparameters.log_posterior, -value, rtol=1e-9)
     assert_allclose(gradient, 0, atol=0.05)
+    C = correlate("matern52", cdist(X / p.length_scales, X / p.length_scales, "sqeuclidean"))[0]
+    left = y - p.mean
+    misfit = left @ np.linalg.solve(C + p.nugget * np.eye(60), left) / y.var()
+    assert_allclose(p.variance, y.var() * (misfit + 2) / (60 + 2), rtol=1e-9)
 
 
 def test_predictions_and_likelihood_are_those_of_all_evaluations(rng):
