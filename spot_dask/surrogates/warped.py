@@ -6,8 +6,8 @@ With x = (y - centre) / scale, and s = |x|, power = lambda where x >= 0 and 2 - 
 
 lambda in [0, 2] maximises the normal likelihood of z; it is 1, which changes nothing, unless y is
 skewed. Predictions come back in the user's units, to first order: the mean is the warped-back mean
-of z, i.e. the median, the sd that of z times the slope there. On real tables and test functions it
-chose no better than Kriging of winsorised values, so that it is for objectives known to be skewed.
+of z, i.e. the median, the sd that of z times the slope there. Over real tables and noisy test
+functions it did neither better nor worse than Kriging of winsorised values: it is an option.
 """
 
 from __future__ import annotations
