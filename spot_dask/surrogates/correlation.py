@@ -23,6 +23,8 @@ from spot_dask.surrogates import FloatArray
 
 Correlation = Literal["matern52", "gauss"]
 
+BLOCK = 128  # rows
+
 
 def squared_distances(A: FloatArray, B: FloatArray) -> FloatArray:
     """Squared Euclidean distances between rows (a x e, b x e -> a x b).
@@ -59,3 +61,25 @@ def correlation_matrix(kind: Correlation, Z: FloatArray) -> tuple[FloatArray, Fl
     distances = squared_distances(Z, Z)
     np.fill_diagonal(distances, 0.0)
     return correlate(kind, distances)
+
+
+def correlation_triangle(
+    kind: Correlation, Z: FloatArray, R: FloatArray, S: FloatArray | None = None
+) -> None:
+    """Writes the lower triangles of R and S among the scaled rows Z (n x e) into n x n arrays.
+
+    What the arrays hold above the diagonal afterwards is arbitrary. Some rows at a time, so that
+    the intermediate results stay in the processor's cache.
+    """
+    n = len(Z)
+    for rows in blocks(n):
+        R[rows, : rows.stop], slope = correlate(kind, squared_distances(Z[rows], Z[: rows.stop]))
+        if S is not None:
+            S[rows, : rows.stop] = slope
+    # A distance of 0 by a matrix product is one of rounding errors.
+    R.flat[:: n + 1] = 1.0
+
+
+def blocks(n: int) -> list[slice]:
+    """Slices of a few rows each that together are the n rows."""
+    return [slice(i, min(n, i + BLOCK)) for i in range(0, n, BLOCK)]

@@ -16,10 +16,12 @@ def descend(
     low: FloatArray,
     high: FloatArray,
     evaluations: int,
+    tolerance: float = 1e-8,
 ) -> tuple[FloatArray, float]:
     """The best point that L-BFGS-B finds from ``start``, and its value; value and gradient given.
 
-    Stops after about so many evaluations. Never worse than the start, which must lie in the box.
+    Stops after about so many evaluations or where a step gains less than ``tolerance``, relative
+    to the value. Never worse than the start, which must lie in the box.
     """
     best = minimize(
         function,
@@ -27,6 +29,6 @@ def descend(
         method="L-BFGS-B",
         jac=True,
         bounds=Bounds(low, high),
-        options={"maxfun": evaluations, "ftol": 1e-8, "gtol": 1e-4},
+        options={"maxfun": evaluations, "ftol": tolerance, "gtol": 1e-4},
     )
     return np.asarray(best.x, dtype=np.float64), float(best.fun)

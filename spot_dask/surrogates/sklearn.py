@@ -21,6 +21,7 @@ from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from spot_dask import plugins
 from spot_dask.surrogates import FloatArray, IntArray
+from spot_dask.surrogates.sampling import draw
 
 FORESTS = (RandomForestRegressor, ExtraTreesRegressor)
 Moments = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
@@ -115,6 +116,10 @@ class SklearnPosterior:
         else:
             covariance = deviations.T @ deviations
         return mean, covariance + np.diag(self._floor(X) ** 2)
+
+    def sample(self, X: FloatArray, n: int, rng: np.random.Generator) -> FloatArray:
+        """n draws of the objective at X (k x e) from that joint distribution: n x k."""
+        return draw(*self.joint(X), n, rng)
 
     def condition(self, X: FloatArray, y: FloatArray) -> SklearnPosterior:
         """The posterior of a new fit, with the same random states, that includes y (m) at X."""

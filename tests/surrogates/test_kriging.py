@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.optimize import approx_fprime
+from scipy.stats import multivariate_normal
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
 from spot_dask import surrogates
+from spot_dask.surrogates import kriging
 from spot_dask.surrogates.correlation import correlation_matrix
-from spot_dask.surrogates.kriging import JITTER, Kriging, KrigingPosterior, inverse_root
+from spot_dask.surrogates.kriging import Kriging
 from spot_dask.surrogates.likelihood import NegativeLogPosterior, Prior
+from spot_dask.surrogates.posterior import JITTER, KrigingPosterior, inverse_root
+from spot_dask.surrogates.replicates import merge
 from spot_dask.surrogates.threads import LARGE, blas_threads
 
 
@@ -57,9 +61,9 @@ def naive(p: KrigingPosterior, X, y, Q, free=0):
 @pytest.mark.parametrize("correlation", ["matern52", "gauss"])
 def test_the_gradient_of_the_likelihood_is_that_of_its_differences(rng, correlation):
     X, y, _ = data(rng, 30, 4)
-    density = NegativeLogPosterior(
-        X - 0.5, (y - y.mean()) / y.std(), np.array([0, 1, 1, 2]), Prior(-0.7), correlation
-    )
+    X, y = np.vstack((X, X[:5], X[:2])), np.append(y, y[:7] + 3 * rng.standard_normal(7))
+    merged = merge(X - 0.5, (y - y.mean()) / y.std())
+    density = NegativeLogPosterior(merged, np.array([0, 1, 1, 2]), Prior(-0.7), correlation)
     for _ in range(5):
         theta = np.append(rng.normal(-0.5, 0.5, 3), rng.normal(-4, 1))
         _, gradient = density(theta)
@@ -90,7 +94,9 @@ def test_a_deterministic_objective_is_interpolated_without_uncertainty(rng):
     posterior = Kriging(deterministic=True).fit(X, y, groups, rng)
     mean, sd = posterior.predict(X)
     assert_allclose(mean, y, atol=1e-4 * y.std())
-    assert sd.max() < 1e-2 * y.std()
+    assert sd.max() < 1.1e-4 * np.sqrt(posterior.variance)
+    _, cov = posterior.joint(np.vstack((X, rng.random((3, 3)))))
+    assert np.abs(cov[:25]).max() < 1e-4 * posterior.variance
 
 
 def test_predictions_are_those_of_the_dense_formulae(rng):
@@ -121,9 +127,8 @@ def test_predictions_are_those_of_scikit_learn_at_the_same_hyperparameters(rng):
 
 
 def density_of(X, y, p):
-    return NegativeLogPosterior(
-        X - 0.5, (y - y.mean()) / y.std(), np.arange(p), Prior.for_groups(p), "matern52"
-    )
+    merged = merge(X - 0.5, (y - y.mean()) / y.std())
+    return NegativeLogPosterior(merged, np.arange(p), Prior.for_groups(p))
 
 
 def test_tuning_never_lowers_the_posterior_density_and_more_starts_never_hurt():
@@ -234,6 +239,36 @@ def test_leaving_one_out_in_closed_form_equals_doing_it(rng):
         assert_allclose(sds[i] ** 2, cov[0, 0] + p.nugget * p.variance, rtol=1e-8)
 
 
+def test_estimates_are_public_results(rng):
+    X, y, groups = data(rng)
+    p = Kriging().fit(X, y, groups, rng)
+    assert_allclose(np.exp(p.theta), np.append(p.length_scales, p.nugget))
+    C = matern(X, X, p.hyperparameters.columns) + p.nugget * np.eye(len(y))
+    expected = multivariate_normal(np.full(len(y), p.mean), p.variance * C).logpdf(y)
+    assert_allclose(p.log_likelihood, expected, rtol=1e-9)
+
+
+def test_samples_have_the_moments_of_the_joint_posterior(rng):
+    X, y, groups = data(rng)
+    p = Kriging().fit(X, y, groups, rng)
+    Q = np.vstack((rng.random((4, 3)), X[:1]))
+    drawn = p.sample(Q, 20_000, rng)
+    mean, cov = p.joint(Q)
+    assert drawn.shape == (20_000, 5)
+    assert (np.abs(drawn.mean(axis=0) - mean) < 5 * np.sqrt(np.diag(cov) / 20_000)).all()
+    variances = np.outer(np.diag(cov), np.diag(cov)) + cov**2  # of the product of two normals
+    assert (np.abs(np.cov(drawn.T) - cov) < 5 * np.sqrt(variances / 20_000)).all()
+
+
+def test_samples_at_the_same_point_are_equal(rng):
+    X, y, groups = data(rng, noise=0.0)
+    p = Kriging(deterministic=True).fit(X, y, groups, rng)
+    point = rng.random((1, 3))
+    drawn = p.sample(np.vstack((point, X[:5], point)), 50, rng)
+    assert_allclose(drawn[:, 0], drawn[:, -1], atol=1e-4 * y.std())
+    assert_allclose(drawn[:, 1:6], np.tile(y[:5], (50, 1)), atol=1e-3 * y.std())
+
+
 def test_leaving_out_the_only_evaluation_is_refused(rng):
     posterior = Kriging().fit(np.full((1, 2), 0.5), np.ones(1), np.arange(2), rng)
     with pytest.raises(ValueError, match="expected at least 2"):
@@ -264,7 +299,9 @@ def degenerate(rng):
         "one column": (X[:, :1], X[:, 0]),
         "fifty columns": (rng.random((12, 50)), rng.random(12)),
         "no columns": (np.empty((4, 0)), rng.random(4)),
-        "an outlier": (X, np.append(np.zeros(9), 1e30)),
+        "near duplicates": (np.vstack((X, X + 1e-10 * rng.random(X.shape))), rng.random(20)),
+        "an outlier": (X, np.append(rng.random(9), 1e30)),
+        "huge": (X, np.append(rng.random(9), -1e150)),
     }
 
 
@@ -285,13 +322,28 @@ def test_degenerate_data_give_finite_predictions(rng, case, deterministic):
         assert_allclose(mean, 3.25)
 
 
-def test_a_singular_covariance_gets_a_larger_nugget_and_a_warning(caplog):
+def test_a_singular_covariance_gets_a_larger_nugget_and_one_warning(caplog):
     R = np.ones((3, 3)) - 1e-6 * np.eye(3)  # an eigenvalue of -1e-6
     with caplog.at_level(logging.WARNING):
-        root, nugget = inverse_root(R, 1e-8)
+        root, nugget = inverse_root(R, 1e-8, np.ones(3))
     assert nugget == pytest.approx(1e-5)
-    assert "singular" in caplog.text
+    assert [r.message for r in caplog.records] == [
+        "singular covariance: the nugget is 1.0e-05 instead of 1.0e-08"
+    ]
     assert_allclose(root @ (R + nugget * np.eye(3)) @ root.T, np.eye(3), atol=1e-6)
+
+
+def test_where_no_length_scales_can_be_estimated_the_prior_s_are_used(rng, caplog, monkeypatch):
+    monkeypatch.setattr(kriging, "DETERMINISTIC_NUGGET", 1e-30)
+    near = rng.random((4, 2))
+    X = np.vstack((near, near + 1e-9))
+    with caplog.at_level(logging.WARNING):
+        p = Kriging(deterministic=True).fit(X, rng.random(8), np.arange(2), rng)
+    assert_allclose(p.length_scales, 0.5)
+    assert len(caplog.records) == 2
+    assert "those of the prior are used" in caplog.text
+    assert "singular covariance" in caplog.text
+    assert np.isfinite(p.predict(X)).all()
 
 
 @pytest.mark.parametrize(
@@ -300,6 +352,7 @@ def test_a_singular_covariance_gets_a_larger_nugget_and_a_warning(caplog):
         (np.ones((2, 2)), np.ones(3), "do not match"),
         (np.ones((0, 2)), np.ones(0), "n >= 1"),
         (np.ones((2, 2)), np.array([1.0, np.nan]), "not finite"),
+        (np.full((2, 2), 1e7), np.ones(2), "expected the unit cube"),
     ],
 )
 def test_unusable_data_are_refused(rng, X, y, message):

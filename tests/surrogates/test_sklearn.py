@@ -135,6 +135,15 @@ def test_gradients_are_differences(rng):
     assert mean[0, 1] == pytest.approx(1.0, abs=0.2)
 
 
+def test_samples_are_draws_from_the_joint_distribution(regressor, rng):
+    posterior, X, _ = fit(regressor, rng)
+    Q = np.vstack((X[:2], rng.random((2, X.shape[1]))))
+    mean, covariance = posterior.joint(Q)
+    drawn = posterior.sample(Q, 4000, rng)
+    assert drawn.shape == (4000, 4)
+    assert (np.abs(drawn.mean(axis=0) - mean) < 5 * np.sqrt(np.diag(covariance) / 4000)).all()
+
+
 def test_random_states_come_from_the_generator(rng):
     X, y, Q = rng.random((20, 2)), rng.random(20), rng.random((10, 2))
     surrogate = SklearnSurrogate(make_pipeline(StandardScaler(), RandomForestRegressor(5)))
@@ -154,7 +163,7 @@ def test_what_is_no_regressor_is_refused():
 
 
 def test_surrogates_are_found_by_name():
-    assert plugins.names("spot_dask.surrogates", "fit") == ["kriging"]
+    assert plugins.names("spot_dask.surrogates", "fit") == ["kriging", "warped"]
     assert surrogates.find("kriging") == Kriging()
     forest = surrogates.find("sklearn:ensemble.RandomForestRegressor")
     assert isinstance(forest, SklearnSurrogate)
@@ -169,7 +178,7 @@ def test_surrogates_are_found_by_name():
     [
         (
             "krigin",
-            r"no surrogate named 'krigin'; there are: kriging, sklearn:<module>\.<Class>$",
+            r"no surrogate named 'krigin'; there are: kriging, warped, sklearn:<module>\.<Class>$",
         ),
         ("sklearn:ensemble.RandomForrest", "cannot be made .*expected a regressor such as"),
         ("sklearn:svm.SVC", "is not a scikit-learn regressor"),
