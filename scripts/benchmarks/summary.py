@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks import score
 from benchmarks.results import Cell
-from benchmarks.simulation import Mode, Point
+from benchmarks.simulation import Point
 
 Runs = Mapping[Cell, Sequence[Point]]
 
