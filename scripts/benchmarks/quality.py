@@ -61,6 +61,7 @@ def main(
 ) -> None:
     """Run what is missing in --out and print the scores."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.disable(logging.INFO)  # peers that set levels of their own report every trial
     if data:
         os.environ[lcbench.DATA] = data
     sets = sets or (["full"] if full else [] if patterns and not quick else ["quick"])

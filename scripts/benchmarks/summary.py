@@ -56,7 +56,7 @@ def _scores(runs: Runs, baseline: str) -> str:
     head = ["optimiser", "rel", "rel (recommended)", f"rank of {len(rows)}", f"wins v {baseline}",
             f"regret ratio to {baseline}", "failed", "repeated", "CPU s per 8",
             "problems x seeds"]  # fmt: skip
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _course(runs: Runs) -> str:
@@ -70,7 +70,7 @@ def _course(runs: Runs) -> str:
         ends = [p[-1].seconds for c, p in runs.items() if c.optimiser == label]
         rows.append([label, *(f"{v.value:.3f}" for v in values), f"{np.median(ends):.4g}"])
     rows.sort(key=lambda row: row[-2])
-    return _table(["rel after", *map(str, marks), "simulated seconds"], rows)
+    return table(["rel after", *map(str, marks), "simulated seconds"], rows)
 
 
 def _problems(runs: Runs) -> str:
@@ -85,7 +85,7 @@ def _problems(runs: Runs) -> str:
         ]
         for p in sorted({cell.problem for cell in runs})
     ]
-    return _table(["mean regret", *labels], rows)
+    return table(["mean regret", *labels], rows)
 
 
 def _failures(runs: Runs) -> list[str]:
@@ -94,7 +94,7 @@ def _failures(runs: Runs) -> list[str]:
     for p in sorted({cell.problem for cell, points in runs.items() if points[-1].failed}):
         counts = [_values(runs, label, _failed).get(p, {}) for label in labels]
         rows.append([p] + [f"{np.mean(list(c.values())):.1f}" if c else "" for c in counts])
-    return [_table(["failed per run", *labels], rows)] if rows else []
+    return [table(["failed per run", *labels], rows)] if rows else []
 
 
 def _labels(runs: Runs) -> list[str]:
@@ -134,6 +134,6 @@ def _at(points: Sequence[Point], evaluations: int) -> float:
     return next((p.regret for p in reversed(points) if p.evaluations <= evaluations), 1.0)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

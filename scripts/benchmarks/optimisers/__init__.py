@@ -36,6 +36,12 @@ class Optimiser(Protocol):
         ...
 
 
+class Attachable(Optimiser, Protocol):
+    """An optimiser that can learn from evaluations it did not ask for, before its first ask."""
+
+    def attach(self, results: Sequence[tuple[Configuration, float]]) -> None: ...
+
+
 @dataclass(frozen=True)
 class Spec:
     """Which optimiser, with which options, and what it is called in the results."""

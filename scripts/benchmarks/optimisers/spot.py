@@ -32,6 +32,11 @@ class Spot:
         for number, y in results:
             self.history = self.history.tell(self._trials[number].result(y))
 
+    def attach(self, results: Sequence[tuple[Configuration, float]]) -> None:
+        self._trials = [Trial(i, config, seed=0) for i, (config, _) in enumerate(results)]
+        self.history = self.history.ask(self._trials)
+        self.tell([(i, y) for i, (_, y) in enumerate(results)])
+
     def recommend(self) -> Configuration | None:
         """The configuration the study would report as its best."""
         best = self.tuner.recommend(self.history, self.tuner.model(self.history))
