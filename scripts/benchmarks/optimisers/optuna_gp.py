@@ -1,0 +1,12 @@
+"""Optuna's GPSampler: greedy qLogEI over running trials."""
+
+from __future__ import annotations
+
+from benchmarks.optimisers import require
+from benchmarks.peers import OptunaStudy
+from spot_dask import Space
+
+
+def make(space: Space, seed: int) -> OptunaStudy:
+    optuna = require("optuna", "optuna")
+    return OptunaStudy(optuna, space, optuna.samplers.GPSampler(seed=seed))

@@ -1,0 +1,60 @@
+"""spot-dask. Options are fields of Tuner: ``infill=log_ei``, ``surrogate=kriging``.
+
+A dotted name sets a field of what a field holds: ``design.initial=16``,
+``surrogate.deterministic=True``, ``infill.search.starts=8``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from spot_dask import History, Space, Trial, Tuner, infill, surrogates
+from spot_dask.records import Configuration
+
+_FIND = {"surrogate": surrogates.find, "infill": infill.find}
+
+
+class Spot:
+    def __init__(self, tuner: Tuner) -> None:
+        self.tuner = tuner
+        self.history = History()
+        self._trials: list[Trial] = []
+
+    def ask(self, n: int) -> list[Configuration]:
+        trials = self.tuner.ask(self.history, n)
+        self.history = self.history.ask(trials)
+        self._trials += trials
+        return [trial.config for trial in trials]
+
+    def tell(self, results: Sequence[tuple[int, float]]) -> None:
+        for number, y in results:
+            self.history = self.history.tell(self._trials[number].result(y))
+
+    def attach(self, results: Sequence[tuple[Configuration, float]]) -> None:
+        self._trials = [Trial(i, config, seed=0) for i, (config, _) in enumerate(results)]
+        self.history = self.history.ask(self._trials)
+        self.tell([(i, y) for i, (_, y) in enumerate(results)])
+
+    def recommend(self) -> Configuration | None:
+        """The configuration the study would report as its best."""
+        best = self.tuner.recommend(self.history, self.tuner.model(self.history))
+        return None if best is None else best.evaluation.trial.config
+
+
+def make(space: Space, seed: int, **options: Any) -> Spot:
+    tuner = Tuner(space, seed=seed)
+    for name, value in sorted(options.items()):  # a field before what is inside it
+        tuner = _set(tuner, name.split("."), value)
+    return Spot(tuner)
+
+
+def _set(holder: Any, path: list[str], value: Any) -> Any:
+    """A copy of a frozen dataclass with the field at the end of the path set."""
+    name, *rest = path
+    if not rest:
+        return replace(holder, **{name: value})
+    held = getattr(holder, name)
+    held = _FIND[name](held) if isinstance(held, str) else held
+    return replace(holder, **{name: _set(held, rest, value)})
