@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from types import ModuleType
 from typing import Any
 
@@ -95,9 +95,12 @@ def make(found: Any, settings: dict[str, Any], label: str) -> Any:
 def _settings(component: object) -> dict[str, Any]:
     if not is_dataclass(component):
         return {}
-    values = {f.name: getattr(component, f.name) for f in fields(component) if f.init}
-    defaults = {f.name: f.default for f in fields(component)}
-    return {name: value for name, value in values.items() if value != defaults[name]}
+    settings = {}
+    for field in fields(component):
+        value, factory = getattr(component, field.name), field.default_factory
+        if value != (field.default if factory is MISSING else factory()):
+            settings[field.name] = value
+    return settings
 
 
 def _literal(text: str) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spot_dask.design import Design
+from spot_dask.errors import StoreError
 from spot_dask.records import History
 from spot_dask.space import Space
 from spot_dask.store import Header, Record
@@ -31,13 +32,15 @@ class Run:
     path: Path
     header: Header
     records: Sequence[Record]
+    being_written: bool = False
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
         """Read the store at ``path``; raises StoreError or StoreCorrupt if that is not possible."""
         path = Path(path)
         journal = Journal.open(path)
-        return cls(path, journal.header, tuple(journal.records()))
+        being_written = journal.being_written  # first: a run that ends meanwhile is not killed
+        return cls(path, journal.header, tuple(journal.records()), being_written)
 
     @cached_property
     def space(self) -> Space:
@@ -68,9 +71,12 @@ class Run:
 
     @property
     def state(self) -> str:
-        """One of done, failing (nothing but failures), stopped (by a signal), open."""
+        """One of running, interrupted (killed), done, stopped (by a signal), failing.
+
+        A run that goes on on another machine counts as interrupted: its lock is not seen here.
+        """
         if self.ended is None:
-            return "open"
+            return "running" if self.being_written else "interrupted"
         if self.ended in COMPLETE:
             return "done"
         return "stopped" if self.stopped else self.ended
@@ -154,7 +160,14 @@ class Run:
         from spot_dask import report
 
         target = self.path.with_suffix("") / "report.html" if path is None else Path(path)
-        report.write(report.findings(self.header, self.records, self.model, self.best), target)
+        findings = report.findings(self.header, self.records, self.model, self.best)
+        try:
+            report.write(findings, target)
+        except OSError as error:
+            raise StoreError(
+                f"the report cannot be written to {target} ({error.strerror}); "
+                "give the path of an HTML file in a directory that can be written (-o)"
+            ) from error
         return target
 
     @property

@@ -121,6 +121,8 @@ class DaskExecutor:
         self._futures: dict[str, tuple[str, Future]] = {}  # key -> (worker, future)
         self._next_reconcile = 0.0
         client.subscribe_topic("all", self._on_membership)
+        # A coordinator that was killed leaves trainings that nobody waits for in our slots.
+        client.run(supervisor.stop, run_id, on_error="ignore")
 
     def now(self) -> float:
         return time.time()

@@ -2,7 +2,8 @@
 
 ``run_trial`` is what a Dask worker executes. It blocks on a pipe and holds no GIL meanwhile, so the
 worker's heartbeats go on. The processes are kept warm, one for each slot; slots are numbered from
-0 and a trial gets the smallest free one. They die with this process, however it ends.
+0 and a trial gets the smallest free one. They die with this process, however it ends; processes
+that a training has started itself are killed with it where this process lives on.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
 from spot_dask.store import Entry, Header, Opened, Record
 from spot_dask.store.entries import entry_from_json, entry_to_json
-from spot_dask.store.lock import WriterLock, utc
+from spot_dask.store.lock import WriterLock, is_held, utc
 from spot_dask.store.posix import (
     PARTIAL,
     Directory,
@@ -207,6 +207,11 @@ class Journal:
         """All entries in order, every byte checked; raises StoreCorrupt naming what is wrong."""
         self._require_first()
         return [record for record, _ in self._scan(self._start)]
+
+    @property
+    def being_written(self) -> bool:
+        """Whether a coordinator on this machine has the run open for writing now."""
+        return is_held(self._directory.root / _LOCK)
 
     def close(self) -> None:
         """Release the run for other coordinators; does not write."""

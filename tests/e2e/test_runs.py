@@ -80,7 +80,7 @@ def test_a_killed_run_resumes_to_exactly_its_budget(shell: Shell, mode: list[str
     process.wait()
     acknowledged = proposed(store)
     assert len(acknowledged) < 12
-    assert shell.json("status", store)["state"] == "open"
+    assert shell.json("status", store)["state"] == "interrupted"
 
     done = shell.spot("resume", store, "--local", "2")
     assert done.returncode == 0, done.stderr
@@ -144,6 +144,7 @@ def test_ctrl_c_finishes_what_runs_and_stops(shell: Shell) -> None:
     process = shell.begin("run", shell.study(seconds=0.5), "--local", "2", "--store", "run.zarr")
     store = shell.home / "run.zarr"
     wait_until(lambda: evaluations(store) >= 2)
+    assert shell.json("status", store)["state"] == "running"
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
