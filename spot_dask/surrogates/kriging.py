@@ -43,6 +43,7 @@ from spot_dask.surrogates.likelihood import (
     generalised_mean,
     profiled_variance,
 )
+from spot_dask.surrogates.located import KrigingPoints
 from spot_dask.surrogates.threads import blas_threads
 
 logger = logging.getLogger(__name__)
@@ -161,6 +162,11 @@ class KrigingPosterior:
         return self.hyperparameters.length_scales
 
     @property
+    def columns(self) -> FloatArray:
+        """The length scale of every feature column (e)."""
+        return self.hyperparameters.columns
+
+    @property
     def nugget(self) -> float:
         """Noise variance as a share of the process variance."""
         return self.hyperparameters.nugget
@@ -226,6 +232,10 @@ class KrigingPosterior:
             c, _ = correlate(h.correlation, squared_distances(z[None], Z))
             root, Z = _bordered(root, c[0]), np.vstack((Z, z))
         return _solved(h, Z, np.append(self.y, (y - h.offset) / h.scale), root)
+
+    def locate(self, X: FloatArray) -> KrigingPoints:
+        """X (m x e) for its covariances."""
+        return KrigingPoints.of(self, self._scaled(X))
 
     def leave_one_out(self) -> tuple[FloatArray, FloatArray]:
         """Mean and sd of each value (n) predicted from all others, hyperparameters unchanged.
