@@ -99,7 +99,7 @@ def belief(
         found = Believer(score, posterior, float(lowest), np.ones(space.d))
         found.believe(pending)
         return found
-    best = _baseline(X, means) if samples > 1 else X[:0]
+    best = lowest_rows(X, means, BASELINE) if samples > 1 else X[:0]
     z = normals(samples, len(best) + len(pending) + request.q, rng)
     scales = np.ones(space.d)
     if posterior.columns is not None:
@@ -109,11 +109,11 @@ def belief(
     return found
 
 
-def _baseline(X: FloatArray, means: FloatArray) -> FloatArray:
-    """The distinct rows (k x e) with the lowest posterior means."""
-    order = np.argsort(means, kind="stable")
-    rows, first = np.unique(X[order], axis=0, return_index=True)
-    return rows[np.argsort(first)[:BASELINE]]
+def lowest_rows(rows: FloatArray, means: FloatArray, count: int) -> FloatArray:
+    """The distinct rows (at most count x e) with the lowest means, in their order."""
+    ranked = rows[np.argsort(means, kind="stable")]
+    _, first = np.unique(ranked, axis=0, return_index=True)
+    return ranked[np.sort(first)[:count]]
 
 
 def normals(samples: int, p: int, rng: np.random.Generator) -> FloatArray:

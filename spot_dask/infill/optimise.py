@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spot_dask.infill import Request
-from spot_dask.infill.beliefs import Belief, Score, belief
+from spot_dask.infill.beliefs import Belief, Score, belief, lowest_rows
 from spot_dask.infill.candidates import Known, exchange, make_pool
 from spot_dask.infill.climb import climb
 from spot_dask.space import Space
@@ -43,7 +43,7 @@ class Search:
     candidates: int = 1024
     starts: int = 8
     rounds: int = 4
-    evaluations: int = 20
+    evaluations: int = 12
 
 
 def greedy(
@@ -65,7 +65,7 @@ def greedy(
         known = Known.of(request)
         means, _ = posterior.predict(request.space.features(known.rows))
         believed = belief(score, posterior, request, means[: len(request.evaluated)], samples, rng)
-        leaders = known.rows[np.argsort(means, kind="stable")[:LEADERS]]
+        leaders = lowest_rows(known.rows, means, LEADERS)
         return _batch(believed, known, leaders, request.q, search or Search(), rng)
 
 

@@ -12,11 +12,12 @@ import numpy as np
 from scipy.linalg import lapack
 
 from spot_dask.infill import Request
+from spot_dask.infill.beliefs import lowest_rows
 from spot_dask.infill.candidates import Known, make_pool
+from spot_dask.infill.optimise import LEADERS
 from spot_dask.surrogates import FloatArray, Posterior
 from spot_dask.surrogates.threads import blas_threads
 
-LEADERS = 5
 LISTED = 4096  # of a space that can be listed no more candidates are drawn jointly
 
 
@@ -47,7 +48,7 @@ class Thompson:
         """At least one new row, if there is any, and at most q."""
         space = known.space
         means, _ = posterior.predict(space.features(known.rows))
-        leaders = known.rows[np.argsort(means, kind="stable")[:LEADERS]]
+        leaders = lowest_rows(known.rows, means, LEADERS)
         pool, _ = make_pool(known, leaders, np.ones(space.d), self.candidates, rng)
         if len(pool) > LISTED:
             pool = pool[rng.choice(len(pool), LISTED, replace=False)]

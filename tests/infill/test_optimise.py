@@ -231,8 +231,8 @@ def test_kriging_with_log_ei_solves_branin():
 
 def test_kriging_with_log_ei_beats_random_search_on_styblinski_tang():
     found = loop(cube(4), styblinski_tang, 60, 4, 0, Kriging()).min()
-    chance = styblinski_tang(np.random.default_rng(0).random((600, 4))).min()
-    assert found < chance
+    chance = [styblinski_tang(np.random.default_rng(s).random((60, 4))).min() for s in range(20)]
+    assert found < min(chance)
 
 
 def test_a_random_forest_serves_in_the_same_loop():
