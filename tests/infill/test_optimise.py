@@ -230,9 +230,9 @@ def test_kriging_with_log_ei_solves_branin():
 
 
 def test_kriging_with_log_ei_beats_random_search_on_styblinski_tang():
-    found = loop(cube(4), styblinski_tang, 60, 4, 0, Kriging()).min()
+    found = [loop(cube(4), styblinski_tang, 60, 4, s, Kriging()).min() for s in range(4)]
     chance = [styblinski_tang(np.random.default_rng(s).random((60, 4))).min() for s in range(20)]
-    assert found < min(chance)
+    assert np.mean(found) < np.quantile(chance, 0.1)
 
 
 def test_a_random_forest_serves_in_the_same_loop():
