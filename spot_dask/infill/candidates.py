@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from scipy.spatial.distance import cdist
+from scipy.stats import qmc
 
 from spot_dask.infill import Request
 from spot_dask.space import Space
@@ -50,30 +52,36 @@ class Known:
                 seen.add(key)
                 keep.append(i)
         fresh = rows[keep]
-        if not (len(fresh) and len(self.rows)):
-            return fresh
+        apart: FloatArray = fresh[self.apart(fresh, self.rows)]
+        return apart
+
+    def apart(self, rows: FloatArray, others: FloatArray) -> npt.NDArray[np.bool_]:
+        """Which rows (m x d) keep their distance from all of the others (k x d): m booleans."""
+        if not (len(rows) and len(others)):
+            return np.ones(len(rows), dtype=np.bool_)
         # So heavy that any difference in a discrete parameter is far apart.
         weights = np.where(self.space.continuous, 1.0, 1e9)
-        gaps = cdist(fresh * weights, self.rows * weights, "chebyshev").min(axis=1)
-        apart: FloatArray = fresh[gaps >= APART]
+        gaps = cdist(rows * weights, others * weights, "chebyshev").min(axis=1)
+        apart: npt.NDArray[np.bool_] = gaps >= APART
         return apart
 
 
 def make_pool(
-    known: Known, best: FloatArray, size: int, rng: np.random.Generator
+    known: Known, best: FloatArray, scales: FloatArray, size: int, rng: np.random.Generator
 ) -> tuple[FloatArray, bool]:
     """New candidates (about size x d, at least one if there is any) and whether they are all.
 
-    Half are uniform over the space and half lie in clouds around the best rows (k x d).
+    Half are spread evenly over the space and half lie in clouds around the best rows (k x d), wide
+    where the scales (d) of the objective are long.
     """
     space = known.space
     if space.size <= ENUMERABLE:
         return known.new(space.grid()), True
     nearby = exchange(space, best[:3])
     for _ in range(DRAWS):
-        uniform = rng.random((size // 2, space.d))
-        drawn = space.snap(np.vstack((uniform, _clouds(space, best, size - size // 2, rng))))
-        pool = known.new(np.vstack((drawn, nearby)))
+        spread = qmc.Sobol(space.d, rng=rng).random_base2((size // 2 - 1).bit_length())
+        around = _clouds(space, best, scales, size - len(spread), rng)
+        pool = known.new(np.vstack((space.snap(np.vstack((spread, around))), nearby)))
         if len(pool):
             return pool, False
     listed = space.grid() if space.size <= LISTABLE else np.empty((0, space.d))
@@ -85,16 +93,20 @@ def exchange(space: Space, rows: Iterable[FloatArray]) -> FloatArray:
     return np.vstack([np.empty((0, space.d)), *(space.neighbours(row) for row in rows)])
 
 
-def _clouds(space: Space, best: FloatArray, m: int, rng: np.random.Generator) -> FloatArray:
+def _clouds(
+    space: Space, best: FloatArray, scales: FloatArray, m: int, rng: np.random.Generator
+) -> FloatArray:
     """Normal steps of log-uniform radius from the best rows, some twenty columns at a time.
 
     Ordered columns take a step; one unordered factor or two are drawn afresh.
     """
     d = space.d
     rows = best[rng.integers(len(best), size=m)]
+    shape = np.minimum(scales, 1.0)
     radius = np.exp(rng.uniform(np.log(RADII[0]), np.log(RADII[1]), size=(m, 1)))
+    step = radius * (shape / np.median(shape)) * rng.standard_normal((m, d))
     moved = rng.random((m, d)) < min(1.0, 20.0 / d)
-    rows = np.where(moved, rows + radius * rng.standard_normal((m, d)), rows)
+    rows = np.where(moved, rows + step, rows)
     factors = np.setdiff1d(np.arange(d), space.columns)
     redrawn = rng.random((m, len(factors))) < 1.0 / max(2, len(factors))
     rows[:, factors] = np.where(redrawn, rng.random(redrawn.shape), rows[:, factors])

@@ -35,7 +35,7 @@ class LogEI:
 
 
 def log_expected_improvement(
-    mean: FloatArray, sd: FloatArray, best: float
+    mean: FloatArray, sd: FloatArray, best: FloatArray | float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """log EI elementwise, sd > 0, and its derivatives with respect to mean and sd."""
     u = (best - mean) / sd

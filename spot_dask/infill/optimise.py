@@ -1,68 +1,49 @@
 """The optimiser of infill criteria: picks a batch of new configurations, one after the other.
 
-A pool of candidates is made once per batch. For every point of the batch the criterion scores the
+A pool of candidates is made once per batch. For every point of the batch the criterion ranks the
 pool, the best few are improved (along continuous parameters by gradient, over discrete ones by
-exchanging one at a time), and the best configuration wins; the surrogate is then conditioned on its
-own mean there (a believer) before the next point is picked. Whatever is compared is snapped to the
-space first, so no value is ever promised that its configuration does not have.
+exchanging one at a time), and the best configuration wins; then its outcome is believed
+(``beliefs.py``) before the next point is picked. Whatever is compared is snapped to the space
+first, so no value is ever promised that its configuration does not have.
 
 d row columns, e feature columns, m candidates; rows are points of the unit cube.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from spot_dask.infill import Request
+from spot_dask.infill.beliefs import Belief, Score, belief, lowest_rows
 from spot_dask.infill.candidates import Known, exchange, make_pool
+from spot_dask.infill.climb import climb
 from spot_dask.space import Space
 from spot_dask.surrogates import FloatArray, IntArray, Posterior
-from spot_dask.surrogates.descent import descend
 from spot_dask.surrogates.threads import blas_threads
 
-LEADERS = 5  # rows with clouds around them, and rows whose discrete neighbours are tried
-
-Score = Callable[[FloatArray, FloatArray, float], tuple[FloatArray, FloatArray, FloatArray]]
-"""A pointwise criterion: (mean, sd, best) -> its values, larger is better, and their derivatives
-with respect to mean and sd; ``best`` is the lowest posterior mean at what is known."""
+LEADERS = 5  # rows with clouds around them
+EXCHANGED = 3  # rows whose discrete neighbours are tried
+WIDE = 20  # a discrete parameter of more ordered values is climbed along as if it were continuous
+LARGE = 64  # of larger batches only the first POLISHED points are improved beyond the pool
+POLISHED = 32
+HILL = 0.5  # in length scales
 
 
 @dataclass(frozen=True)
 class Search:
     """How hard to search: candidates in the pool, how many of the best are improved, and how.
 
-    ``rounds`` alternate a local search of at most so many ``evaluations`` per start with an
-    exchange of discrete parameters.
+    ``rounds`` alternate a local search of at most so many ``evaluations`` of all starts at once
+    with an exchange of discrete parameters. Large batches have a pool of twice the size.
     """
 
     candidates: int = 1024
-    starts: int = 4
-    rounds: int = 3
-    evaluations: int = 40
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """A pointwise criterion under one posterior."""
-
-    score: Score
-    posterior: Posterior
-    best: float
-
-    def values(self, features: FloatArray) -> FloatArray:
-        """The criterion at m x e features: m values, larger is better."""
-        mean, sd = self.posterior.predict(features)
-        return self.score(mean, sd, self.best)[0]
-
-    def gradient(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The criterion (m) and its gradient with respect to m x e features."""
-        values, by_mean, by_sd = self.score(*self.posterior.predict(features), self.best)
-        mean, sd = self.posterior.gradient(features)
-        gradient: FloatArray = by_mean[:, None] * mean + by_sd[:, None] * sd
-        return values, gradient
+    starts: int = 8
+    rounds: int = 4
+    evaluations: int = 12
 
 
 def greedy(
@@ -71,8 +52,9 @@ def greedy(
     request: Request,
     rng: np.random.Generator,
     search: Search | None = None,
+    samples: int = 1,
 ) -> FloatArray:
-    """A batch by a pointwise criterion, believing the surrogate's own mean at pending points.
+    """A batch by a pointwise criterion, averaged over so many fantasies of open trials.
 
     At most q new, distinct, snapped rows (<= q x d), fewer only if there are no more. Raises
     ValueError if nothing is known yet.
@@ -80,115 +62,122 @@ def greedy(
     if len(request.evaluated) + len(request.pending) == 0:
         raise ValueError("nothing is evaluated or pending; expected an initial design first")
     with blas_threads(len(request.evaluated)):
-        return _batch(score, posterior, request, rng, search or Search())
+        known = Known.of(request)
+        means, _ = posterior.predict(request.space.features(known.rows))
+        believed = belief(score, posterior, request, means[: len(request.evaluated)], samples, rng)
+        leaders = lowest_rows(known.rows, means, LEADERS)
+        return _batch(believed, known, leaders, request.q, search or Search(), rng)
 
 
 def _batch(
-    score: Score, posterior: Posterior, request: Request, rng: np.random.Generator, search: Search
+    believed: Belief,
+    known: Known,
+    leaders: FloatArray,
+    q: int,
+    search: Search,
+    rng: np.random.Generator,
 ) -> FloatArray:
-    space, known, picked = request.space, Known.of(request), np.empty((0, request.space.d))
-    if len(request.pending):
-        posterior = _believe(posterior, space.features(request.pending))
-    mean, _ = posterior.predict(space.features(known.rows))
-    best = float(mean.min())
-    leaders = known.rows[np.argsort(mean, kind="stable")[:LEADERS]]
-    pool, complete = make_pool(known, leaders, search.candidates, rng)
-    while len(pool):
-        criterion = Criterion(score, posterior, best)
-        row = (
-            _best_of(criterion, space, pool)
-            if complete
-            else maximise(criterion, known, pool, rng, search)
-        )
+    space, picked = known.space, np.empty((0, known.space.d))
+    size = search.candidates * (2 if q > LARGE else 1)
+    pool, complete = make_pool(known, leaders, believed.scales, size, rng)
+    believed.watch(space.features(pool))
+    open_ = np.ones(len(pool), dtype=np.bool_)
+    while open_.any():
+        values = believed.watched(open_)
+        row = pool[values.argmax()]
+        if not complete and (q <= LARGE or len(picked) < POLISHED):
+            row = maximise(believed, known, pool[open_], values[open_], search, rng)
         picked, known = np.vstack((picked, row)), known.with_row(row)
-        if len(picked) == request.q:
+        if len(picked) == q:
             break
-        features = space.features(row[None])
-        best = min(best, float(posterior.predict(features)[0][0]))
-        posterior = _believe(posterior, features)
-        pool = known.new(pool)
-        if not (len(pool) or complete):
-            pool, complete = make_pool(known, leaders, search.candidates, rng)
+        believed.believe(space.features(row[None]))
+        open_ &= known.apart(pool, row[None])
+        if not (open_.any() or complete):
+            pool, complete = make_pool(known, leaders, believed.scales, size, rng)
+            believed.watch(space.features(pool))
+            open_ = np.ones(len(pool), dtype=np.bool_)
     return picked
 
 
 def maximise(
-    criterion: Criterion, known: Known, pool: FloatArray, rng: np.random.Generator, search: Search
+    believed: Belief,
+    known: Known,
+    pool: FloatArray,
+    values: FloatArray,
+    search: Search,
+    rng: np.random.Generator,
 ) -> FloatArray:
-    """The new row (d) with the highest criterion found from a pool (m x d) of new ones."""
+    """The new row (d) with the highest criterion found from a pool (m x d) with known values."""
     space = known.space
-    values = criterion.values(space.features(pool))
-    rows = pool[_starts(values, search.starts, rng)]
-    best: FloatArray = pool[values.argmax()]
-    value = values.max()
+    Z = pool / believed.scales
+    first = _starts(values, Z, search.starts, rng)
+    rows, values = pool[first], values[first]
     for _ in range(search.rounds):
-        rows = np.vstack((rows, known.new(space.snap(_polished(criterion, space, rows, search)))))
-        values = criterion.values(space.features(rows))
-        if values.max() > value:
-            best, value = rows[values.argmax()], values.max()
-        rows = known.new(exchange(space, rows[np.argsort(-values, kind="stable")[:LEADERS]]))
-        if not len(rows):
+        before = values.max()
+        rows, values = _with(believed, known, rows, values, _climbed(believed, space, rows, search))
+        order = np.argsort(-values, kind="stable")
+        nearby = exchange(space, rows[order[:EXCHANGED]])
+        if not len(nearby):
             break
-        values = criterion.values(space.features(rows))
-        if values.max() <= value:
+        rows, values = _with(believed, known, rows, values, nearby)
+        if values.max() <= before + 1e-6:
             break
-        best, value = rows[values.argmax()], values.max()
-        rows = rows[np.argsort(-values, kind="stable")[: search.starts]]
+        order = np.argsort(-values, kind="stable")[: search.starts]
+        rows, values = rows[order], values[order]
+    best: FloatArray = rows[values.argmax()]
     return best
 
 
-def _best_of(criterion: Criterion, space: Space, pool: FloatArray) -> FloatArray:
-    best: FloatArray = pool[criterion.values(space.features(pool)).argmax()]
-    return best
+def _with(
+    believed: Belief, known: Known, rows: FloatArray, values: FloatArray, more: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Rows and their values, with those of more rows that are new."""
+    more = known.new(more)
+    if not len(more):
+        return rows, values
+    added = believed.values(known.space.features(more))
+    return np.vstack((rows, more)), np.append(values, added)
 
 
-def _believe(posterior: Posterior, features: FloatArray) -> Posterior:
-    return posterior.condition(features, posterior.predict(features)[0])
+def _starts(values: FloatArray, Z: FloatArray, count: int, rng: np.random.Generator) -> IntArray:
+    """Indices of up to ``count`` candidates: half are the best of their hills, others by chance.
 
-
-def _starts(values: FloatArray, count: int, rng: np.random.Generator) -> IntArray:
-    """Indices of up to ``count`` candidates: the better half the best ones, others by chance.
-
-    With chances proportional to exp(value), i.e. to the expected improvement for log EI, so that
-    not all climb the same hill.
+    A hill is what lies within ``HILL`` of its best in scaled features Z (m x e). The chances are
+    proportional to exp(value), i.e. to the expected improvement for log EI.
     """
-    order = np.argsort(-values, kind="stable")
-    first = order[: max(1, count // 2)]
-    chances = np.exp(values - values[order[0]])
+    left = values.copy()
+    first: list[int] = []
+    while len(first) < (count + 1) // 2 and np.isfinite(left).any():
+        first.append(int(left.argmax()))
+        left[np.square(Z - Z[first[-1]]).sum(axis=1) < HILL**2] = -np.inf
+    chances = np.exp(values - values[first[0]])
     chances[first] = 0.0
-    others = min(count - len(first), int(np.count_nonzero(chances > 1e-12)))
-    if others <= 0:
-        return first
     chances[chances <= 1e-12] = 0.0
+    others = min(count - len(first), int(np.count_nonzero(chances)))
+    if others <= 0:
+        return np.array(first, dtype=np.int64)
     drawn = rng.choice(len(values), size=others, replace=False, p=chances / chances.sum())
     return np.concatenate((first, drawn))
 
 
-def _polished(criterion: Criterion, space: Space, rows: FloatArray, search: Search) -> FloatArray:
-    """The rows (m x d) after a local search along their active continuous columns, not snapped."""
-    polished = rows.copy()
-    active = space.continuous & space.active(rows)
-    for row, features, movable in zip(polished, space.features(rows), active, strict=True):
-        places = np.flatnonzero((space.columns >= 0) & movable[space.columns])
-        if not len(places):
-            continue
-        columns = space.columns[places]
-        zeros = np.zeros(len(places))
-        loss = _Loss(criterion, features, places)
-        row[columns], _ = descend(loss, row[columns], zeros, zeros + 1.0, search.evaluations)
-    return polished
+def _climbed(believed: Belief, space: Space, rows: FloatArray, search: Search) -> FloatArray:
+    """The rows (m x d) after a local search along what can be climbed, snapped."""
+    movable = _climbable(space) & space.active(rows)
+    free = (space.columns >= 0) & movable[:, space.columns]
+    X = space.features(rows)
+    scales = believed.scales[space.groups]
+    climbed = climb(believed.gradient, X, free, scales, search.evaluations)
+    rows = rows.copy()
+    for k in np.flatnonzero(free.any(axis=0)):
+        j = space.columns[k]
+        rows[:, j] = np.where(free[:, k], climbed[:, k], rows[:, j])
+    return space.snap(rows)
 
 
-@dataclass(frozen=True)
-class _Loss:
-    """Minus the criterion as a function of some of the features (e), others fixed."""
+def _climbable(space: Space) -> npt.NDArray[np.bool_]:
+    """Which row columns (d) are continuous, or ordered with many values.
 
-    criterion: Criterion
-    features: FloatArray
-    places: IntArray
-
-    def __call__(self, x: FloatArray) -> tuple[float, FloatArray]:
-        features = self.features.copy()
-        features[self.places] = x
-        values, gradient = self.criterion.gradient(features[None])
-        return -float(values[0]), -gradient[0, self.places]
+    Of the latter both neighbours of the snapped value are among its exchanges.
+    """
+    many = np.array([space.parameters[name].size > WIDE for name in space.free], dtype=np.bool_)
+    return many & np.isin(np.arange(space.d), space.columns)

@@ -10,7 +10,7 @@ A new surrogate is one file in this folder with one public final class that has 
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,41 @@ from spot_dask import plugins
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+
+class Located(Protocol):
+    """m points under one posterior whose errors are jointly normal."""
+
+    @property
+    def mean(self) -> FloatArray:
+        """Means of the latent objective (m)."""
+        ...
+
+    @property
+    def variance(self) -> FloatArray:
+        """Its variances (m)."""
+        ...
+
+    def covariance(self, other: Self) -> FloatArray:
+        """Its covariances with k other points: m x k."""
+        ...
+
+    def pull(
+        self,
+        by_mean: FloatArray,
+        by_variance: FloatArray,
+        other: Self,
+        by_covariance: FloatArray,
+    ) -> FloatArray:
+        """The gradient (m x e) of a function of mean, variance and covariances with other points.
+
+        Given are the function's derivatives with respect to those: m, m and m x k.
+        """
+        ...
+
+    def join(self, other: Self) -> Self:
+        """These points and then the others."""
+        ...
 
 
 class Posterior(Protocol):
@@ -38,6 +73,15 @@ class Posterior(Protocol):
 
     def condition(self, X: FloatArray, y: FloatArray) -> Posterior:
         """The posterior after also seeing noise-free values y (m) at X (m x e)."""
+        ...
+
+    def locate(self, X: FloatArray) -> Located | None:
+        """X (m x e) for its covariances; None if conditioning is more than their algebra."""
+        ...
+
+    @property
+    def columns(self) -> FloatArray | None:
+        """How far along each feature column (e) the objective varies; None if it is not known."""
         ...
 
 

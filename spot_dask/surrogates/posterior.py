@@ -36,6 +36,7 @@ from spot_dask.surrogates.correlation import (
     squared_distances,
 )
 from spot_dask.surrogates.likelihood import generalised_mean, profiled_variance
+from spot_dask.surrogates.located import KrigingPoints
 from spot_dask.surrogates.replicates import Merged
 from spot_dask.surrogates.sampling import draw
 
@@ -87,6 +88,11 @@ class KrigingPosterior:
     def length_scales(self) -> FloatArray:
         """Length scales in the unit cube, one per group, in ascending order of group."""
         return self.hyperparameters.length_scales
+
+    @property
+    def columns(self) -> FloatArray:
+        """The length scale of every feature column (e)."""
+        return self.hyperparameters.columns
 
     @property
     def theta(self) -> FloatArray:
@@ -156,6 +162,10 @@ class KrigingPosterior:
     def sample(self, X: FloatArray, n: int, rng: np.random.Generator) -> FloatArray:
         """n draws of the noise-free objective at X (k x e), jointly: n x k."""
         return draw(*self.joint(X), n, rng)
+
+    def locate(self, X: FloatArray) -> KrigingPoints:
+        """X (k x e) for its covariances."""
+        return KrigingPoints.of(self, self._scaled(X))
 
     def condition(self, X: FloatArray, y: FloatArray) -> KrigingPosterior:
         """The posterior after noise-free values y (k) at X (k x e), hyperparameters unchanged.

@@ -127,6 +127,15 @@ class SklearnPosterior:
             self.surrogate, np.vstack((self.X, X)), np.concatenate((self.y, y)), self.seed
         )
 
+    def locate(self, X: FloatArray) -> None:
+        """None: conditioning is another fit."""
+        return None
+
+    @property
+    def columns(self) -> None:
+        """None: a regressor need not have length scales."""
+        return None
+
     def _floor(self, X: FloatArray) -> FloatArray:
         distance = cdist(X, self.X).min(axis=1)
         floor: FloatArray = self.scale * (1e-6 + self.surrogate.floor * distance)

@@ -78,8 +78,17 @@ def test_derivatives_of_log_ei_are_those_of_its_differences(u):
 
 
 def test_criteria_are_found_by_name():
-    assert plugins.names("spot_dask.infill", "propose") == ["log_ei"]
+    assert plugins.names("spot_dask.infill", "propose") == [
+        "ei_exact",
+        "log_ei",
+        "log_nei",
+        "thompson",
+        "ucb",
+    ]
     assert infill.find("log_ei") == LogEI()
     assert infill.find("spot_dask.infill.log_ei:LogEI") == LogEI()
-    with pytest.raises(ValueError, match=r"no infill named 'qie'; there are: log_ei$"):
+    with pytest.raises(
+        ValueError,
+        match=r"no infill named 'qie'; there are: ei_exact, log_ei, log_nei, thompson, ucb$",
+    ):
         infill.find("qie")

@@ -11,9 +11,10 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 
 from spot_dask.infill import Request
+from spot_dask.infill.beliefs import belief
 from spot_dask.infill.candidates import APART, Known, make_pool
 from spot_dask.infill.log_ei import LogEI, log_expected_improvement
-from spot_dask.infill.optimise import Criterion, Search, greedy, maximise
+from spot_dask.infill.optimise import Search, greedy, maximise
 from spot_dask.space import Categorical, Integer, Real, Space
 from spot_dask.surrogates.kriging import Kriging
 from spot_dask.surrogates.sklearn import SklearnSurrogate
@@ -53,6 +54,13 @@ def fitted(space, f, n, seed=0, surrogate=None):
 def request(space, X, q=1, pending=None, forbidden=()):
     pending = np.empty((0, space.d)) if pending is None else pending
     return Request(space, q, X, pending, frozenset(forbidden))
+
+
+def believed(posterior, asked, samples=1):
+    """The criterion of a batch's first point."""
+    means, _ = posterior.predict(asked.space.features(asked.evaluated))
+    rng = np.random.default_rng(0)
+    return belief(log_expected_improvement, posterior, asked, means, samples, rng)
 
 
 def loop(space, f, evaluations, q, seed, surrogate):
@@ -150,8 +158,7 @@ def test_the_best_configuration_of_a_finite_space_is_picked():
     space = Space(a=Integer(0, 40, default=0), b=Categorical(list("abcde"), default="a"))
     X, posterior = fitted(space, smooth, 10)
     row = LogEI().propose(posterior, request(space, X), np.random.default_rng(0))
-    best = float(posterior.predict(space.features(X))[0].min())
-    criterion = Criterion(log_expected_improvement, posterior, best)
+    criterion = believed(posterior, request(space, X))
     new = Known.of(request(space, X)).new(space.grid())
     winner = new[criterion.values(space.features(new)).argmax()]
     assert_allclose(row[0], winner, rtol=0)
@@ -161,8 +168,7 @@ def test_the_best_configuration_of_a_finite_space_is_picked():
 @pytest.mark.parametrize("space", [cube(4), MIXED], ids=["cube", "mixed"])
 def test_the_optimiser_is_at_least_as_good_as_the_best_of_many_random_points(space, seed):
     X, posterior = fitted(space, smooth, 25, seed)
-    best = float(posterior.predict(space.features(X))[0].min())
-    criterion = Criterion(log_expected_improvement, posterior, best)
+    criterion = believed(posterior, request(space, X))
     row = LogEI().propose(posterior, request(space, X), np.random.default_rng(seed))
     many = space.snap(np.random.default_rng(99).random((30_000, space.d)))
     many = Known.of(request(space, X)).new(many)
@@ -174,24 +180,12 @@ def test_the_optimiser_is_at_least_as_good_as_the_best_of_many_random_points(spa
 def test_improving_never_ends_below_the_pool(space):
     X, posterior = fitted(space, smooth, 15)
     known = Known.of(request(space, X))
-    pool, complete = make_pool(known, X[:3], 200, np.random.default_rng(1))
+    pool, complete = make_pool(known, X[:3], np.ones(space.d), 200, np.random.default_rng(1))
     assert not complete
-    criterion = Criterion(log_expected_improvement, posterior, float(smooth(X).min()))
-    row = maximise(criterion, known, pool, np.random.default_rng(1), Search())
+    criterion = believed(posterior, request(space, X), samples=16)
     values = criterion.values(space.features(pool))
+    row = maximise(criterion, known, pool, values, Search(), np.random.default_rng(1))
     assert criterion.values(space.features(row[None]))[0] > values.max()
-
-
-def test_the_gradient_of_the_criterion_is_that_of_its_differences():
-    X, posterior = fitted(MIXED, smooth, 20)
-    criterion = Criterion(log_expected_improvement, posterior, float(smooth(X).min()))
-    features = MIXED.features(MIXED.snap(np.random.default_rng(1).random((6, MIXED.d))))
-    values, gradient = criterion.gradient(features)
-    assert_allclose(values, criterion.values(features))
-    for j in range(features.shape[1]):
-        step = 1e-6 * np.eye(features.shape[1])[j]
-        rise = criterion.values(features + step) - criterion.values(features - step)
-        assert_allclose(gradient[:, j], rise / 2e-6, atol=1e-5 * np.abs(gradient).max())
 
 
 def test_proposals_in_a_space_with_conditions_are_its_configurations():
@@ -206,7 +200,7 @@ def test_a_large_space_is_listed_when_chance_finds_nothing_new():
     space = Space(a=Integer(1, 200, default=1), b=Integer(1, 200, default=1))
     grid = space.grid()
     known = Known(space, grid[:5], frozenset(space.keys(grid[:-2])))
-    pool, complete = make_pool(known, grid[:5], 64, np.random.default_rng(0))
+    pool, complete = make_pool(known, grid[:5], np.ones(2), 64, np.random.default_rng(0))
     assert complete
     assert_allclose(pool, grid[-2:])
 
@@ -236,9 +230,9 @@ def test_kriging_with_log_ei_solves_branin():
 
 
 def test_kriging_with_log_ei_beats_random_search_on_styblinski_tang():
-    found = loop(cube(4), styblinski_tang, 60, 4, 0, Kriging()).min()
-    chance = styblinski_tang(np.random.default_rng(0).random((600, 4))).min()
-    assert found < chance
+    found = [loop(cube(4), styblinski_tang, 60, 4, s, Kriging()).min() for s in range(4)]
+    chance = [styblinski_tang(np.random.default_rng(s).random((60, 4))).min() for s in range(20)]
+    assert np.mean(found) < np.quantile(chance, 0.1)
 
 
 def test_a_random_forest_serves_in_the_same_loop():

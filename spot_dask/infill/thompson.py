@@ -1,0 +1,78 @@
+"""Thompson sampling: each point of the batch is the best candidate of one draw of the objective.
+
+Draws are joint over a pool of candidates (or over all configurations, if they can be listed), so
+pending trials need no believing: another draw has its minimum elsewhere [Kandasamy et al. 2018].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import lapack
+
+from spot_dask.infill import Request
+from spot_dask.infill.beliefs import lowest_rows
+from spot_dask.infill.candidates import Known, make_pool
+from spot_dask.infill.optimise import LEADERS
+from spot_dask.surrogates import FloatArray, Posterior
+from spot_dask.surrogates.threads import blas_threads
+
+LISTED = 4096  # of a space that can be listed no more candidates are drawn jointly
+
+
+@dataclass(frozen=True)
+class Thompson:
+    """A batch by Thompson sampling from a pool of so many candidates."""
+
+    candidates: int = 1024
+
+    def propose(
+        self, posterior: Posterior, request: Request, rng: np.random.Generator
+    ) -> FloatArray:
+        """At most q new, distinct, snapped rows (<= q x d); fewer only if no more exist."""
+        known, picked = Known.of(request), np.empty((0, request.space.d))
+        while len(picked) < request.q:
+            with blas_threads(self.candidates):
+                more = self._draw(posterior, known, request.q - len(picked), rng)
+            if not len(more):
+                break
+            picked = np.vstack((picked, more))
+            for row in more:
+                known = known.with_row(row)
+        return picked
+
+    def _draw(
+        self, posterior: Posterior, known: Known, q: int, rng: np.random.Generator
+    ) -> FloatArray:
+        """At least one new row, if there is any, and at most q."""
+        space = known.space
+        means, _ = posterior.predict(space.features(known.rows))
+        leaders = lowest_rows(known.rows, means, LEADERS)
+        pool, _ = make_pool(known, leaders, np.ones(space.d), self.candidates, rng)
+        if len(pool) > LISTED:
+            pool = pool[rng.choice(len(pool), LISTED, replace=False)]
+        if not len(pool):
+            return pool
+        mean, covariance = posterior.joint(space.features(pool))
+        draws = mean[:, None] + _root(covariance) @ rng.standard_normal((len(pool), q))
+        open_ = np.ones(len(pool), dtype=np.bool_)
+        picked = np.empty((0, space.d))
+        for draw in draws.T:
+            if not open_.any():
+                break
+            row = pool[np.where(open_, draw, np.inf).argmin()]
+            picked = np.vstack((picked, row))
+            open_ &= known.apart(pool, row[None])
+        return picked
+
+
+def _root(covariance: FloatArray) -> FloatArray:
+    """A Cholesky factor, of a little more than the covariance where rounding leaves none."""
+    jitter = 1e-10 * float(np.diagonal(covariance).max()) or 1e-300
+    while True:
+        L, info = lapack.dpotrf(covariance + jitter * np.eye(len(covariance)), lower=1, clean=1)
+        if info == 0:
+            root: FloatArray = L
+            return root
+        jitter *= 10.0
