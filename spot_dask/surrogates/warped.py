@@ -120,6 +120,14 @@ class WarpedPosterior:
         """n draws of the objective at X (k x e), jointly and exactly: n x k."""
         return self.warp.backward(draw(*self.inner.joint(X), n, rng))[0]
 
+    def locate(self, X: FloatArray) -> None:
+        """None: the warped objective is not Gaussian, its covariances are first order only."""
+        return None
+
+    @property
+    def columns(self) -> FloatArray | None:
+        return self.inner.columns
+
     def condition(self, X: FloatArray, y: FloatArray) -> WarpedPosterior:
         """The posterior after noise-free values y (k) at X (k x e)."""
         return WarpedPosterior(self.inner.condition(X, self.warp.forward(y)), self.warp)
