@@ -67,12 +67,12 @@ class Known:
 
 
 def make_pool(
-    known: Known, best: FloatArray, scales: FloatArray, size: int, rng: np.random.Generator
+    known: Known, best: FloatArray, size: int, rng: np.random.Generator
 ) -> tuple[FloatArray, bool]:
     """New candidates (about size x d, at least one if there is any) and whether they are all.
 
-    Half are spread evenly over the space and half lie in clouds around the best rows (k x d), wide
-    where the scales (d) of the objective are long.
+    Half are spread evenly over the space and half lie in clouds around the best rows (k x d).
+    (Clouds shaped by the surrogate's length scales were measured to be no better.)
     """
     space = known.space
     if space.size <= ENUMERABLE:
@@ -80,7 +80,7 @@ def make_pool(
     nearby = exchange(space, best[:3])
     for _ in range(DRAWS):
         spread = qmc.Sobol(space.d, rng=rng).random_base2((size // 2 - 1).bit_length())
-        around = _clouds(space, best, scales, size - len(spread), rng)
+        around = _clouds(space, best, size - len(spread), rng)
         pool = known.new(np.vstack((space.snap(np.vstack((spread, around))), nearby)))
         if len(pool):
             return pool, False
@@ -93,18 +93,15 @@ def exchange(space: Space, rows: Iterable[FloatArray]) -> FloatArray:
     return np.vstack([np.empty((0, space.d)), *(space.neighbours(row) for row in rows)])
 
 
-def _clouds(
-    space: Space, best: FloatArray, scales: FloatArray, m: int, rng: np.random.Generator
-) -> FloatArray:
+def _clouds(space: Space, best: FloatArray, m: int, rng: np.random.Generator) -> FloatArray:
     """Normal steps of log-uniform radius from the best rows, some twenty columns at a time.
 
     Ordered columns take a step; one unordered factor or two are drawn afresh.
     """
     d = space.d
     rows = best[rng.integers(len(best), size=m)]
-    shape = np.minimum(scales, 1.0)
     radius = np.exp(rng.uniform(np.log(RADII[0]), np.log(RADII[1]), size=(m, 1)))
-    step = radius * (shape / np.median(shape)) * rng.standard_normal((m, d))
+    step = radius * rng.standard_normal((m, d))
     moved = rng.random((m, d)) < min(1.0, 20.0 / d)
     rows = np.where(moved, rows + step, rows)
     factors = np.setdiff1d(np.arange(d), space.columns)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from spot_dask.infill import Request
 from spot_dask.infill.beliefs import Belief, Score, belief, lowest_rows
@@ -26,10 +25,9 @@ from spot_dask.surrogates.threads import blas_threads
 
 LEADERS = 5  # rows with clouds around them
 EXCHANGED = 3  # rows whose discrete neighbours are tried
-WIDE = 20  # a discrete parameter of more ordered values is climbed along as if it were continuous
+HILL = 0.5  # in length scales
 LARGE = 64  # of larger batches only the first POLISHED points are improved beyond the pool
 POLISHED = 32
-HILL = 0.5  # in length scales
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Search:
     candidates: int = 1024
     starts: int = 8
     rounds: int = 4
-    evaluations: int = 12
+    evaluations: int = 40
 
 
 def greedy(
@@ -79,7 +77,7 @@ def _batch(
 ) -> FloatArray:
     space, picked = known.space, np.empty((0, known.space.d))
     size = search.candidates * (2 if q > LARGE else 1)
-    pool, complete = make_pool(known, leaders, believed.scales, size, rng)
+    pool, complete = make_pool(known, leaders, size, rng)
     believed.watch(space.features(pool))
     open_ = np.ones(len(pool), dtype=np.bool_)
     while open_.any():
@@ -93,7 +91,7 @@ def _batch(
         believed.believe(space.features(row[None]))
         open_ &= known.apart(pool, row[None])
         if not (open_.any() or complete):
-            pool, complete = make_pool(known, leaders, believed.scales, size, rng)
+            pool, complete = make_pool(known, leaders, size, rng)
             believed.watch(space.features(pool))
             open_ = np.ones(len(pool), dtype=np.bool_)
     return picked
@@ -109,8 +107,7 @@ def maximise(
 ) -> FloatArray:
     """The new row (d) with the highest criterion found from a pool (m x d) with known values."""
     space = known.space
-    Z = pool / believed.scales
-    first = _starts(values, Z, search.starts, rng)
+    first = _starts(values, pool / believed.scales, search.starts, rng)
     rows, values = pool[first], values[first]
     for _ in range(search.rounds):
         before = values.max()
@@ -140,13 +137,16 @@ def _with(
 
 
 def _starts(values: FloatArray, Z: FloatArray, count: int, rng: np.random.Generator) -> IntArray:
-    """Indices of up to ``count`` candidates: half are the best of their hills, others by chance.
+    """Indices of up to ``count`` candidates: the best, the best of other hills, some by chance.
 
-    A hill is what lies within ``HILL`` of its best in scaled features Z (m x e). The chances are
-    proportional to exp(value), i.e. to the expected improvement for log EI.
+    A quarter, a quarter and a half of them. A hill is what lies within ``HILL`` of its best in
+    scaled rows Z (m x d). The chances are proportional to exp(value), i.e. to the expected
+    improvement for log EI.
     """
     left = values.copy()
-    first: list[int] = []
+    first = [int(i) for i in np.argsort(-values, kind="stable")[: (count + 3) // 4]]
+    for i in first:
+        left[np.square(Z - Z[i]).sum(axis=1) < HILL**2] = -np.inf
     while len(first) < (count + 1) // 2 and np.isfinite(left).any():
         first.append(int(left.argmax()))
         left[np.square(Z - Z[first[-1]]).sum(axis=1) < HILL**2] = -np.inf
@@ -162,7 +162,7 @@ def _starts(values: FloatArray, Z: FloatArray, count: int, rng: np.random.Genera
 
 def _climbed(believed: Belief, space: Space, rows: FloatArray, search: Search) -> FloatArray:
     """The rows (m x d) after a local search along what can be climbed, snapped."""
-    movable = _climbable(space) & space.active(rows)
+    movable = space.continuous & space.active(rows)
     free = (space.columns >= 0) & movable[:, space.columns]
     X = space.features(rows)
     scales = believed.scales[space.groups]
@@ -172,12 +172,3 @@ def _climbed(believed: Belief, space: Space, rows: FloatArray, search: Search) -
         j = space.columns[k]
         rows[:, j] = np.where(free[:, k], climbed[:, k], rows[:, j])
     return space.snap(rows)
-
-
-def _climbable(space: Space) -> npt.NDArray[np.bool_]:
-    """Which row columns (d) are continuous, or ordered with many values.
-
-    Of the latter both neighbours of the snapped value are among its exchanges.
-    """
-    many = np.array([space.parameters[name].size > WIDE for name in space.free], dtype=np.bool_)
-    return many & np.isin(np.arange(space.d), space.columns)

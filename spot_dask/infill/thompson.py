@@ -49,7 +49,7 @@ class Thompson:
         space = known.space
         means, _ = posterior.predict(space.features(known.rows))
         leaders = lowest_rows(known.rows, means, LEADERS)
-        pool, _ = make_pool(known, leaders, np.ones(space.d), self.candidates, rng)
+        pool, _ = make_pool(known, leaders, self.candidates, rng)
         if len(pool) > LISTED:
             pool = pool[rng.choice(len(pool), LISTED, replace=False)]
         if not len(pool):

@@ -180,7 +180,7 @@ def test_the_optimiser_is_at_least_as_good_as_the_best_of_many_random_points(spa
 def test_improving_never_ends_below_the_pool(space):
     X, posterior = fitted(space, smooth, 15)
     known = Known.of(request(space, X))
-    pool, complete = make_pool(known, X[:3], np.ones(space.d), 200, np.random.default_rng(1))
+    pool, complete = make_pool(known, X[:3], 200, np.random.default_rng(1))
     assert not complete
     criterion = believed(posterior, request(space, X), samples=16)
     values = criterion.values(space.features(pool))
@@ -200,7 +200,7 @@ def test_a_large_space_is_listed_when_chance_finds_nothing_new():
     space = Space(a=Integer(1, 200, default=1), b=Integer(1, 200, default=1))
     grid = space.grid()
     known = Known(space, grid[:5], frozenset(space.keys(grid[:-2])))
-    pool, complete = make_pool(known, grid[:5], np.ones(2), 64, np.random.default_rng(0))
+    pool, complete = make_pool(known, grid[:5], 64, np.random.default_rng(0))
     assert complete
     assert_allclose(pool, grid[-2:])
 
