@@ -18,9 +18,11 @@ import numpy as np
 
 from spot_dask.infill import Request
 from spot_dask.infill.candidates import Known, exchange, make_pool
+from spot_dask.infill.feasible import Risk
 from spot_dask.space import Space
 from spot_dask.surrogates import FloatArray, IntArray, Posterior
 from spot_dask.surrogates.descent import descend
+from spot_dask.surrogates.feasibility import BoolArray
 from spot_dask.surrogates.threads import blas_threads
 
 LEADERS = 5  # rows with clouds around them, and rows whose discrete neighbours are tried
@@ -46,23 +48,27 @@ class Search:
 
 @dataclass(frozen=True)
 class Criterion:
-    """A pointwise criterion under one posterior."""
+    """A pointwise criterion under one posterior, weighted by the risk of failure if any is known."""
 
     score: Score
     posterior: Posterior
     best: float
+    risk: Risk | None = None
 
     def values(self, features: FloatArray) -> FloatArray:
         """The criterion at m x e features: m values, larger is better."""
         mean, sd = self.posterior.predict(features)
-        return self.score(mean, sd, self.best)[0]
+        values = self.score(mean, sd, self.best)[0]
+        return values if self.risk is None else self.risk.weigh(values, features)
 
     def gradient(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The criterion (m) and its gradient with respect to m x e features."""
         values, by_mean, by_sd = self.score(*self.posterior.predict(features), self.best)
         mean, sd = self.posterior.gradient(features)
         gradient: FloatArray = by_mean[:, None] * mean + by_sd[:, None] * sd
-        return values, gradient
+        if self.risk is None:
+            return values, gradient
+        return self.risk.weigh_gradient(values, gradient, features)
 
 
 def greedy(
@@ -87,14 +93,18 @@ def _batch(
     score: Score, posterior: Posterior, request: Request, rng: np.random.Generator, search: Search
 ) -> FloatArray:
     space, known, picked = request.space, Known.of(request), np.empty((0, request.space.d))
-    if len(request.pending):
-        posterior = _believe(posterior, space.features(request.pending))
+    pending, risk = space.features(request.pending), request.risk
+    reached = np.ones(len(known.rows), dtype=bool)
+    if len(pending):
+        posterior = _believe(posterior, pending)
+        reached[len(request.evaluated) :] = _reached(risk, pending)
+        risk = risk.after(pending) if risk else None
     mean, _ = posterior.predict(space.features(known.rows))
-    best = float(mean.min())
+    best = float(mean[reached].min() if reached.any() else mean.min())
     leaders = known.rows[np.argsort(mean, kind="stable")[:LEADERS]]
     pool, complete = make_pool(known, leaders, search.candidates, rng)
     while len(pool):
-        criterion = Criterion(score, posterior, best)
+        criterion = Criterion(score, posterior, best, risk)
         row = (
             _best_of(criterion, space, pool)
             if complete
@@ -104,8 +114,10 @@ def _batch(
         if len(picked) == request.q:
             break
         features = space.features(row[None])
-        best = min(best, float(posterior.predict(features)[0][0]))
+        if _reached(risk, features)[0]:
+            best = min(best, float(posterior.predict(features)[0][0]))
         posterior = _believe(posterior, features)
+        risk = risk.after(features) if risk else None
         pool = known.new(pool)
         if not (len(pool) or complete):
             pool, complete = make_pool(known, leaders, search.candidates, rng)
@@ -144,6 +156,11 @@ def _best_of(criterion: Criterion, space: Space, pool: FloatArray) -> FloatArray
 
 def _believe(posterior: Posterior, features: FloatArray) -> Posterior:
     return posterior.condition(features, posterior.predict(features)[0])
+
+
+def _reached(risk: Risk | None, features: FloatArray) -> BoolArray:
+    """Which pending values (m) may be believed to be reached: not where a failure is likely."""
+    return np.ones(len(features), dtype=bool) if risk is None else risk.likely(features)
 
 
 def _starts(values: FloatArray, count: int, rng: np.random.Generator) -> IntArray:
