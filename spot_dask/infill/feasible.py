@@ -44,7 +44,7 @@ class Risk:
 
     def weigh(self, values: FloatArray, features: FloatArray) -> FloatArray:
         """The weighted criterion of m values of a log criterion at m x e features."""
-        u, _ = self.feasibility.score(features)
+        u = self.feasibility.score(features)
         compressed, _ = self._compressed(values)
         return compressed + log_ndtr(CAUTION * (u - self._threshold))
 
@@ -52,7 +52,7 @@ class Risk:
         self, values: FloatArray, gradient: FloatArray, features: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """The weighted criterion (m) and its gradient (m x e), from those of the criterion."""
-        u, slope = self.feasibility.score(features)
+        u, slope = self.feasibility.score_gradient(features)
         excess = CAUTION * (u - self._threshold)
         compressed, factor = self._compressed(values)
         total = factor[:, None] * gradient + (CAUTION * hazard(excess))[:, None] * slope
@@ -60,14 +60,14 @@ class Risk:
 
     def likely(self, features: FloatArray) -> BoolArray:
         """Where success is likely enough (m) for a pending value to count as reached."""
-        likely: BoolArray = self.feasibility.score(features)[0] > self._threshold
+        likely: BoolArray = self.feasibility.score(features) > self._threshold
         return likely
 
     def after(self, features: FloatArray) -> Risk:
         """The risk while trials at m x e features are pending: the doubtful ones fail."""
         feasibility = self.feasibility
         for x in features:
-            if feasibility.score(x[None])[0][0] < DOUBTFUL:
+            if feasibility.score(x[None])[0] < DOUBTFUL:
                 feasibility = feasibility.after_failure(x)
         return replace(self, feasibility=feasibility)
 

@@ -48,7 +48,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Criterion:
-    """A pointwise criterion under one posterior, weighted by the risk of failure if any is known."""
+    """A pointwise criterion under one posterior, weighted by the risk of failure."""
 
     score: Score
     posterior: Posterior

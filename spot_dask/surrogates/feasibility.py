@@ -54,7 +54,7 @@ JITTER = 1e-8  # on the diagonal of K
 LENGTH_BOUNDS = (0.05, 20.0)
 AMPLITUDE_BOUNDS = (0.05, 30.0)
 EVALUATIONS = 15  # of the evidence
-LARGEST = 300  # rows that are learnt from
+LARGEST = 200  # rows that are learnt from
 NEWTON_STEPS = 40
 TOLERANCE = 1e-6  # of the log posterior at the mode
 FAILED = 1e10  # the value where B has no Cholesky factor
@@ -87,8 +87,15 @@ class Feasibility:
     root: FloatArray
     typical: float = 0.0
 
-    def score(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """u at X (m x e), such that P(success) = Phi(u), and its gradient with respect to X."""
+    def score(self, X: FloatArray) -> FloatArray:
+        """u at X (m x e), such that P(success) = Phi(u)."""
+        R, _ = correlate(KIND, squared_distances(self._scaled(X), self.Z))
+        mean, _, spread = self._latent(R)
+        u: FloatArray = mean / spread
+        return u
+
+    def score_gradient(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """u at X (m x e) and its gradient with respect to X (m x e)."""
         Z = self._scaled(X)
         R, S = correlate(KIND, squared_distances(Z, self.Z))
         mean, V, spread = self._latent(R)
@@ -101,7 +108,7 @@ class Feasibility:
 
     def log_probability(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """log P(success) at X (m x e) and its gradient with respect to X (m x e)."""
-        u, slope = self.score(X)
+        u, slope = self.score_gradient(X)
         return log_ndtr(u), hazard(u)[:, None] * slope
 
     def after_failure(self, x: FloatArray) -> Feasibility:
@@ -158,7 +165,7 @@ def fit_feasibility(X: FloatArray, success: BoolArray, groups: IntArray) -> Feas
         columns = np.exp(theta[:-1])[member]
         s, Z = float(np.exp(theta[-1])), evidence.X / columns
         fitted = Feasibility(columns, s, mode.m, Z, mode.a, mode.root())
-        u, _ = fitted.score(X[success])
+        u = fitted.score(X[success])
     return replace(fitted, typical=float(np.median(u))) if len(u) else fitted
 
 
