@@ -21,9 +21,11 @@ from spot_dask import infill as criteria
 from spot_dask import surrogates
 from spot_dask.design import Design, initial_design, space_filling
 from spot_dask.infill import Infill, Request
+from spot_dask.infill.feasible import Risk
 from spot_dask.records import Configuration, Evaluation, History, Origin, Status, Trial
 from spot_dask.space import Space
 from spot_dask.surrogates import FloatArray, Posterior, Surrogate
+from spot_dask.surrogates.feasibility import fit_feasibility
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +111,7 @@ class Tuner:
         if model is None:
             return Best(evaluations[int(y.argmin())])
         mean, sd = model.predict(self.space.encode([e.trial.config for e in evaluations]))
-        bounded = _imputed(y)
+        bounded = _bounded(y)
         unexplained = float(np.mean((bounded - mean) ** 2))
         i = int(np.argmin(mean if 2 * unexplained < float(np.var(bounded)) else y))
         return Best(evaluations[i], float(mean[i]), float(sd[i]))
@@ -178,6 +180,7 @@ class Tuner:
                 evaluated=model.X,
                 pending=self._rows(t.config for t in pending),
                 forbidden=forbidden,
+                risk=self._risk(history),
             )
             return criteria.find(self.infill).propose(model.posterior, request, rng)
         except np.linalg.LinAlgError as error:
@@ -185,20 +188,38 @@ class Tuner:
             logger.warning("the surrogate could not be fitted (%s): space-filling points", error)
             return nothing
 
-    def _data(self, history: History) -> tuple[FloatArray, FloatArray]:
-        """Rows and values the surrogate learns from, ordered by trial number.
+    def _risk(self, history: History) -> Risk | None:
+        """Where trainings fail, as learnt from all that succeeded, failed or crashed.
 
-        A failed training counts as the worst value seen; a lost one says nothing about its
-        configuration. Values far above the bulk (diverged trainings) are pulled in to the median
-        plus three times the spread of the better three quarters, lest they own the scale.
+        None while none failed. A lost trial says nothing about its configuration.
         """
-        evaluations = sorted(
+        told = sorted(
             (e for e in history.evaluations if e.outcome.status is not Status.LOST),
             key=lambda e: e.trial.number,
         )
+        if all(e.ok for e in told):
+            return None
+        rows = self._rows([i.config for i in history.imports] + [e.trial.config for e in told])
+        success = np.array([True] * len(history.imports) + [e.ok for e in told])
+        try:
+            feasibility = fit_feasibility(self.space.features(rows), success, self.space.groups)
+        except np.linalg.LinAlgError as error:
+            logger.warning("failures could not be learnt from (%s): they are left out", error)
+            return None
+        y = _bounded(np.array(self._good(history)))
+        return Risk(feasibility, float(y.std()) or abs(float(y.mean())) or 1.0)
+
+    def _data(self, history: History) -> tuple[FloatArray, FloatArray]:
+        """Rows and values the surrogate learns from: what succeeded, ordered by trial number.
+
+        What failed has no value; ``_risk`` learns from it. Values far above the bulk (diverged
+        trainings) are pulled in to the median plus three times the spread of the better three
+        quarters, lest they own the scale.
+        """
+        evaluations = sorted(history.ok, key=lambda e: e.trial.number)
         configs = [i.config for i in history.imports] + [e.trial.config for e in evaluations]
         y = np.array([i.y for i in history.imports] + [e.y for e in evaluations], dtype=float)
-        return self._rows(configs), _imputed(y)
+        return self._rows(configs), _bounded(y)
 
     def _good(self, history: History) -> list[float]:
         return [i.y for i in history.imports] + [e.y for e in history.ok]
@@ -222,16 +243,14 @@ class Tuner:
         return int(sequence.generate_state(1)[0])
 
 
-def _imputed(y: FloatArray) -> FloatArray:
-    """Values (n) without NaN and without a runaway upper tail."""
-    finite = np.isfinite(y)
-    if not finite.any():
-        return np.zeros_like(y)
-    low, middle, high = np.quantile(y[finite], [0.05, 0.5, 0.75])
+def _bounded(y: FloatArray) -> FloatArray:
+    """Finite values (n) without a runaway upper tail."""
+    if not len(y):
+        return y
+    low, middle, high = np.quantile(y, [0.05, 0.5, 0.75])
     ceiling = middle + 3 * (high - low)
     bounded: FloatArray = np.minimum(y, ceiling) if ceiling > middle else y
-    worst = bounded[finite].max()
-    return np.where(finite, bounded, worst)
+    return bounded
 
 
 def _distinct(space: Space, rows: FloatArray, forbidden: frozenset[bytes]) -> FloatArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -22,7 +23,7 @@ from spot_dask.records import (
     Trial,
 )
 from spot_dask.space import Categorical, Integer, Real, Space
-from spot_dask.tuner import Tuner, _imputed
+from spot_dask.tuner import Tuner, _bounded
 
 SPACE = Space(
     lr=Real(1e-4, 1.0, default=1e-2, scale="log"),
@@ -175,12 +176,52 @@ def test_the_recommendation_beats_the_luckiest_of_noisy_values() -> None:
     assert np.mean(chosen) < 0.8 * np.mean(lucky)
 
 
-def test_values_are_imputed_by_the_worst_and_diverged_ones_pulled_in() -> None:
-    y = np.array([1.0, 2.0, 3.0, np.nan, 1e9])
-    imputed = _imputed(y)
-    assert imputed[:3].tolist() == [1.0, 2.0, 3.0]
-    assert imputed[3] == imputed[4] < 1e10
-    assert _imputed(np.array([1.0, 1.0, np.nan])).tolist() == [1.0, 1.0, 1.0]
+def test_diverged_values_are_pulled_in() -> None:
+    bounded = _bounded(np.array([1.0, 2.0, 3.0, 1e9]))
+    assert bounded[:3].tolist() == [1.0, 2.0, 3.0]
+    assert 3.0 < bounded[3] < 1e9
+    assert _bounded(np.array([1.0, 1.0])).tolist() == [1.0, 1.0]
+    assert _bounded(np.array([])).tolist() == []
+
+
+def ended(history: History, last: Status) -> History:
+    """The history with its last evaluation, a success, ended by that status instead."""
+    *others, e = history.evaluations
+    outcome = Outcome(last, error=Failure("Killed", "signal 9"))
+    return replace(history, evaluations=(*others, replace(e, outcome=outcome)))
+
+
+def test_failures_are_learnt_from_and_lost_trainings_are_not() -> None:
+    tuner, history = Tuner(SPACE), after(12, Tuner(SPACE))
+    assert tuner._risk(history) is None
+    assert tuner._risk(ended(history, Status.LOST)) is None
+    for status in (Status.FAILED, Status.CRASHED):
+        risk = tuner._risk(ended(history, status))
+        assert risk is not None
+        rows = SPACE.encode([e.trial.config for e in history.evaluations])
+        u = risk.feasibility.score(SPACE.features(rows))
+        assert u[:-1].min() > u[-1]
+
+
+def test_the_surrogate_learns_from_what_succeeded_only() -> None:
+    tuner, history = Tuner(SPACE), ended(after(12, Tuner(SPACE)), Status.FAILED)
+    model = tuner.model(history)
+    assert model is not None
+    assert len(model.y) == len(model.X) == 11
+
+
+def test_failures_that_cannot_be_learnt_from_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def singular(*args: object) -> None:
+        raise np.linalg.LinAlgError("no factor")
+
+    monkeypatch.setattr("spot_dask.tuner.fit_feasibility", singular)
+    history = ended(after(12, Tuner(SPACE)), Status.CRASHED)
+    trials = Tuner(SPACE).ask(history, 3)
+    assert [t.origin for t in trials] == [Origin.INFILL] * 3
+    assert len(caplog.records) == 1
+    assert "left out" in caplog.text
 
 
 @pytest.mark.parametrize(

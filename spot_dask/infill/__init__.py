@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from spot_dask import plugins
+from spot_dask.infill.feasible import Risk
 from spot_dask.space import Space
 from spot_dask.surrogates import FloatArray, Posterior
 
@@ -23,7 +24,8 @@ class Request:
     """What is asked of a criterion.
 
     ``evaluated`` (n x d) and ``pending`` (m x d) are snapped rows of the unit cube; no point whose
-    ``Space.keys`` entry is in ``forbidden`` may be proposed.
+    ``Space.keys`` entry is in ``forbidden`` may be proposed. ``risk`` weights the criterion where
+    trainings may fail; None while none has failed.
     """
 
     space: Space
@@ -31,6 +33,7 @@ class Request:
     evaluated: FloatArray
     pending: FloatArray
     forbidden: frozenset[bytes]
+    risk: Risk | None = None
 
 
 class Infill(Protocol):

@@ -31,6 +31,7 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from spot_dask.infill import Request
+from spot_dask.infill.feasible import Risk
 from spot_dask.surrogates import FloatArray, Located, Posterior
 
 BoolArray = npt.NDArray[np.bool_]
@@ -291,3 +292,41 @@ class Believer:
             mean, _ = self.posterior.predict(X)
             self.best = min(self.best, float(mean.min()))
             self.posterior = self.posterior.condition(X, mean)
+
+
+class Weighed:
+    """A belief whose criterion is weighed by the risk that the training fails.
+
+    An open point where a failure is likely is not believed to reach its mean; it is believed to
+    fail, so that its batch mates do not share its fate.
+    """
+
+    def __init__(self, believed: Belief, risk: Risk):
+        self.believed = believed
+        self.risk = risk
+        self.scales = believed.scales
+        self.pool = np.empty((0, 0))
+
+    def values(self, X: FloatArray) -> FloatArray:
+        """The criterion at m x e features: m values, larger is better."""
+        return self.risk.weigh(self.believed.values(X), X)
+
+    def gradient(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The criterion (m) and its gradient with respect to m x e features."""
+        return self.risk.weigh_gradient(*self.believed.gradient(X), X)
+
+    def watch(self, X: FloatArray) -> None:
+        """Keep the criterion at these features (m x e) current."""
+        self.believed.watch(X)
+        self.pool = X
+
+    def watched(self, which: BoolArray) -> FloatArray:
+        """The criterion at some of the watched features (m), -inf at the others."""
+        values = self.believed.watched(which)
+        values[which] = self.risk.weigh(values[which], self.pool[which])
+        return values
+
+    def believe(self, X: FloatArray) -> None:
+        """Points (k x e) are open from now on."""
+        self.believed.believe(X[self.risk.likely(X)])
+        self.risk = self.risk.after(X)

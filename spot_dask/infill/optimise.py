@@ -11,12 +11,12 @@ d row columns, e feature columns, m candidates; rows are points of the unit cube
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from spot_dask.infill import Request
-from spot_dask.infill.beliefs import Belief, Score, belief, lowest_rows
+from spot_dask.infill.beliefs import Belief, Score, Weighed, belief, lowest_rows
 from spot_dask.infill.candidates import Known, exchange, make_pool
 from spot_dask.infill.climb import climb
 from spot_dask.space import Space
@@ -60,9 +60,17 @@ def greedy(
     if len(request.evaluated) + len(request.pending) == 0:
         raise ValueError("nothing is evaluated or pending; expected an initial design first")
     with blas_threads(len(request.evaluated)):
-        known = Known.of(request)
+        known, risk = Known.of(request), request.risk
         means, _ = posterior.predict(request.space.features(known.rows))
-        believed = belief(score, posterior, request, means[: len(request.evaluated)], samples, rng)
+        evaluated = means[: len(request.evaluated)]
+        if risk is None:
+            believed = belief(score, posterior, request, evaluated, samples, rng)
+        else:
+            pending = request.space.features(request.pending)
+            likely = replace(request, pending=request.pending[risk.likely(pending)])
+            believed = Weighed(
+                belief(score, posterior, likely, evaluated, samples, rng), risk.after(pending)
+            )
         leaders = lowest_rows(known.rows, means, LEADERS)
         return _batch(believed, known, leaders, request.q, search or Search(), rng)
 

@@ -22,8 +22,8 @@ class Failed:
         failed = sum(len(g.numbers) for g in groups)
         blocks: list[Block] = [
             Text(
-                f"{failed} of {text.plural(len(findings.trials), 'training')} failed. To the model "
-                "a failure counts as the worst value seen, so the search avoids its surroundings; "
+                f"{failed} of {text.plural(len(findings.trials), 'training')} failed. From them a "
+                "second model learns where trainings succeed, and the search prefers it there; "
                 "a training lost with its worker says nothing about its configuration."
             ),
             _table(groups[:MOST]),
