@@ -141,7 +141,10 @@ def test_failures_of_every_kind_are_stored_and_the_run_goes_on(shell: Shell) -> 
 
 
 def test_ctrl_c_finishes_what_runs_and_stops(shell: Shell) -> None:
-    process = shell.begin("run", shell.study(seconds=0.5), "--local", "2", "--store", "run.zarr")
+    process = shell.begin(
+        "run", shell.study(seconds=0.5), "--local", "2", "--store", "run.zarr",
+        "--evaluations", "500",
+    )  # fmt: skip
     store = shell.home / "run.zarr"
     wait_until(lambda: evaluations(store) >= 2)
     assert shell.json("status", store)["state"] == "running"
@@ -152,7 +155,7 @@ def test_ctrl_c_finishes_what_runs_and_stops(shell: Shell) -> None:
     run = Run.open(store)
     assert run.state == "stopped"
     assert len(run.history.pending) == 0
-    assert len(run.history.evaluations) < 12
+    assert len(run.history.evaluations) < 500
 
 
 def test_the_embedded_cluster_listens_on_the_loopback_interface_only(shell: Shell) -> None:
