@@ -117,11 +117,12 @@ def test_infill_finds_what_the_design_did_not() -> None:
     assert min(infill) < 0.01 < min(design)
 
 
-def test_a_failing_region_is_not_proposed_in_a_loop() -> None:
+@pytest.mark.parametrize("infill", ["log_ei", "log_nei", "ucb", "thompson"])
+def test_a_failing_region_is_not_proposed_in_a_loop(infill: str) -> None:
     def crashes_above(config: Configuration) -> float:
         return math.nan if float(config["lr"]) > 0.03 else -float(config["lr"])
 
-    history = after(40, Tuner(SPACE, seed=1), crashes_above)
+    history = after(40, Tuner(SPACE, seed=1, infill=infill), crashes_above)
     late = history.evaluations[20:]
     assert sum(not e.ok for e in late) < 15
     assert history.incumbent is not None

@@ -14,6 +14,7 @@ from scipy.linalg import lapack
 from spot_dask.infill import Request
 from spot_dask.infill.beliefs import lowest_rows
 from spot_dask.infill.candidates import Known, make_pool
+from spot_dask.infill.feasible import Risk
 from spot_dask.infill.optimise import LEADERS
 from spot_dask.surrogates import FloatArray, Posterior
 from spot_dask.surrogates.threads import blas_threads
@@ -34,7 +35,7 @@ class Thompson:
         known, picked = Known.of(request), np.empty((0, request.space.d))
         while len(picked) < request.q:
             with blas_threads(self.candidates):
-                more = self._draw(posterior, known, request.q - len(picked), rng)
+                more = self._draw(posterior, known, request.risk, request.q - len(picked), rng)
             if not len(more):
                 break
             picked = np.vstack((picked, more))
@@ -43,9 +44,14 @@ class Thompson:
         return picked
 
     def _draw(
-        self, posterior: Posterior, known: Known, q: int, rng: np.random.Generator
+        self,
+        posterior: Posterior,
+        known: Known,
+        risk: Risk | None,
+        q: int,
+        rng: np.random.Generator,
     ) -> FloatArray:
-        """At least one new row, if there is any, and at most q."""
+        """At least one new row, if there is any, and at most q; of those that may succeed."""
         space = known.space
         means, _ = posterior.predict(space.features(known.rows))
         leaders = lowest_rows(known.rows, means, LEADERS)
@@ -54,6 +60,8 @@ class Thompson:
             pool = pool[rng.choice(len(pool), LISTED, replace=False)]
         if not len(pool):
             return pool
+        if risk is not None and (likely := risk.likely(space.features(pool))).any():
+            pool = pool[likely]
         mean, covariance = posterior.joint(space.features(pool))
         draws = mean[:, None] + _root(covariance) @ rng.standard_normal((len(pool), q))
         open_ = np.ones(len(pool), dtype=np.bool_)
