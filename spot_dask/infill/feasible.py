@@ -6,17 +6,15 @@ With P(success at x) = Phi(u(x)) from ``surrogates/feasibility.py`` the weighted
 
 - CAUTION > 1 makes the border steeper than the expected gain would have it: the candidates for
   which a classifier promises too much are just those that a criterion picks.
-- u0 compares with what succeeded so far, so that failures by chance weigh nothing: the factor is
-  flat wherever the classifier is.
+- u0 is no more than what succeeded so far attains, so that failures by chance weigh next to
+  nothing: the factor is flat where the classifier is.
 - g compresses gains below WORTH standard deviations of the objective. At the border itself a
   certain surrogate promises a little more just beyond for ever, against next to nothing anywhere
   else; so little is not worth a failure. What promises more is still tried.
 
-
-Nothing is excluded for good, since far from all failures u is that of the share of successes, and
-there is no penalty to be guessed. [Multiplying by the probability
-of success: Schonlau 1997; by a Gaussian process classifier: Bachoc, Helbert & Picheny 2020; the
-constants are measured]
+No region is excluded for good, since far from all failures u is that of the share of successes,
+and there is no penalty to be guessed. [A classifier's probability as the weight: Bachoc, Helbert &
+Picheny 2020; the constants are measured]
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ from spot_dask.surrogates.feasibility import BoolArray, Feasibility, hazard
 CAUTION = 6.0
 BORDER = 0.7
 MARGIN = 0.25
-WORTH = 1e-3
+WORTH = 1e-4
 TIE = 0.1  # of the slope below WORTH, which still tells better from worse
 
 

@@ -54,6 +54,7 @@ JITTER = 1e-8  # on the diagonal of K
 LENGTH_BOUNDS = (0.05, 20.0)
 AMPLITUDE_BOUNDS = (0.05, 30.0)
 EVALUATIONS = 15  # of the evidence
+SURE = 0.9  # share of the successes whose u is below the typical one
 LARGEST = 200  # rows that are learnt from
 NEWTON_STEPS = 40
 TOLERANCE = 1e-6  # of the log posterior at the mode
@@ -75,8 +76,8 @@ class Prior:
 class Feasibility:
     """A fitted classifier; the arrays are those of the table above.
 
-    ``columns`` are the length scales, one per feature column; ``typical`` is the median of u over
-    the trials that succeeded.
+    ``columns`` are the length scales, one per feature column; ``typical`` is the u that the surest
+    trials among those that succeeded attain.
     """
 
     columns: FloatArray
@@ -166,7 +167,7 @@ def fit_feasibility(X: FloatArray, success: BoolArray, groups: IntArray) -> Feas
         s, Z = float(np.exp(theta[-1])), evidence.X / columns
         fitted = Feasibility(columns, s, mode.m, Z, mode.a, mode.root())
         u = fitted.score(X[success])
-    return replace(fitted, typical=float(np.median(u))) if len(u) else fitted
+    return replace(fitted, typical=float(np.quantile(u, SURE))) if len(u) else fitted
 
 
 def _informative(X: FloatArray, success: BoolArray) -> IntArray:
