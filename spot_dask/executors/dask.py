@@ -32,7 +32,7 @@ from spot_dask.tasks import Task
 
 logger = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 8.0
 """How long a scheduler may take to answer, at first and again after a lost connection."""
 
 RECONCILE_SECONDS = 30.0
