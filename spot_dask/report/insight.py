@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from spot_dask.records import Evaluation, Value
 from spot_dask.report.facts import (
@@ -58,7 +57,7 @@ class Insight:
 
 
 def insight(digest: Digest, model: Model | None, best: Best | None) -> Insight:
-    loo = None if model is None else _leave_one_out(digest, model)
+    loo = None if model is None else leave_one_out(model.posterior, model.y)
     importance, effects, section = _learnt(digest, model, best, loo)
     return Insight(
         recommended=_recommended(digest, best),
@@ -115,26 +114,6 @@ def _gain(digest: Digest, model: Model | None, best: Best | None) -> Gain | Miss
 # --- can the model be believed ----------------------------------------------------------------
 
 
-def _leave_one_out(digest: Digest, model: Model) -> LeaveOneOut | None:
-    """Of evaluations that succeeded; values imputed for failures are not predictions' measure."""
-    keep = _observed(digest, model)
-    return leave_one_out(model.posterior, model.y, keep) if keep.sum() >= 2 else None
-
-
-def _observed(digest: Digest, model: Model) -> npt.NDArray[np.bool_]:
-    """Which rows of the model belong to a configuration that was trained with success."""
-    good = _keys(model.space, [e for e in digest.evaluations if e.ok])
-    failed = _keys(model.space, [e for e in digest.evaluations if not e.ok])
-    imputed = failed - good
-    return np.array([key not in imputed for key in model.space.keys(model.X)], dtype=bool)
-
-
-def _keys(space: Space, evaluations: Sequence[Evaluation]) -> set[bytes]:
-    if not evaluations:
-        return set()
-    return set(space.keys(space.encode([e.trial.config for e in evaluations])))
-
-
 def _trust(digest: Digest, loo: LeaveOneOut | None) -> Trust | Missing:
     if loo is None:
         return Missing("there is no model that can predict its own evaluations from the others")
@@ -164,7 +143,7 @@ def _learnt(
     if model is None or best is None:
         missing = Missing(NO_MODEL)
         return missing, missing, missing
-    reason = _unexplained(model, int(_observed(digest, model).sum()), loo)
+    reason = _unexplained(model, len(model.y), loo)
     sobol = None if reason else _sobol(model)
     if sobol is not None and sobol.variance == 0.0:
         reason = "the model is constant: no parameter makes a difference"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
 from spot_dask.stats import FloatArray
 
@@ -54,14 +53,12 @@ class LeaveOneOut:
         return float(np.mean(np.abs(self.z) <= k))
 
 
-def leave_one_out(
-    posterior: object, y: FloatArray, keep: npt.NDArray[np.bool_]
-) -> LeaveOneOut | None:
-    """Leave-one-out predictions of the evaluations marked in ``keep`` (n booleans).
+def leave_one_out(posterior: object, y: FloatArray) -> LeaveOneOut | None:
+    """Leave-one-out predictions of the values y (n) the posterior was fitted to.
 
-    None where the posterior does not offer them. ``keep`` takes imputed values out.
+    None where the posterior does not offer them.
     """
     if not isinstance(posterior, CrossValidated):
         return None
     mean, sd = posterior.leave_one_out()
-    return LeaveOneOut(y[keep], mean[keep], sd[keep])
+    return LeaveOneOut(y, mean, sd)

@@ -136,7 +136,7 @@ def test_too_few_evaluations_are_not_interpreted():
     assert not isinstance(line(6).findings().importance, Missing)
 
 
-def test_imputed_failures_do_not_count_as_predictions():
+def test_failures_do_not_count_as_predictions():
     b = line(12)
     b.tell({"x": 0.33}).tell({"x": 0.44})
     f = b.findings()
