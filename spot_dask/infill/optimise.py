@@ -170,7 +170,7 @@ def _starts(values: FloatArray, Z: FloatArray, count: int, rng: np.random.Genera
 
 def _climbed(believed: Belief, space: Space, rows: FloatArray, search: Search) -> FloatArray:
     """The rows (m x d) after a local search along what can be climbed, snapped."""
-    movable = space.continuous & space.active(rows)
+    movable = space.climbable & space.active(rows)
     free = (space.columns >= 0) & movable[:, space.columns]
     X = space.features(rows)
     scales = believed.scales[space.groups]

@@ -63,6 +63,10 @@ class Space:
         self.groups = np.repeat(np.arange(self.d), [len(c) for c in columns]).astype(np.int64)
         self.columns = np.array([c for block in columns for c in block], dtype=np.int64)
         self.continuous = np.array([isinstance(p, Real) for p in self._free], dtype=np.bool_)
+        # What a local search may move by a gradient, as steps hardly show in it.
+        self.climbable = self.continuous | np.array(
+            [p.size > _MANY_VALUES and not unordered_levels(p) for p in self._free], dtype=np.bool_
+        )
 
     @property
     def default(self) -> dict[str, Value]:
