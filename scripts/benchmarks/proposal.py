@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ import click
 import numpy as np
 
 from benchmarks import Unavailable
-from benchmarks.optimisers import Spec, names
+from benchmarks.optimisers import Spec, cpu_seconds, names
 from benchmarks.optimisers.sobol import Sobol
 from benchmarks.summary import table
 from spot_dask import Real, Space
@@ -119,9 +118,9 @@ def _once(spec: Spec, n: int, q: int, seed: int) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         optimiser.attach(evaluations(n, seed))
-        started = time.process_time()
+        started = cpu_seconds(optimiser)
         optimiser.ask(q)
-        return time.process_time() - started
+        return cpu_seconds(optimiser) - started
 
 
 def _shown(value: float | None) -> str:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import heapq
 import math
-import time
 from dataclasses import dataclass, field
 
-from benchmarks.optimisers import Optimiser
+from benchmarks.optimisers import Optimiser, cpu_seconds
 from benchmarks.problems import Problem, stream
 from spot_dask.records import Configuration
 
@@ -91,9 +90,9 @@ def run(optimiser: Optimiser, problem: Problem, mode: Mode, seed: int) -> list[P
     while progress.evaluated < mode.budget:
         wanted = min(mode.q - len(running), mode.budget - len(progress.configs))
         if wanted > 0 and not (mode.sync and running):
-            started = time.process_time()
+            started = cpu_seconds(optimiser)
             asked = optimiser.ask(wanted)
-            cpu += time.process_time() - started
+            cpu += cpu_seconds(optimiser) - started
             for config in asked:
                 heapq.heappush(running, _evaluation(progress, config, now, seed))
         if not running:
@@ -102,9 +101,9 @@ def run(optimiser: Optimiser, problem: Problem, mode: Mode, seed: int) -> list[P
         now = ended[-1][0]
         for _, number, y in ended:
             progress.add(number, y)
-        started = time.process_time()
+        started = cpu_seconds(optimiser)
         optimiser.tell(sorted((number, y) for _, number, y in ended))
-        cpu += time.process_time() - started
+        cpu += cpu_seconds(optimiser) - started
         if progress.evaluated // step > (points[-1].evaluations // step if points else 0):
             points.append(progress.point(now, cpu))
     last = progress.point(now, cpu, _recommended(optimiser, progress))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -81,6 +82,11 @@ def require(module: str, package: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise Unavailable(f"{package} is not installed ({error}): pip install {package}") from error
+
+
+def cpu_seconds(optimiser: Optimiser) -> float:
+    """CPU seconds used so far by this process and by the optimiser's child, if it has one."""
+    return time.process_time() + float(getattr(optimiser, "child_seconds", 0.0))
 
 
 def _literal(value: str) -> Any:
