@@ -78,10 +78,12 @@ class Child:
         assert stdout is not None
         try:
             print(line, file=stdin, flush=True)
-            reply: dict[str, Any] = json.loads(stdout.readline())
-        except (BrokenPipeError, json.JSONDecodeError) as error:
-            code = self._process.wait()
-            raise RuntimeError(f"{self._name} ended with exit status {code}") from error
+            answer = stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise RuntimeError(f"{self._name} ended with exit status {self._process.wait()}")
+        reply: dict[str, Any] = json.loads(answer)
         return reply
 
 

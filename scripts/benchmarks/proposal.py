@@ -1,7 +1,8 @@
 """CPU seconds of one proposal, fit included, from n evaluations: spot-dask and its peers.
 
 Ten parameters (five of them on a log scale), a noisy Rosenbrock valley, one thread. Everyone gets
-the same evaluations of scrambled Sobol points; what is timed is the first ask.
+the same evaluations of scrambled Sobol points, is asked for a batch and told its values; what is
+timed is the whole of the next ask, with all n known and whatever the optimiser keeps between asks.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import csv
 import logging
 import warnings
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
@@ -27,16 +28,19 @@ from spot_dask.records import Configuration
 logger = logging.getLogger(__name__)
 
 _D = 10
-Key = tuple[str, int, int]
+_BATCH = 8  # asked and told before the timed ask
+_CELLS = [(50, 8), (200, 8), (500, 8), (1000, 8), (10_000, 8), (200, 256)]  # n, q
+_QUICK = [(50, 8), (200, 8)]
+Seconds = dict[tuple[int, int], float]
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="n = 50, 200 and q = 1, 8 only, one repeat.")
+@click.option("--quick", is_flag=True, help="n = 50 and 200 only, one repeat.")
 @click.option("--optimiser", "texts", multiple=True, help="Default: spot and all that can attach.")
-@click.option("--n", "ns", multiple=True, type=click.IntRange(2))
-@click.option("--q", "qs", multiple=True, type=click.IntRange(1))
-@click.option("--repeats", default=3, show_default=True, help="The median is shown.")
-@click.option("--limit", default=60.0, show_default=True, help="CPU s; nothing larger is tried.")
+@click.option("--n", "ns", multiple=True, type=click.IntRange(_BATCH + 2), help="With --q only.")
+@click.option("--q", "qs", multiple=True, type=click.IntRange(1), help="Default: the usual pairs.")
+@click.option("--repeats", default=3, show_default=True, help="The minimum is shown.")
+@click.option("--limit", default=60.0, show_default=True, help="CPU s; see the README.")
 @click.option("--baseline", default="spot", show_default=True, help="Label to divide by.")
 @click.option("--out", default="runs/benchmarks/proposal.csv", show_default=True, type=Path)
 def main(
@@ -52,24 +56,25 @@ def main(
     """Time proposals and print CPU seconds and their ratio to the baseline's."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.disable(logging.INFO)
-    ns = ns or ([50, 200] if quick else [50, 200, 500, 1000])
-    qs = qs or ([1, 8] if quick else [1, 8, 32])
-    specs = list(map(Spec.parse, texts or names()))
-    found: dict[Key, float] = {}
-    for spec in specs:
-        found |= _timed(spec, sorted(ns), sorted(qs), 1 if quick else repeats, limit)
-    labels = list(dict.fromkeys(key[0] for key in found))
-    head = ["CPU s", *(f"n={n} q={q}" for n in ns for q in qs)]
-    seconds = [[found.get((label, n, q)) for n in ns for q in qs] for label in labels]
-    click.echo(table(head, [[s, *map(_shown, r)] for s, r in zip(labels, seconds, strict=True)]))
-    if baseline in labels:
-        base = seconds[labels.index(baseline)]
+    if bool(ns) != bool(qs):
+        raise click.UsageError("give both --n and --q, or neither")
+    cells = list(product(ns, qs)) if ns else _QUICK if quick else _CELLS
+    found: dict[str, Seconds] = {}
+    for spec in map(Spec.parse, texts or names()):
+        seconds = _timed(spec, cells, 1 if quick else repeats, limit)
+        if seconds:
+            found[spec.label] = seconds
+            _save(out, found)
+    head = [f"n={n} q={q}" for n, q in cells]
+    rows = [[label, *(_shown(s.get(c)) for c in cells)] for label, s in found.items()]
+    click.echo(table(["CPU s", *head], rows))
+    base = found.get(baseline, {})
+    if base:
         rows = [
-            [s, *(_shown(v / b if v and b else None) for v, b in zip(r, base, strict=True))]
-            for s, r in zip(labels, seconds, strict=True)
+            [label, *(_shown(s[c] / base[c] if c in s and c in base else None) for c in cells)]
+            for label, s in found.items()
         ]
-        click.echo("\n" + table([f"ratio to {baseline}", *head[1:]], rows))
-    _save(out, found)
+        click.echo("\n" + table([f"ratio to {baseline}", *head], rows))
 
 
 def space() -> Space:
@@ -80,30 +85,26 @@ def space() -> Space:
 
 def evaluations(n: int, seed: int) -> list[tuple[Configuration, float]]:
     """n Sobol points and their noisy values."""
-    where, rng = space(), np.random.default_rng(seed)
-    configs = Sobol(where, seed).ask(n)
-    u = 4.0 * where.encode(configs) - 2.0
+    configs = Sobol(space(), seed).ask(n)
+    return list(zip(configs, values(configs, np.random.default_rng(seed)), strict=True))
+
+
+def values(configs: Sequence[Configuration], rng: np.random.Generator) -> list[float]:
+    """Logarithms of Rosenbrock's function with noise of standard deviation 0.1."""
+    u = 4.0 * space().encode(configs) - 2.0
     valley = (100 * (u[:, 1:] - u[:, :-1] ** 2) ** 2 + (1 - u[:, :-1]) ** 2).sum(axis=1)
-    y = np.log1p(valley) + 0.1 * rng.standard_normal(n)
-    return list(zip(configs, y.tolist(), strict=True))
+    noisy: list[float] = (np.log1p(valley) + 0.1 * rng.standard_normal(len(u))).tolist()
+    return noisy
 
 
-def _timed(
-    spec: Spec, ns: Sequence[int], qs: Sequence[int], repeats: int, limit: float
-) -> dict[Key, float]:
-    """Median CPU seconds by (label, n, q); nothing for an optimiser that is not here."""
-    found: dict[Key, float] = {}
-    too_large: set[tuple[int, int]] = set()
+def _timed(spec: Spec, cells: Sequence[tuple[int, int]], repeats: int, limit: float) -> Seconds:
+    """Least CPU seconds by (n, q); nothing for an optimiser that is not here."""
+    found: Seconds = {}
     try:
         _once(spec, 20, 1, seed=99)  # imports and first-call costs
-        for n in ns:
-            for q in qs:
-                if any(n >= a and q >= b for a, b in too_large):
-                    continue
-                times = [_once(spec, n, q, seed) for seed in range(repeats)]
-                found[spec.label, n, q] = median(times)
-                if found[spec.label, n, q] > limit:
-                    too_large.add((n, q))
+        for n, q in sorted(cells):
+            if _expected(found, n, q) <= limit:
+                found[n, q] = min(_once(spec, n, q, seed) for seed in range(repeats))
     except Unavailable as error:
         logger.warning("left out: %s", error)
     except Exception as error:  # a peer's failure must not end the benchmark
@@ -111,13 +112,22 @@ def _timed(
     return found
 
 
+def _expected(found: Seconds, n: int, q: int) -> float:
+    """CPU seconds if they grew linearly from the largest smaller cell; 0 where none is known."""
+    known = max((cell for cell in found if cell[0] <= n and cell[1] <= q), default=None)
+    return found[known] * n * q / (known[0] * known[1]) if known else 0.0
+
+
 def _once(spec: Spec, n: int, q: int, seed: int) -> float:
     optimiser: Any = spec.make(space(), seed)
     if not hasattr(optimiser, "attach"):
         raise Unavailable(f"{spec.name} cannot take evaluations it did not ask for")
+    first = n - _BATCH
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        optimiser.attach(evaluations(n, seed))
+        optimiser.attach(evaluations(first, seed))
+        asked = values(optimiser.ask(_BATCH), np.random.default_rng([seed, n]))
+        optimiser.tell(list(enumerate(asked, start=first)))
         started = cpu_seconds(optimiser)
         optimiser.ask(q)
         return cpu_seconds(optimiser) - started
@@ -127,12 +137,14 @@ def _shown(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
-def _save(out: Path, found: dict[Key, float]) -> None:
+def _save(out: Path, found: dict[str, Seconds]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["optimiser", "n", "q", "cpu_seconds"])
-        writer.writerows([*key, f"{seconds:.6g}"] for key, seconds in found.items())
+        writer.writerows(
+            [label, *cell, f"{s:.6g}"] for label, row in found.items() for cell, s in row.items()
+        )
 
 
 if __name__ == "__main__":
