@@ -103,7 +103,7 @@ def _timed(spec: Spec, cells: Sequence[tuple[int, int]], repeats: int, limit: fl
     try:
         _once(spec, 20, 1, seed=99)  # imports and first-call costs
         for n, q in sorted(cells):
-            if _expected(found, n, q) <= limit:
+            if expected(found, n, q) <= limit:
                 found[n, q] = min(_once(spec, n, q, seed) for seed in range(repeats))
     except Unavailable as error:
         logger.warning("left out: %s", error)
@@ -112,7 +112,7 @@ def _timed(spec: Spec, cells: Sequence[tuple[int, int]], repeats: int, limit: fl
     return found
 
 
-def _expected(found: Seconds, n: int, q: int) -> float:
+def expected(found: Seconds, n: int, q: int) -> float:
     """CPU seconds if they grew linearly from the largest smaller cell; 0 where none is known."""
     known = max((cell for cell in found if cell[0] <= n and cell[1] <= q), default=None)
     return found[known] * n * q / (known[0] * known[1]) if known else 0.0
