@@ -35,6 +35,7 @@ class Origin(StrEnum):
     USER = "user"
     DESIGN = "design"
     INFILL = "infill"
+    REPLICATE = "replicate"  # again, because it may be the best
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class Run:
 
     @cached_property
     def best(self) -> Best | None:
-        """The recommended evaluation: lowest surrogate mean; None if none succeeded."""
+        """The recommended configuration: lowest surrogate mean; None if none succeeded."""
         return self._tuner.recommend(self.history, self.model)
 
     @property
@@ -96,9 +96,9 @@ class Run:
         """The evaluation with the best observed value, which noise has made look too good."""
         evaluation = self.history.incumbent
         if evaluation is None or self.model is None:
-            return None if evaluation is None else Best(evaluation)
+            return None if evaluation is None else Best((evaluation,))
         mean, sd = self.model.predict(self.space.encode([evaluation.trial.config]))
-        return Best(evaluation, float(mean[0]), float(sd[0]))
+        return Best((evaluation,), float(mean[0]), float(sd[0]))
 
     def signed(self, y: float) -> float:
         """An internal (minimised) objective value in the user's direction."""
@@ -135,8 +135,9 @@ class Run:
     def best_json(self, best: Best | None) -> dict[str, Any] | None:
         """A recommendation as JSON: trial, configuration, observed value, mean and 95 % interval.
 
-        Mean and interval are the surrogate's, without the noise of a single training; null while
-        there is no surrogate.
+        The observed value is the mean of so many trainings of the configuration, the first of which
+        is the trial. Mean and interval are the surrogate's, without the noise of a single training;
+        null while there is no surrogate.
         """
         if best is None:
             return None
@@ -144,9 +145,10 @@ class Run:
         known = self.model is not None
         return {
             "trial": best.evaluation.trial.number,
-            "config": dict(best.evaluation.trial.config),
+            "config": dict(best.config),
             "objective": self.header.objective,
-            "observed": self.signed(best.evaluation.y),
+            "observed": self.signed(best.observed),
+            "trainings": len(best.evaluations),
             "mean": mean if known else None,
             "lo": mean - 1.96 * best.sd if known else None,
             "hi": mean + 1.96 * best.sd if known else None,

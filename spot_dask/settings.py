@@ -3,7 +3,8 @@
 ``[design] initial = 12`` in a file, ``--set design.initial=12`` and a flag on the command line all
 become the same setting, and the later one wins. Keys::
 
-    name, seed, surrogate, infill, batch, sync      the study's own (table [study] in a file)
+    name, seed, surrogate, infill, replication,
+    batch, sync                                     the study's own (table [study] in a file)
     budget.evaluations, budget.wall                 wall with its unit: "90m", "6h", "1h30m"
     design.kind, design.initial, design.replicates
     space.NAME = value                              fixes the parameter
@@ -122,6 +123,12 @@ def _not_negative(value: Any) -> int:
     return int(value)
 
 
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"expected a number, got {value!r}")
+    return float(value)
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"expected true or false, got {value!r}")
@@ -142,6 +149,7 @@ KEYS: Mapping[Key, Callable[[Any], Any]] = {
     ("study", "seed"): _not_negative,
     ("study", "surrogate"): _text,
     ("study", "infill"): _text,
+    ("study", "replication"): _number,
     ("study", "batch"): _positive,
     ("study", "sync"): _flag,
     ("budget", "evaluations"): _positive,

@@ -63,6 +63,13 @@ class Budget:
         if self.wall is not None and not (_is_number(self.wall) and self.wall > 0):
             raise ValueError(f"budget: wall is {self.wall!r}; expected seconds, more than 0")
 
+    @property
+    def limit(self) -> int | None:
+        """The number of evaluations a run ends after; None if only its time ends it."""
+        if self.evaluations is None and self.wall is None:
+            return DEFAULT_EVALUATIONS
+        return self.evaluations
+
 
 @dataclass
 class Study:
@@ -70,7 +77,9 @@ class Study:
 
     ``start`` holds configurations to be evaluated right after the defaults (which are always
     trial 0). ``batch`` is the batch size q; ``sync`` waits for a whole batch before the next one
-    is proposed, which makes a run repeatable from its seed.
+    is proposed, which makes a run repeatable from its seed. ``replication`` is the largest share of
+    the budget for training the best configurations again at its end; how much of it is used follows
+    from the noise, and 0 is none.
     """
 
     space: Space
@@ -82,6 +91,7 @@ class Study:
     start: Sequence[Configuration] = ()
     surrogate: str | Surrogate = "kriging"
     infill: str | Infill = "log_ei"
+    replication: float = 0.15
     batch: int | None = None
     sync: bool = False
     source: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -95,6 +105,8 @@ class Study:
                 f"task is {self.task!r}; expected a TorchTask, a FunctionTask or a function"
             )
         _check_count("seed", self.seed, least=0)
+        if not (_is_number(self.replication) and 0 <= self.replication <= 0.5):
+            raise ValueError(f"replication is {self.replication!r}; expected a share from 0 to 0.5")
         if self.batch is not None:
             _check_count("batch", self.batch)
         if self.sync and self.batch is None:
@@ -185,7 +197,16 @@ class Study:
     @property
     def tuner(self) -> Tuner:
         """The study's tuner, for asking and telling without a cluster."""
-        return Tuner(self.space, self.seed, self.design, self.start, self.surrogate, self.infill)
+        return Tuner(
+            space=self.space,
+            seed=self.seed,
+            design=self.design,
+            start=self.start,
+            surrogate=self.surrogate,
+            infill=self.infill,
+            budget=self.budget.limit,
+            replication=self.replication,
+        )
 
     def _run(self) -> Run:
         if self._last is None:
@@ -207,13 +228,11 @@ class Study:
     def _drive(self, store: Store, executor: Executor, listener: Listener | None) -> None:
         past = replay(store.records())
         policy = Policy(
-            evaluations=self.budget.evaluations,
+            evaluations=self.budget.limit,
             seconds=None if self.budget.wall is None else max(0.0, self.budget.wall - past.elapsed),
             batch=self.batch,
             sync=self.sync,
         )
-        if policy.evaluations is None and policy.seconds is None:
-            policy = replace(policy, evaluations=DEFAULT_EVALUATIONS)
         coordinator = Coordinator(policy, past.history, past.attempts, executor.now())
         session = Session(
             coordinator, self.tuner, executor, store, listener or _silent, past.elapsed
@@ -252,6 +271,7 @@ class Study:
             "start": [dict(config) for config in self.start],
             "surrogate": plugins.name_of(self.surrogate),
             "infill": plugins.name_of(self.infill),
+            "replication": self.replication,
             "batch": self.batch,
             "sync": self.sync,
         }
@@ -266,6 +286,7 @@ def _restored(study: Study, settings: dict[str, Any]) -> Study:
         budget=Budget(**settings["budget"]),
         design=Design(**settings["design"]),
         start=settings["start"],
+        replication=settings["replication"],
         batch=settings["batch"],
         sync=settings["sync"],
         **names,

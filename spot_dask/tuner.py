@@ -17,13 +17,14 @@ from functools import cached_property
 
 import numpy as np
 
+from spot_dask import identify, surrogates
 from spot_dask import infill as criteria
-from spot_dask import surrogates
 from spot_dask.design import Design, initial_design, space_filling
 from spot_dask.infill import Infill, Request
 from spot_dask.infill.feasible import Risk
 from spot_dask.records import Configuration, Evaluation, History, Origin, Status, Trial
 from spot_dask.space import Space
+from spot_dask.stats.diagnostics import leave_one_out
 from spot_dask.surrogates import FloatArray, Posterior, Surrogate
 from spot_dask.surrogates.feasibility import fit_feasibility
 
@@ -49,15 +50,30 @@ class Model:
 
 @dataclass(frozen=True)
 class Best:
-    """The recommended evaluation with the surrogate's mean and sd there.
+    """The successful evaluations of the recommended configuration, and the surrogate there.
 
-    ``mean`` and ``sd`` are NaN while too little is known to fit a surrogate; the recommendation
-    is then the best observed value.
+    They are ordered by trial number; more than one if it was replicated. ``mean`` and ``sd`` are
+    NaN while too little is known to fit a surrogate; the recommendation is then the best observed
+    value.
     """
 
-    evaluation: Evaluation
+    evaluations: tuple[Evaluation, ...]
     mean: float = math.nan
     sd: float = math.nan
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The one that stands for the configuration: the first."""
+        return self.evaluations[0]
+
+    @property
+    def config(self) -> Configuration:
+        return self.evaluation.trial.config
+
+    @property
+    def observed(self) -> float:
+        """Mean of the observed values."""
+        return float(np.mean([e.y for e in self.evaluations]))
 
 
 @dataclass(frozen=True)
@@ -67,6 +83,8 @@ class Tuner:
     ``start`` holds configurations the user wants evaluated right after the defaults.
     ``surrogate`` and ``infill`` are names (a file in the folder of that name, or
     ``package.module:Name``, or ``sklearn:<module>.<Class>``) or objects of those protocols.
+    ``budget`` is the number of trials there will be, if that is known: up to the share
+    ``replication`` of it, sized by the noise, goes at the end into replicates of what may be best.
     """
 
     space: Space
@@ -75,9 +93,14 @@ class Tuner:
     start: Sequence[Configuration] = ()
     surrogate: str | Surrogate = "kriging"
     infill: str | Infill = "log_ei"
+    budget: int | None = None
+    replication: float = 0.15
 
     def ask(self, history: History, q: int = 1) -> tuple[Trial, ...]:
-        """The next q trials; fewer, or none, only when no new configuration is left."""
+        """The next q trials; fewer, or none, only when no new configuration is left.
+
+        And none is worth another training, or the budget is not known.
+        """
         planned = self._planned(history)[history.asked : history.asked + q]
         trials = [
             Trial(history.asked + i, config, self._seed(replicate), replicate, origin)
@@ -99,22 +122,30 @@ class Tuner:
         return Model(self.space, X, y, surrogate.fit(features, y, self.space.groups, rng))
 
     def recommend(self, history: History, model: Model | None) -> Best | None:
-        """The successful evaluation with the lowest posterior mean; None if there is none.
+        """The configuration of lowest posterior mean among the successful; None if there is none.
 
-        A surrogate whose means hardly follow the evaluations they were fitted to (R^2 below 0.5)
-        has no say: the best observed value is recommended then.
+        A surrogate that predicts evaluations from all others no better than their mean does has no
+        say, and without one the configuration of lowest mean value is recommended.
         """
-        evaluations = sorted(history.ok, key=lambda e: e.trial.number)
-        if not evaluations:
+        found = list(self._successes(history).values())
+        if not found:
             return None
-        y = np.array([e.y for e in evaluations])
+        y = [float(np.mean([e.y for e in evaluations])) for evaluations in found]
         if model is None:
-            return Best(evaluations[int(y.argmin())])
-        mean, sd = model.predict(self.space.encode([e.trial.config for e in evaluations]))
-        bounded = _bounded(y)
-        unexplained = float(np.mean((bounded - mean) ** 2))
-        i = int(np.argmin(mean if 2 * unexplained < float(np.var(bounded)) else y))
-        return Best(evaluations[i], float(mean[i]), float(sd[i]))
+            return Best(found[int(np.argmin(y))])
+        mean, sd = model.predict(self._rows(e[0].trial.config for e in found))
+        i = int(np.argmin(mean if _predicts(model) else y))
+        return Best(found[i], float(mean[i]), float(sd[i]))
+
+    def _successes(self, history: History) -> dict[bytes, tuple[Evaluation, ...]]:
+        """Successful evaluations by configuration, both in the order of trial numbers."""
+        evaluations = sorted(history.ok, key=lambda e: e.trial.number)
+        found: dict[bytes, tuple[Evaluation, ...]] = {}
+        for key, e in zip(
+            self._keys([e.trial.config for e in evaluations]), evaluations, strict=True
+        ):
+            found[key] = (*found.get(key, ()), e)
+        return found
 
     def _planned(self, history: History) -> list[tuple[Configuration, int, Origin]]:
         """The initial design with its replicates; imported evaluations replace its filling."""
@@ -147,11 +178,63 @@ class Tuner:
         return {}
 
     def _infill(self, history: History, q: int) -> list[Trial]:
-        """q trials chosen by the infill criterion, given all that is known and pending."""
+        """q trials chosen by the surrogate, given all that is known and pending: replicates of
+        what may be the best towards the end of the budget, else by the infill criterion."""
         rng = np.random.default_rng([self.seed, _ASK, history.asked])
+        model = self._believed(history)
+        trials = self._replicates(history, model, self._due(history, model, q))
+        trials += self._new(history.ask(trials), model, q - len(trials), rng)
+        if len(trials) < q and self.budget is not None and self.replication > 0:
+            # No new configuration is left: what remains of the budget may still tell them apart.
+            trials += self._replicates(history.ask(trials), model, q - len(trials))
+        return trials
+
+    def _believed(self, history: History) -> Model | None:
+        """The surrogate, if it knows more than a space-filling design covers."""
+        if len(self._good(history)) < min(self.space.d + 1, self.design.size(self.space)):
+            return None
+        try:
+            return self.model(history)
+        except np.linalg.LinAlgError as error:
+            # Weeks of training must not end for one ill-conditioned fit.
+            logger.warning("the surrogate could not be fitted (%s): space-filling points", error)
+            return None
+
+    def _due(self, history: History, model: Model | None, q: int) -> int:
+        """How many of the next q trials are among those at the end that replicates are worth."""
+        if self.budget is None or model is None or not isinstance(model.posterior, identify.Noisy):
+            return 0
+        share = self.replication * identify.worth(model.posterior.nugget)
+        return min(q, max(0, history.asked + q - self.budget + round(share * self.budget)))
+
+    def _replicates(self, history: History, model: Model | None, slots: int) -> list[Trial]:
+        """At most so many replicates of configurations that succeeded and never failed."""
+        if model is None or not isinstance(model.posterior, identify.Noisy):
+            return []
+        failed = set(self._keys([e.trial.config for e in history.failed]))
+        found = {k: e for k, e in self._successes(history).items() if k not in failed}
+        keys, configs = list(found), [e[0].trial.config for e in found.values()]
+        pending = sorted(history.pending, key=lambda t: t.number)
+        X, running = (self._rows(c) for c in (configs, [t.config for t in pending]))
+        features = self.space.features
+        chosen = identify.choose(model.posterior, features(X), features(running), slots)
+        asked = [e.trial for e in history.evaluations] + pending
+        used = dict.fromkeys(keys, 0)
+        for key, trial in zip(self._keys([t.config for t in asked]), asked, strict=True):
+            used[key] = max(used.get(key, 0), trial.replicate + 1)
+        trials: list[Trial] = []
+        for number, i in enumerate(chosen, start=history.asked):
+            r, used[keys[i]] = used[keys[i]], used[keys[i]] + 1
+            trials.append(Trial(number, configs[i], self._seed(r), r, Origin.REPLICATE))
+        return trials
+
+    def _new(
+        self, history: History, model: Model | None, q: int, rng: np.random.Generator
+    ) -> list[Trial]:
+        """q trials of new configurations; fewer only when no more are left."""
         known = self._known_rows(history)
         forbidden = frozenset(self.space.keys(known))
-        rows = self._propose(history, q, forbidden, rng)
+        rows = self._propose(history, model, q, forbidden, rng)
         fresh = _distinct(self.space, rows, forbidden)
         if len(fresh) < q:
             taken = np.vstack([known, fresh])
@@ -162,31 +245,29 @@ class Tuner:
         ]
 
     def _propose(
-        self, history: History, q: int, forbidden: frozenset[bytes], rng: np.random.Generator
+        self,
+        history: History,
+        model: Model | None,
+        q: int,
+        forbidden: frozenset[bytes],
+        rng: np.random.Generator,
     ) -> FloatArray:
-        nothing = np.empty((0, self.space.d))
-        # A surrogate of too few points knows less than a space-filling design covers.
-        enough = min(self.space.d + 1, self.design.size(self.space))
-        if len(self._good(history)) < enough:
-            return nothing
+        if model is None or q < 1:
+            return np.empty((0, self.space.d))
         pending = sorted(history.pending, key=lambda t: t.number)
+        request = Request(
+            space=self.space,
+            q=q,
+            evaluated=model.X,
+            pending=self._rows(t.config for t in pending),
+            forbidden=forbidden,
+            risk=self._risk(history),
+        )
         try:
-            model = self.model(history)
-            if model is None:
-                return nothing
-            request = Request(
-                space=self.space,
-                q=q,
-                evaluated=model.X,
-                pending=self._rows(t.config for t in pending),
-                forbidden=forbidden,
-                risk=self._risk(history),
-            )
             return criteria.find(self.infill).propose(model.posterior, request, rng)
         except np.linalg.LinAlgError as error:
-            # Weeks of training must not end for one ill-conditioned fit.
-            logger.warning("the surrogate could not be fitted (%s): space-filling points", error)
-            return nothing
+            logger.warning("the infill criterion failed (%s): space-filling points", error)
+            return np.empty((0, self.space.d))
 
     def _risk(self, history: History) -> Risk | None:
         """Where trainings fail, as learnt from all that succeeded, failed or crashed.
@@ -241,6 +322,19 @@ class Tuner:
         """Seed of the training: one per replicate, the same for every configuration."""
         sequence = np.random.SeedSequence([self.seed, _TRAINING, replicate])
         return int(sequence.generate_state(1)[0])
+
+
+def _predicts(model: Model) -> bool:
+    """Whether left-out values are predicted better than by their mean (Q^2 above 0).
+
+    Where the surrogate cannot leave one out: whether its means follow the values it was fitted to
+    (R^2 above 0.5).
+    """
+    loo = leave_one_out(model.posterior, model.y)
+    if loo is not None:
+        return loo.q2 > 0
+    mean, _ = model.predict(model.X)
+    return 2 * float(np.mean((model.y - mean) ** 2)) < float(np.var(model.y))
 
 
 def _bounded(y: FloatArray) -> FloatArray:

@@ -56,11 +56,13 @@ def test_overrides_change_the_study_and_the_later_one_wins(file: Path) -> None:
     loaded = load(
         str(file),
         ["seed=3", "space.lr.high=0.1", "space.width=32", "design.initial=6", "seed=4",
-         "budget.wall=90m", "batch=2", "sync=true", "name=mine", "cluster.local=2"],
+         "budget.wall=90m", "batch=2", "sync=true", "name=mine", "cluster.local=2",
+         "replication=0"],
     )  # fmt: skip
     study = loaded.study
     assert (study.seed, study.batch, study.sync, study.name) == (4, 2, True, "mine")
     assert (study.budget.evaluations, study.budget.wall) == (5, 5400)
+    assert study.replication == study.tuner.replication == 0
     assert study.design.initial == 6
     assert study.space.parameters["lr"].high == 0.1
     assert study.space.default["width"] == 32
@@ -247,6 +249,8 @@ def test_a_name_that_is_not_there_lists_those_that_are(file: Path) -> None:
         ("design.kind=grid", "grid"),
         ("surrogate=krigin", "kriging"),
         ("infill=ei2", "log_ei"),
+        ("replication=0.9", "from 0 to 0.5"),
+        ("replication=on", "expected a number, got 'on'"),
     ],
 )
 def test_a_bad_override_is_told(file: Path, override: str, problem: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
 
@@ -37,6 +39,38 @@ def loss(cfg: Any) -> float:
 def study(**changes: Any) -> Study:
     settings: dict[str, Any] = {"design": Design(initial=6), "seed": 1, **changes}
     return Study(settings.pop("space", SPACE), settings.pop("task", FunctionTask(loss)), **settings)
+
+
+def noisy(cfg: Any, trial: Any) -> float:
+    """Each training has a value of its own, the same when it is run again."""
+    key = [trial.seed, round(1e6 * (cfg.x + 1)), int(cfg.kind == "a")]
+    return loss(cfg) + 0.1 * float(np.random.default_rng(key).normal())
+
+
+def test_a_noisy_run_ends_with_replicates_and_is_resumed_among_them(tmp_path: Path) -> None:
+    again = study(task=noisy, design=Design(initial=30), replication=0.2)
+    run = again.run(Budget(evaluations=40), local=0, store=tmp_path / "a.zarr")
+    trials = [e.trial for e in run.history.evaluations]
+    origins = [t.origin for t in trials]
+    assert Origin.REPLICATE in origins[32:]
+    assert Origin.REPLICATE not in origins[:32]
+    best = run.best
+    assert best is not None
+    incumbent = run.status()["incumbent"]
+    assert incumbent["trainings"] == len(best.evaluations)
+    assert incumbent["observed"] == pytest.approx(np.mean([e.y for e in best.evaluations]))
+    document = json.loads(run.report().with_suffix(".json").read_text())
+    assert document["recommended"]["trainings"] == len(best.evaluations)
+    assert "replicate" in [row["origin"] for row in document["trials"]]
+
+    def stop(update: Update) -> None:
+        if len(update.history.evaluations) == 36:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        again.run(Budget(evaluations=40), local=0, store=tmp_path / "b.zarr", listener=stop)
+    resumed = again.resume(tmp_path / "b.zarr", local=0)
+    assert [e.trial for e in resumed.history.evaluations] == trials
 
 
 def test_a_run_from_python_finds_the_optimum_and_remembers_it(tmp_path: Path) -> None:
@@ -186,6 +220,8 @@ def test_asking_and_telling_needs_no_cluster() -> None:
         ({"seed": -1}, "seed is -1"),
         ({"seed": "a"}, "seed is 'a'"),
         ({"batch": 2.5}, "batch is 2.5"),
+        ({"replication": 0.7}, "replication is 0.7"),
+        ({"replication": True}, "replication is True"),
         ({"task": 3}, "task is 3"),
         ({"batch": 0}, "batch is 0"),
         ({"sync": True}, "expected batch"),

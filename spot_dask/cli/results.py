@@ -110,6 +110,8 @@ def _show_best(run: Run, document: dict[str, Any]) -> None:
         table.add_row(name, value_text(value), usual)
     Console().print(table)
     text = f"{document['objective']}  observed {number(document['observed'])}"
+    if document["trainings"] > 1:
+        text += f" (mean of {document['trainings']} trainings)"
     if document["mean"] is not None:
         interval = f"{number(document['lo'])} to {number(document['hi'])}"
         text += f", surrogate {number(document['mean'])} ({interval})"

@@ -83,11 +83,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Recommended:
-    """The configuration to use: its trial, observed value and the model's estimate there."""
+    """The configuration to use: its first trial, observed value and the model's estimate there.
+
+    ``observed`` is the mean of so many ``trainings``.
+    """
 
     number: int
     config: Configuration
     observed: float
+    trainings: int
     mean: float
     sd: float
     low: float
@@ -98,7 +102,8 @@ class Recommended:
 class Gain:
     """Improvement of the recommended configuration over the default; positive is better.
 
-    ``default`` and ``observed`` are of single trainings; mean, sd and interval the model's.
+    ``default`` is of a single training and ``observed`` its difference to what was observed of the
+    recommended configuration; mean, sd and interval are the model's.
     """
 
     default: float

@@ -51,7 +51,7 @@ def findings(
 
 def _parameters(space: Space, best: Best | None) -> tuple[Parameter, ...]:
     default = space.default
-    tuned = {} if best is None else best.evaluation.trial.config
+    tuned = {} if best is None else best.config
     return tuple(_parameter(space, name, default, tuned) for name in space.names)
 
 

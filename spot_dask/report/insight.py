@@ -78,8 +78,9 @@ def _recommended(digest: Digest, best: Best | None) -> Recommended | Missing:
     mean, margin = digest.sign * best.mean, Z95 * best.sd
     return Recommended(
         number=best.evaluation.trial.number,
-        config=best.evaluation.trial.config,
-        observed=digest.sign * best.evaluation.y,
+        config=best.config,
+        observed=digest.sign * best.observed,
+        trainings=len(best.evaluations),
         mean=mean,
         sd=best.sd,
         low=mean - margin,
@@ -93,17 +94,17 @@ def _gain(digest: Digest, model: Model | None, best: Best | None) -> Gain | Miss
         return Missing(
             "no evaluation has succeeded" if best is None else "the default is not evaluated"
         )
-    if best.evaluation.trial.config == default.trial.config:
+    if best.config == default.trial.config:
         return Missing("the default itself is the recommended configuration")
     if not default.ok:
         return Missing("the training of the default failed")
     if model is None:
         return Missing(NO_MODEL)
-    rows = model.space.encode([default.trial.config, best.evaluation.trial.config])
+    rows = model.space.encode([default.trial.config, best.config])
     d = difference(lambda X: _joint(model, X), rows[0], rows[1])
     return Gain(
         default=digest.sign * default.y,
-        observed=default.y - best.evaluation.y,
+        observed=default.y - best.observed,
         mean=d.mean,
         sd=d.sd,
         low=d.low,
@@ -278,7 +279,7 @@ def _contour(
     digest: Digest, model: Model, importance: Sequence[Importance], best: Best
 ) -> Contour | Missing:
     """Of the two most important parameters that are active in the best configuration."""
-    names = [p.name for p in importance if p.name in best.evaluation.trial.config]
+    names = [p.name for p in importance if p.name in best.config]
     if len(names) < 2:
         return Missing("fewer than two parameters are active in the recommended configuration")
     return _section(digest, model, best.evaluation, (names[0], names[1]))

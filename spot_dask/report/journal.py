@@ -151,7 +151,7 @@ def progress(digest: Digest) -> Progress | Missing:
         elapsed=tuple(a.elapsed for a in digest.arrivals),
         y=_floats(digest.sign * y),
         best=_floats(digest.sign * incumbent_curve(y)),
-        initial=tuple(e.trial.origin is not Origin.INFILL for e in found),
+        initial=tuple(e.trial.origin not in (Origin.INFILL, Origin.REPLICATE) for e in found),
         random=_random_search(digest),
     )
 

@@ -41,6 +41,7 @@ def _best(f: Findings) -> str:
     said = (
         f"The best configuration is that of trial {r.number}: {configuration(r.config)}; "
         f"its observed {f.run.objective} is {number(r.observed)}"
+        + (f" (mean of {r.trainings} trainings)" if r.trainings > 1 else "")
     )
     if math.isnan(r.mean):
         return f"{said}."
@@ -59,7 +60,7 @@ def _gain(f: Findings) -> str:
     if isinstance(f.importance, Missing):
         return (
             "Whether it improves on the default cannot be told yet, because the model knows too "
-            f"little; the single observed values differ by {number(g.observed)} in its favour."
+            f"little; the observed values differ by {number(g.observed)} in its favour."
         )
     gain = like(g.mean, g.high - g.low)
     said = f"{gain} (approx. 95 % interval {interval(g.low, g.high)})"

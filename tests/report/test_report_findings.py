@@ -14,6 +14,7 @@ from spot_dask.report import findings, to_json
 from spot_dask.report.facts import Missing
 from spot_dask.space import Categorical, Integer, Real, Space
 from spot_dask.store import Asked, Closed, Imported, Opened, Record, Retried, Told
+from spot_dask.tuner import Tuner
 
 LINE = Space(x=Real(0.0, 1.0, default=0.9), y=Real(0.0, 1.0, default=0.5))
 
@@ -32,8 +33,6 @@ def check(f, words):
 
 
 def test_the_recommended_configuration_is_the_tuners(full, full_findings):
-    from spot_dask.tuner import Tuner
-
     best = Tuner(full.space).recommend(full.history, full.model())
     r = full_findings.recommended
     assert r.number == best.evaluation.trial.number
@@ -173,6 +172,16 @@ def test_the_random_search_reference_uses_only_random_evaluations():
     f = b.findings()
     assert f.progress.random == (2.0, 1.5)
     assert f.progress.initial == (True, True, True, False)
+
+
+def test_a_replicated_configuration_is_told_by_the_mean_of_its_trainings():
+    b = Builder(space=LINE).tell({}, 2.0).tell({"x": 0.1}, 0.5).tell({"x": 0.2}, 0.0)
+    b.tell({"x": 0.2}, 0.5, origin=Origin.REPLICATE)
+    best = Tuner(LINE).recommend(b.history, None)
+    f = findings(b.header(), b.records(), None, best)
+    assert (f.recommended.number, f.recommended.trainings, f.recommended.observed) == (2, 2, 0.25)
+    assert f.progress.initial == (True, True, True, False)
+    assert "0.25 (mean of 2 trainings)" in f.verdict[1]
 
 
 def test_pauses_between_sessions_are_no_working_time():

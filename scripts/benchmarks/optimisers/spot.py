@@ -40,7 +40,7 @@ class Spot:
     def recommend(self) -> Configuration | None:
         """The configuration the study would report as its best."""
         best = self.tuner.recommend(self.history, self.tuner.model(self.history))
-        return None if best is None else best.evaluation.trial.config
+        return None if best is None else best.config
 
 
 def make(space: Space, seed: int, **options: Any) -> Spot:

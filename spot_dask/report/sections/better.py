@@ -20,8 +20,9 @@ class Better:
             return [NotShown(r.reason)]
         if isinstance(g, Missing):
             return [NotShown(g.reason)]
+        each = "one training each" if r.trainings == 1 else f"the latter {r.trainings} times"
         rows = [
-            ("observed, one training each", g.default, r.observed, g.observed),
+            (f"observed, {each}", g.default, r.observed, g.observed),
             ("by the model", _default_mean(findings, r), r.mean, g.mean),
         ]
         titles = ("", "default (trial 0)", f"recommended (trial {r.number})", "improvement")
