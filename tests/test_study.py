@@ -44,7 +44,7 @@ def study(**changes: Any) -> Study:
 def noisy(cfg: Any, trial: Any) -> float:
     """Each training has a value of its own, the same when it is run again."""
     key = [trial.seed, round(1e6 * (cfg.x + 1)), int(cfg.kind == "a")]
-    return loss(cfg) + 0.1 * float(np.random.default_rng(key).normal())
+    return loss(cfg) + 0.3 * float(np.random.default_rng(key).normal())
 
 
 def test_a_noisy_run_ends_with_replicates_and_is_resumed_among_them(tmp_path: Path) -> None:
