@@ -26,9 +26,7 @@ from spot_dask.infill.log_ei import log_h
 from spot_dask.surrogates import FloatArray
 
 CANDIDATES = 12
-LEAST_NUGGET = (
-    1e-3  # noise of 3 % of the objective's sd: what replicates could tell is not worth it
-)
+LEAST_NUGGET = 1e-3  # noise of 3 % of the objective's sd: not worth telling apart
 # From here on the whole share is worth it. At a fifth of this, replicates cost a little (measured).
 FULL_NUGGET = 0.5
 NEGLIGIBLE = 0.01  # expected loss in sd of the noise at which there is nothing left to decide

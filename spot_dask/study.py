@@ -91,7 +91,7 @@ class Study:
     start: Sequence[Configuration] = ()
     surrogate: str | Surrogate = "kriging"
     infill: str | Infill = "log_ei"
-    replication: float = 0.15
+    replication: float = 0.08
     batch: int | None = None
     sync: bool = False
     source: dict[str, Any] = field(default_factory=dict, repr=False)

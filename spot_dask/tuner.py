@@ -94,7 +94,7 @@ class Tuner:
     surrogate: str | Surrogate = "kriging"
     infill: str | Infill = "log_ei"
     budget: int | None = None
-    replication: float = 0.15
+    replication: float = 0.08
 
     def ask(self, history: History, q: int = 1) -> tuple[Trial, ...]:
         """The next q trials; fewer, or none, only when no new configuration is left.
