@@ -11,7 +11,6 @@ No record is ever deleted: a coordinator that was paused meanwhile could create 
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import time
 import uuid
@@ -23,16 +22,9 @@ from typing import Any, NoReturn
 
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
 from spot_dask.store import Entry, Header, Opened, Record
+from spot_dask.store.backend import Backend, Durability, Lock, backend_at
 from spot_dask.store.entries import entry_from_json, entry_to_json
-from spot_dask.store.lock import WriterLock, is_held, utc
-from spot_dask.store.posix import (
-    PARTIAL,
-    Directory,
-    Durability,
-    failure,
-    make_directories,
-    what_is_at,
-)
+from spot_dask.store.lock import utc
 from spot_dask.store.zarr_format import (
     BLOCK,
     CHUNKS,
@@ -53,7 +45,8 @@ from spot_dask.store.zarr_format import (
 )
 
 VERSION = 1
-_LOCK = "log/.writer"
+AHEAD = 64
+"""Records read in one go, so that those of an object store arrive together."""
 _PLACE = ("v", "seq", "epoch", "prev_crc")
 
 
@@ -90,14 +83,14 @@ class Journal:
     Made by ``create``, ``open`` (for reading) or ``resume``; of use to one thread at a time.
     """
 
-    def __init__(self, directory: Directory, root: Root, lock: WriterLock | None) -> None:
+    def __init__(self, directory: Backend, root: Root, lock: Lock | None, blocks: int) -> None:
         self.header: Header = root.header
         self._directory = directory
         self._lock = lock
         self._start = Tail(0, root.checksum, 0)
         self._tail = self._start
         self._epoch = 0
-        self._blocks = log_blocks(directory.get(LOG))
+        self._blocks = blocks
         self._doubtful: _Commit | None = None
 
     @classmethod
@@ -105,52 +98,20 @@ class Journal:
         cls, path: str | Path, header: Header, *, durability: Durability = "fsync"
     ) -> Journal:
         """Start a run; raises StoreError if there is anything at ``path``."""
-        path = Path(path).absolute()
-        staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
-        directory, document = Directory(staging, durability), root_document(header)
-        _refuse_existing(path)
-        make_directories(path.parent, durability)
-        try:
-            make_directories(staging, durability)
-            journal = cls._build(directory, document)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
-        journal._publish(path, durability)
+        directory, document = backend_at(path, durability), root_document(header)
+        journal = cls(directory, parse_root(document, directory.where), None, blocks=1)
+        journal._epoch = 1
+        first = journal._prepare(_opened({}))
+        objects = {LOG: log_document(1), first.key: first.data, ROOT: document}
+        journal._lock = directory.create(objects)
+        journal._tail = first.tail
         return journal
-
-    @classmethod
-    def _build(cls, directory: Directory, document: bytes) -> Journal:
-        """A complete run, its first record included, where nobody looks yet."""
-        directory.put_any(ROOT, document)
-        directory.put_any(LOG, log_document(1))
-        lock = WriterLock.acquire(directory.root / _LOCK, takeover=False)
-        try:
-            journal = cls(directory, parse_root(document, str(directory.root)), lock)
-            journal._take_over({})
-        except BaseException:
-            lock.release()
-            raise
-        return journal
-
-    def _publish(self, path: Path, durability: Durability) -> None:
-        """Give a complete run its name; of two coordinators that create it one comes second."""
-        staging, self._directory = self._directory.root, Directory(path, durability)
-        try:
-            staging.rename(path)
-            self._directory.sync(path.parent)
-        except OSError as error:
-            self.close()
-            if staging.exists():
-                shutil.rmtree(staging, ignore_errors=True)
-                _refuse_existing(path)
-            raise StoreError(failure(f"cannot create {path}", error)) from error
 
     @classmethod
     def open(cls, path: str | Path) -> Journal:
         """Read a run, whoever may be writing it; raises StoreError if there is none."""
-        directory = Directory(Path(path), "process")
-        return cls(directory, _read_root(directory), None)
+        directory = backend_at(path, "process")
+        return cls(directory, _read_root(directory), None, log_blocks(directory.get(LOG)))
 
     @classmethod
     def resume(
@@ -166,16 +127,16 @@ class Journal:
         Raises StoreError if another coordinator is writing it, unless ``takeover``: then that one
         gets RunTakenOver at its next append.
         """
-        directory = Directory(Path(path), durability)
+        directory = backend_at(path, durability)
         root = _read_root(directory)
         if not root.writable:
             raise StoreError(
                 f"{path} was written by a newer spot-dask (schema {root.schema[0]}."
                 f"{root.schema[1]}): it can be read, upgrade spot-dask to resume it"
             )
-        lock = WriterLock.acquire(directory.root / _LOCK, takeover=takeover)
+        lock = directory.lock(takeover=takeover)
         try:
-            journal = cls(directory, root, lock)
+            journal = cls(directory, root, lock, log_blocks(directory.get(LOG)))
             directory.sweep("log")
             journal._require_first()
             journal._take_over(dict(settings or {}))
@@ -192,7 +153,7 @@ class Journal:
         """
         if self._lock is None:
             raise StoreError(
-                f"{self._directory.root} is not open for writing: resume the run first"
+                f"{self._directory.where} is not open for writing: resume the run first"
             )
         body = entry_to_json(entry)
         landed = self._landed()
@@ -210,8 +171,8 @@ class Journal:
 
     @property
     def being_written(self) -> bool:
-        """Whether a coordinator on this machine has the run open for writing now."""
-        return is_held(self._directory.root / _LOCK)
+        """Whether a coordinator has the run open for writing now, as far as can be seen here."""
+        return self._directory.is_held()
 
     def close(self) -> None:
         """Release the run for other coordinators; does not write."""
@@ -223,7 +184,7 @@ class Journal:
 
     def _take_over(self, settings: dict[str, Any]) -> None:
         """Fence off every earlier writer with an ``open`` record of a higher epoch."""
-        body = entry_to_json(Opened(socket.gethostname(), os.getpid(), settings))
+        body = _opened(settings)
         while True:
             for _, tail in self._scan(self._tail):
                 self._tail = tail
@@ -293,7 +254,7 @@ class Journal:
             who += f" at {utc(record.time)}"
             break
         raise RunTakenOver(
-            f"{self._directory.root} was taken over by {who}: this coordinator must stop, its "
+            f"{self._directory.where} was taken over by {who}: this coordinator must stop, its "
             f"record {commit.record.seq} was not written"
         )
 
@@ -301,14 +262,33 @@ class Journal:
 
     def _scan(self, tail: Tail) -> Iterator[tuple[Record, Tail]]:
         """The records from ``tail`` on, each with the end of the chain after it."""
-        while (data := self._next(tail.seq)) is not None:
+        for data in self._from(tail.seq):
             record, tail = _verify(data, tail)
             yield record, tail
+
+    def _from(self, seq: int) -> Iterator[bytes]:
+        """The objects from record ``seq`` on, read in batches of twice the size each."""
+        size = 1
+        while True:
+            for data in self._directory.get_many([chunk_key(seq + i) for i in range(size)]):
+                if data is None:
+                    break
+                yield data
+                seq += 1
+            else:
+                size = min(2 * size, AHEAD)
+                continue
+            # The end, or a record that came while the ones after it were read.
+            late = self._next(seq)
+            if late is None:
+                return
+            yield late
+            seq += 1
 
     def _require_first(self) -> None:
         """A run has its first record from creation on."""
         if self._next(0) is None:
-            raise StoreCorrupt(f"{chunk_key(0)} of {self._directory.root} is missing")
+            raise StoreCorrupt(f"{chunk_key(0)} of {self._directory.where} is missing")
 
     def _next(self, seq: int) -> bytes | None:
         """Record ``seq``, None at the end; raises StoreCorrupt if later ones exist without it."""
@@ -359,21 +339,16 @@ def _number(parent: str, name: str, end: int | None = None) -> int:
     raise StoreCorrupt(f"{parent}/{name} is no record: remove it if it came here by mistake")
 
 
-def _refuse_existing(path: Path) -> None:
-    seen = what_is_at(path)
-    if seen != "nothing":
-        raise StoreError(
-            f"{path} is already there ({seen}): a new run needs a path of its own, "
-            f"`spot-dask resume {path}` continues a run"
-        )
+def _opened(settings: dict[str, Any]) -> dict[str, Any]:
+    return entry_to_json(Opened(socket.gethostname(), os.getpid(), settings))
 
 
-def _read_root(directory: Directory) -> Root:
-    seen = what_is_at(directory.root)
+def _read_root(directory: Backend) -> Root:
+    seen = directory.seen()
     data = directory.get(ROOT) if seen == "a directory" else None
     if data is None:
         raise StoreError(
-            f"no run at {directory.root}: there is {seen}, expected the directory of a spot-dask "
+            f"no run at {directory.where}: there is {seen}, expected the directory of a spot-dask "
             f"run with its {ROOT}"
         )
-    return parse_root(data, str(directory.root))
+    return parse_root(data, directory.where)

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spot_dask.errors import StoreError
-from spot_dask.store.posix import failure
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +35,7 @@ class WriterLock:
     @classmethod
     def acquire(cls, path: Path, *, takeover: bool) -> WriterLock:
         """Take the lock at ``path``; raises StoreError if another holds it, unless taking over."""
-        try:
-            return cls(_acquire(path, takeover=takeover))
-        except OSError as error:
-            raise StoreError(failure(f"cannot write to {_run(path)}", error)) from error
+        return cls(_acquire(path, takeover=takeover))
 
     def release(self) -> None:
         os.close(self.descriptor)

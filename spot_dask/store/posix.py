@@ -10,16 +10,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from spot_dask.errors import StoreCorrupt, StoreError
-
-Durability = Literal["fsync", "process"]
-"""What an acknowledged record survives: loss of power, or only the death of the process."""
+from spot_dask.store.backend import WRITER, Durability, refuse_existing
+from spot_dask.store.lock import WriterLock, is_held
 
 PARTIAL = ".partial"
 STALE_SECONDS = 3600.0
@@ -35,8 +35,17 @@ class Directory:
             known = " or ".join(map(repr, get_args(Durability)))
             raise ValueError(f"durability {durability!r}: expected {known}")
         self.root = root.absolute()  # the process may change its directory
+        self._durability = durability
         self._sync = durability == "fsync"
         self._ready: set[Path] = set()  # directories that exist, durably
+
+    @property
+    def where(self) -> str:
+        return str(self.root)
+
+    def seen(self) -> str:
+        """What a user would see there."""
+        return what_is_at(self.root)
 
     def get(self, key: str) -> bytes | None:
         """The object's bytes, None if there is no such object."""
@@ -45,6 +54,10 @@ class Directory:
                 return (self.root / key).read_bytes()
             except FileNotFoundError:
                 return None
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """``get`` of every key."""
+        return [self.get(key) for key in keys]
 
     def names(self, key: str) -> list[str]:
         """Names directly below a key, without hidden files (temporary ones among them)."""
@@ -97,6 +110,41 @@ class Directory:
                 with contextlib.suppress(FileNotFoundError):
                     if path.stat().st_mtime < oldest:
                         path.unlink()
+
+    def create(self, objects: Mapping[str, bytes]) -> WriterLock:
+        """Put a complete run at ``root``: of two writers that create it one comes second."""
+        staging = Directory(
+            self.root.with_name(f".{self.root.name}.{uuid.uuid4().hex}{PARTIAL}"), self._durability
+        )
+        refuse_existing(self)
+        make_directories(self.root.parent, self._durability)
+        try:
+            make_directories(staging.root, self._durability)
+            for key, data in objects.items():
+                staging.put_new(key, data)
+            lock = staging.lock(takeover=False)
+        except BaseException:
+            shutil.rmtree(staging.root, ignore_errors=True)
+            raise
+        try:
+            staging.root.rename(self.root)
+            self.sync(self.root.parent)
+        except OSError as error:
+            lock.release()
+            if staging.root.exists():
+                shutil.rmtree(staging.root, ignore_errors=True)
+                refuse_existing(self)
+            raise StoreError(failure(f"cannot create {self.root}", error)) from error
+        return lock
+
+    def lock(self, *, takeover: bool) -> WriterLock:
+        """Sign as the writer; raises StoreError if another is alive, unless taking over."""
+        with self._reported("write", WRITER):
+            return WriterLock.acquire(self.root / WRITER, takeover=takeover)
+
+    def is_held(self) -> bool:
+        """Whether a writer on this machine is alive."""
+        return is_held(self.root / WRITER)
 
     def sync(self, path: Path) -> None:
         """Bring a file or directory to disk, through a new descriptor."""
