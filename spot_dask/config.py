@@ -34,6 +34,7 @@ from spot_dask.settings import (
     read_text,
 )
 from spot_dask.space import Space
+from spot_dask.store.backend import address
 from spot_dask.study import Study
 
 
@@ -44,7 +45,7 @@ class Loaded:
     study: Study
     scheduler: str | None = None
     local: int | None = None
-    store: Path | None = None
+    store: Path | str | None = None
 
 
 def load(target: str, overrides: Sequence[str] = ()) -> Loaded:
@@ -189,7 +190,7 @@ def _apply(study: Study, settings: Sequence[Setting]) -> Loaded:
     except (ValueError, TypeError) as error:
         raise StudyError(f"{where}: {one_line(error)}") from error
     cluster = _table(values, "cluster")
-    return Loaded(changed, **cluster, store=None if store is None else Path(store))
+    return Loaded(changed, **cluster, store=None if store is None else address(store))
 
 
 def _table(values: Mapping[Key, Any], table: str) -> dict[str, Any]:

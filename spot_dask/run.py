@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from spot_dask.design import Design
@@ -17,6 +17,7 @@ from spot_dask.errors import StoreError
 from spot_dask.records import History
 from spot_dask.space import Space
 from spot_dask.store import Header, Record
+from spot_dask.store.backend import address
 from spot_dask.store.journal import Journal
 from spot_dask.store.replay import Replay, replay
 from spot_dask.tuner import Best, Model, Tuner
@@ -27,9 +28,12 @@ COMPLETE = ("budget", "wall", "exhausted")
 
 @dataclass(frozen=True)
 class Run:
-    """A run read from its store at one moment; open it again to see what came after."""
+    """A run read from its store at one moment; open it again to see what came after.
 
-    path: Path
+    ``path`` is the store's address: text if it is the URL of an object store.
+    """
+
+    path: Path | str
     header: Header
     records: Sequence[Record]
     being_written: bool = False
@@ -37,7 +41,7 @@ class Run:
     @classmethod
     def open(cls, path: str | Path) -> Run:
         """Read the store at ``path``; raises StoreError or StoreCorrupt if that is not possible."""
-        path = Path(path)
+        path = address(path)
         journal = Journal.open(path)
         being_written = journal.being_written  # first: a run that ends meanwhile is not killed
         return cls(path, journal.header, tuple(journal.records()), being_written)
@@ -73,7 +77,8 @@ class Run:
     def state(self) -> str:
         """One of running, interrupted (killed), done, stopped (by a signal), failing.
 
-        A run that goes on on another machine counts as interrupted: its lock is not seen here.
+        A run in a directory that goes on on another machine counts as interrupted: its lock is
+        not seen here.
         """
         if self.ended is None:
             return "running" if self.being_written else "interrupted"
@@ -157,11 +162,12 @@ class Run:
     def report(self, path: str | Path | None = None) -> Path:
         """Write the report (HTML, and JSON beside it); returns the path of the HTML file.
 
-        The default path is ``report.html`` in a folder beside the store that bears its name.
+        The default path is ``report.html`` in a folder beside the store that bears its name; for
+        an object store that folder is in the current directory.
         """
         from spot_dask import report
 
-        target = self.path.with_suffix("") / "report.html" if path is None else Path(path)
+        target = self._beside / "report.html" if path is None else Path(path)
         findings = report.findings(self.header, self.records, self.model, self.best)
         try:
             report.write(findings, target)
@@ -171,6 +177,12 @@ class Run:
                 "give the path of an HTML file in a directory that can be written (-o)"
             ) from error
         return target
+
+    @property
+    def _beside(self) -> Path:
+        """The folder that bears the store's name."""
+        here = Path(PurePath(self.path).name) if isinstance(self.path, str) else self.path
+        return here.with_suffix("")
 
     @property
     def _tuner(self) -> Tuner:

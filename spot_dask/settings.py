@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from spot_dask.errors import StudyError
+from spot_dask.store.backend import address
 
 Key = tuple[str, ...]
 
@@ -210,7 +211,9 @@ def _read_toml(path: Path) -> Source:
         raise StudyError(f'{path}: which study? Add [study] file = "study.py:study"')
     store = settings.get(("store", "path"))
     if store is not None and isinstance(store.value, str):
-        settings[store.key] = replace(store, value=str(path.parent / store.value))
+        where = address(store.value)
+        if isinstance(where, Path):
+            settings[store.key] = replace(store, value=str(path.parent / where))
     study, _, name = str(file.value).partition(":")
     python = path.parent / study
     if python.suffix != ".py" or not python.is_file():

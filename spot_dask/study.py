@@ -30,6 +30,7 @@ from spot_dask.run import Run
 from spot_dask.session import Listener, Session, Update
 from spot_dask.space import Space
 from spot_dask.store import Header, Store
+from spot_dask.store.backend import address
 from spot_dask.store.journal import Journal
 from spot_dask.store.replay import replay
 from spot_dask.surrogates import Surrogate
@@ -133,11 +134,12 @@ class Study:
 
         ``client`` is a Dask client or the address of a scheduler; without it, a cluster of
         ``local`` slots is embedded in this process (0: no cluster, one training after the other
-        right here, for debugging). The store's path defaults to ``runs/<name>-<time>.zarr``.
-        Raises StoreError if the store exists, ClusterError if the scheduler does not answer.
+        right here, for debugging). ``store`` is a path, or s3://bucket/run.zarr and
+        the like; it defaults to ``runs/<name>-<time>.zarr``. Raises StoreError if the store exists,
+        ClusterError if the scheduler does not answer.
         """
         study = self if budget is None else replace(self, budget=budget)
-        path = Path(store) if store is not None else default_store(self.name)
+        path = address(store) if store is not None else default_store(self.name)
         header = study._header()
         imported = take_over([Run.open(source) for source in warm_start], header)
         with (

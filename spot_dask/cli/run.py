@@ -36,7 +36,11 @@ FLAGS = {"evaluations": "budget.evaluations", "wall": "budget.wall", "batch": "b
 @click.command(context_settings=opt.ENVIRONMENT)
 @click.argument("study")
 @opt.cluster_options
-@click.option("--store", metavar="PATH", help="Where to keep the results; must not exist yet.")
+@click.option(
+    "--store",
+    metavar="STORE",
+    help="Where to keep the results: a path or s3://bucket/run.zarr; must not exist yet.",
+)
 @opt.evaluations_option
 @opt.wall_option
 @click.option("--batch", metavar="Q", type=click.IntRange(1), help="Propose Q trials together.")

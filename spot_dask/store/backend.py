@@ -5,6 +5,7 @@ A backend is chosen by the address of a store: a path, or ``s3://bucket/run.zarr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
@@ -16,6 +17,14 @@ Durability = Literal["fsync", "process"]
 
 WRITER = "log/.writer"
 """Where the sign of life of a run's writer is kept; no part of the Zarr hierarchy."""
+
+
+STALE_SECONDS = 3600.0
+"""After so long what a crashed writer has left behind is removed."""
+
+SCHEMES = ("s3", "gs", "az")
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
 class Lock(Protocol):
@@ -86,11 +95,38 @@ class Backend(Protocol):
         ...
 
 
-def backend_at(address: str | Path, durability: Durability) -> Backend:
-    """The backend of an address; looks at nothing yet."""
+def address(store: str | Path) -> Path | str:
+    """A store's address: a path, or the URL of an object store as text.
+
+    Raises StoreError for what is neither; the line does not repeat what may be a secret.
+    """
+    found = _URL.match(str(store))
+    if found is None:
+        if isinstance(store, Path) and str(store).startswith(tuple(f"{s}:/" for s in SCHEMES)):
+            raise StoreError(f"{store} was a URL before it became a Path: give it as text")
+        return Path(store)
+    scheme, (bucket, _, key) = found[1], found[2].partition("/")
+    if "@" in bucket or "?" in found[2] or "#" in found[2]:
+        raise StoreError(
+            f"a {scheme}:// address with more than bucket and path: credentials belong in the "
+            "environment, an address is like s3://bucket/run.zarr"
+        )
+    if scheme not in SCHEMES or not bucket or not key.strip("/"):
+        known = ", ".join(f"{each}://bucket/run.zarr" for each in SCHEMES)
+        raise StoreError(f"no store can be at {store}: expected a path or one of {known}")
+    return f"{scheme}://{bucket}/{key.strip('/')}"
+
+
+def backend_at(store: str | Path, durability: Durability) -> Backend:
+    """The backend of a store's address; an object store is durable in either way."""
+    where = address(store)
+    if isinstance(where, str):
+        from spot_dask.store.bucket import bucket_at
+
+        return bucket_at(where)
     from spot_dask.store.posix import Directory
 
-    return Directory(Path(address), durability)
+    return Directory(where, durability)
 
 
 def refuse_existing(backend: Backend) -> None:

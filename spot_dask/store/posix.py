@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import get_args
 
 from spot_dask.errors import StoreCorrupt, StoreError
-from spot_dask.store.backend import WRITER, Durability, refuse_existing
+from spot_dask.store.backend import STALE_SECONDS, WRITER, Durability, refuse_existing
 from spot_dask.store.lock import WriterLock, is_held
 
 PARTIAL = ".partial"
-STALE_SECONDS = 3600.0
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 

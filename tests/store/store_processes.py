@@ -52,7 +52,12 @@ class Writer:
 
 @contextmanager
 def writers(
-    path: Path, sessions: list[int], count: int, *, rounds: int = 1, durability: str = "process"
+    path: Path | str,
+    sessions: list[int],
+    count: int,
+    *,
+    rounds: int = 1,
+    durability: str = "process",
 ) -> Iterator[list[Writer]]:
     """Coordinators that have loaded their code and wait to ``go``."""
     started = [
@@ -72,7 +77,7 @@ def writers(
             process.communicate()
 
 
-def written(path: Path) -> list[str]:
+def written(path: Path | str) -> list[str]:
     """The records of all sessions, in the form in which they were acknowledged."""
     return [_line(r, r.entry) for r in Journal.open(path).records() if isinstance(r.entry, Closed)]
 

@@ -1,8 +1,11 @@
 """What every store promises, whatever keeps it."""
 
+import uuid
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from object_service import BUCKET
 from store_examples import ENTRIES, HEADER, entries
 
 from spot_dask.errors import RunTakenOver
@@ -24,22 +27,29 @@ class InMemory:
         return self.store
 
 
-class OnDisk:
+class Kept:
+    """A journal below a folder or prefix."""
+
     def __init__(self, folder):
         self.folder, self.count = folder, 0
 
     def create(self):
         self.count += 1
-        self.path = self.folder / f"run{self.count}.zarr"
+        self.path = f"{self.folder}/run{self.count}.zarr"
         return Journal.create(self.path, HEADER, durability="process")
 
     def resume(self, settings=None):
         return Journal.resume(self.path, settings=settings, takeover=True, durability="process")
 
 
-@pytest.fixture(params=[InMemory, OnDisk])
+@pytest.fixture(params=["memory", "disk", "s3"])
 def backend(request, tmp_path):
-    return request.param(tmp_path)
+    if request.param == "memory":
+        return InMemory(tmp_path)
+    if request.param == "disk":
+        return Kept(tmp_path)
+    request.getfixturevalue("s3")
+    return Kept(f"s3://{BUCKET}/{uuid.uuid4().hex}")
 
 
 def test_a_new_store_holds_its_header_and_that_it_was_opened(backend):
@@ -59,7 +69,9 @@ def test_entries_of_every_kind_come_back_in_order_as_they_were_acknowledged(back
     assert [record.seq for record in store.records()] == list(range(len(kept) + 1))
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(entries, max_size=5))
 def test_any_entries_come_back(backend, history):
     store = backend.create()

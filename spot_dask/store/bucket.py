@@ -1,0 +1,346 @@
+"""Objects in an object store: S3, Google Cloud Storage or Azure, through obstore.
+
+An object is created on the condition that there is none (``If-None-Match: *`` on S3), so of two
+writers exactly one creates it. A service that ignores the condition is found out before a run is
+written, and refused. An acknowledged object is as durable as the service makes it.
+
+Where an answer is lost the request is repeated: an object that is there then and holds our bytes,
+which have a uuid of their own, is ours. Credentials come from the environment, as obstore reads
+it; they are no part of an address and of no message.
+
+::
+
+    log/.writer/<uuid>   who writes: renewed every BEAT_SECONDS, removed when the writer closes
+    log/.probe           what the condition is tried on
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from spot_dask.errors import StoreError
+from spot_dask.store.backend import STALE_SECONDS, WRITER, refuse_existing
+from spot_dask.store.lock import utc
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 15.0
+ALIVE_SECONDS = 60.0
+"""A writer that has not renewed its sign for so long is taken for dead."""
+
+OPENING_SECONDS = 5.0
+PATIENCE_SECONDS = 60.0
+"""For how long a failing request is repeated: while a run is opened, and once it is written."""
+
+PROBE = "log/.probe"
+_AT_ONCE = 32
+
+T = TypeVar("T")
+
+
+class Bucket:
+    """Objects of one run below the prefix of ``store``; a Backend."""
+
+    def __init__(self, where: str, store: ObjectStore) -> None:
+        self.where = where
+        self.store = store
+        self._patience = OPENING_SECONDS
+
+    def seen(self) -> str:
+        """What a user would see there: object stores have no directories but those with objects."""
+        listing = self._asked("read", "", lambda: _obstore().list_with_delimiter(self.store))
+        return "a directory" if listing["objects"] or listing["common_prefixes"] else "nothing"
+
+    def get(self, key: str) -> bytes | None:
+        """The object's bytes, None if there is no such object."""
+
+        def read() -> bytes | None:
+            try:
+                return bytes(_obstore().get(self.store, key).bytes())
+            except FileNotFoundError:
+                return None
+
+        return self._asked("read", key, read)
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """``get`` of every key, many at a time."""
+        with ThreadPoolExecutor(min(_AT_ONCE, len(keys))) as pool:
+            return list(pool.map(self.get, keys))
+
+    def names(self, key: str) -> list[str]:
+        """Names directly below a key, without hidden ones."""
+        listing = self._listing(key)
+        paths = [*listing["common_prefixes"], *(each["path"] for each in listing["objects"])]
+        names = [path.rpartition("/")[2] for path in paths]
+        return [name for name in names if not name.startswith(".")]
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Create the object; False, and nothing changed, if there is one with other bytes.
+
+        Raises StoreError; the object may then have been created all the same.
+        """
+
+        def create() -> bool:
+            if self._created(key, data):
+                return True
+            there = self.get(key)
+            if there is None:
+                raise _Raced  # two creations at once were both refused
+            return there == data
+
+        return self._asked("write", key, create)
+
+    def put_any(self, key: str, data: bytes) -> None:
+        """Create or replace an object; for hints only, which can be derived again."""
+        self._asked("write", key, lambda: _obstore().put(self.store, key, data))
+
+    def settle(self, key: str) -> None:
+        """Nothing is left to do: what can be read is durable."""
+
+    def sweep(self, key: str) -> None:
+        """Remove the signs of writers that died more than an hour ago."""
+        newest = self._newest()
+        for each in self._signs():
+            if newest - each["last_modified"] > timedelta(seconds=STALE_SECONDS):
+                self.discard(each["path"])
+
+    def create(self, objects: Mapping[str, bytes]) -> Lease:
+        """Put a complete run where there is nothing; of two writers one creates its first record.
+
+        What a crash leaves behind is no run, and is not removed.
+        """
+        refuse_existing(self)
+        self._probe()
+        lease = Lease(self)
+        try:
+            for key, data in objects.items():
+                if not self.put_new(key, data):
+                    refuse_existing(self)
+        except BaseException:
+            lease.release()
+            raise
+        self._patience = PATIENCE_SECONDS
+        return lease
+
+    def lock(self, *, takeover: bool) -> Lease:
+        """Sign as the writer; raises StoreError if another is alive, unless taking over."""
+        self._probe()
+        lease = Lease(self)
+        try:
+            if not takeover:
+                self._refuse_second(lease)
+        except BaseException:
+            lease.release()
+            raise
+        self._patience = PATIENCE_SECONDS
+        return lease
+
+    def is_held(self) -> bool:
+        """Whether a writer has renewed its sign lately, by this machine's clock."""
+        return any(_alive(each, datetime.now(UTC)) for each in self._signs())
+
+    def discard(self, key: str) -> None:
+        """Remove an object that is no part of the run; a failure is logged."""
+        try:
+            _obstore().delete(self.store, key)
+        except FileNotFoundError:
+            pass
+        except Exception as error:
+            logger.warning("cannot remove %s of %s: %s", key, self.where, _reason(error))
+
+    def renew(self, key: str, data: bytes) -> None:
+        """Replace an object, without patience; a failure is logged."""
+        try:
+            _obstore().put(self.store, key, data)
+        except Exception as error:
+            logger.info("cannot renew %s of %s: %s", key, self.where, _reason(error))
+
+    # ------------------------------------------------------------ who writes
+
+    def _refuse_second(self, mine: Lease) -> None:
+        """Raise StoreError if there is another writer alive, by the clock of the service."""
+        signs = self._signs()
+        now = next(each["last_modified"] for each in signs if each["path"] == mine.key)
+        for each in signs:
+            if each["path"] != mine.key and _alive(each, now):
+                age = (now - each["last_modified"]).total_seconds()
+                raise StoreError(
+                    f"{self.where} is being written by {self._holder(each['path'])}, which gave a "
+                    f"sign of life {age:.0f} s ago: stop that one first, wait until "
+                    f"{ALIVE_SECONDS:.0f} s have passed if it was killed, or take over"
+                )
+
+    def _holder(self, key: str) -> str:
+        try:
+            holder = json.loads(self.get(key) or b"")
+            return f"process {holder['pid']} on {holder['host']} since {utc(holder['since'])}"
+        except (ValueError, KeyError, TypeError):  # it has gone meanwhile
+            return "another process"
+
+    def _signs(self) -> Sequence[Any]:
+        return list(self._listing(WRITER)["objects"])
+
+    def _newest(self) -> datetime:
+        return max((each["last_modified"] for each in self._signs()), default=datetime.now(UTC))
+
+    # ------------------------------------------------------------ requests
+
+    def _listing(self, key: str) -> Any:
+        return self._asked("read", key, lambda: _obstore().list_with_delimiter(self.store, key))
+
+    def _created(self, key: str, data: bytes) -> bool:
+        """Whether the service says that it has created the object just now."""
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        try:
+            _obstore().put(self.store, key, data, mode="create")
+        except (AlreadyExistsError, PreconditionError):
+            return False
+        return True
+
+    def _probe(self) -> None:
+        """Raise StoreError unless the service refuses to create what is there."""
+        from obstore.exceptions import NotSupportedError
+
+        self.put_any(PROBE, b"")
+        try:
+            ignored = self._asked("write", PROBE, lambda: self._created(PROBE, b""))
+        except (NotSupportedError, NotImplementedError):
+            ignored = True
+        if ignored:
+            raise StoreError(
+                f"{self.where}: this service creates an object although there is one "
+                "(it ignores If-None-Match), so two coordinators could overwrite each other; "
+                "keep the run on a service with conditional writes, or on a disk"
+            )
+
+    def _asked(self, doing: str, key: str, request: Callable[[], T]) -> T:
+        """The answer to a request, repeated while the failure may be a passing one."""
+        from obstore.exceptions import BaseError, NotSupportedError
+
+        end, pause = time.monotonic() + self._patience, 0.1
+        while True:
+            try:
+                return request()
+            except (NotSupportedError, NotImplementedError):
+                raise
+            except (BaseError, OSError, _Raced) as error:
+                reason = _reason(error)
+                if not _passing(error) or time.monotonic() + pause > end:
+                    # The text of the service can hold a signed address: it is left out.
+                    raise StoreError(
+                        f"cannot {doing} {key or 'anything'} of {self.where}: {reason}; "
+                        f"{_advice(error)}"
+                    ) from None
+            logger.info("%s of %s: %s; trying again", key, self.where, reason)
+            time.sleep(pause)
+            pause = min(2 * pause, 10.0)
+
+
+class Lease:
+    """A writer's sign of life, renewed by a thread until it is released."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.key = f"{WRITER}/{uuid.uuid4().hex}"
+        self._bucket = bucket
+        self._over = threading.Event()
+        who = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+        self._data = json.dumps(who).encode()
+        bucket.put_any(self.key, self._data)
+        self._thread = threading.Thread(target=self._renew, name=self.key, daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Remove the sign; another writer need not wait."""
+        self._over.set()
+        self._thread.join()
+        self._bucket.discard(self.key)
+
+    def _renew(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            self._bucket.renew(self.key, self._data)
+
+
+class _Raced(Exception):
+    """Two creations of an object at once were both refused: to be tried again."""
+
+
+def bucket_at(url: str) -> Bucket:
+    """The bucket and prefix of a checked address ``scheme://bucket/prefix``."""
+    scheme, _, rest = url.partition("://")
+    name, _, prefix = rest.partition("/")
+    try:
+        from obstore import store
+        from obstore.exceptions import BaseError
+    except ImportError:
+        raise StoreError(
+            f"{url}: object stores need the package obstore: pip install 'spot-dask[s3]'"
+        ) from None
+    kinds: dict[str, Any] = {"s3": store.S3Store, "gs": store.GCSStore, "az": store.AzureStore}
+    endpoints = [value for key, value in os.environ.items() if key.startswith("AWS_ENDPOINT")]
+    client = {"connect_timeout": "5s", "timeout": "20s"}
+    if any(endpoint.startswith("http://") for endpoint in endpoints):
+        client["allow_http"] = "true"  # whoever names such an endpoint wants it
+    try:
+        made = kinds[scheme](
+            name, prefix=prefix, client_options=client, retry_config={"max_retries": 0}
+        )
+    except (BaseError, ValueError) as error:
+        raise StoreError(f"{url}: {_reason(error)}; {_ENVIRONMENT}") from None
+    return Bucket(url, made)
+
+
+_ENVIRONMENT = (
+    "set the service's usual environment variables (AWS_..., GOOGLE_... or AZURE_...), "
+    "credentials and region or account among them"
+)
+
+
+def _obstore() -> Any:
+    import obstore
+
+    return obstore
+
+
+def _alive(sign: Any, now: datetime) -> bool:
+    return bool(now - sign["last_modified"] < timedelta(seconds=ALIVE_SECONDS))
+
+
+def _passing(error: BaseException) -> bool:
+    """Whether the same request may succeed later: not if the service has answered with a no."""
+    from obstore.exceptions import GenericError
+
+    status = re.search(r"status code: (\d+)", str(error))
+    no = status is not None and status[1].startswith("4") and status[1] not in ("408", "429")
+    return isinstance(error, GenericError | _Raced) and not no
+
+
+def _reason(error: BaseException) -> str:
+    """What the service says, in one line and without the address of the request."""
+    text = str(error).partition("\n\nDebug source")[0]
+    message = re.search(r"<Message>(.*?)</Message>", text)
+    line = message[1] if message else text.partition("\n")[0].rpartition(" - ")[2]
+    return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", line).strip() or type(error).__name__
+
+
+def _advice(error: BaseException) -> str:
+    from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+
+    refused = isinstance(error, PermissionDeniedError | UnauthenticatedError)
+    if refused or "169.254." in str(error):  # without credentials the machine's own are asked for
+        return _ENVIRONMENT
+    return "check the bucket, the network and the endpoint"

@@ -1,0 +1,83 @@
+"""A study whose store is in a bucket, from the command line and from Python."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from object_service import BUCKET
+
+from spot_dask import Budget, Run
+from spot_dask.cli import main
+from spot_dask.config import load
+
+STUDY = """\
+from spot_dask import Budget, Design, FunctionTask, Real, Space, Study
+
+study = Study(
+    space=Space(x=Real(0.0, 1.0, default=0.5)),
+    task=FunctionTask(lambda cfg: (cfg.x - 0.3) ** 2),
+    budget=Budget(evaluations=4),
+    design=Design(initial=4),
+)
+"""
+
+
+@pytest.fixture
+def folder(s3: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.py").write_text(STUDY)
+    return tmp_path
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
+
+
+def spot(*args: object) -> str:
+    result = CliRunner().invoke(main, [*map(str, args)], prog_name="spot-dask")
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_every_command_takes_the_address_of_an_object_store(folder: Path, prefix: str) -> None:
+    first, second = f"{prefix}/first.zarr", f"{prefix}/second.zarr"
+    told = spot("run", "study.py", "--local", 0, "--store", first)
+    assert told.splitlines()[-1] == "first/report.html"
+    assert (folder / "first/report.html").is_file()
+    assert first in told
+
+    spot("resume", first, "--local", 0, "--evaluations", 5, "--no-report")
+    assert json.loads(spot("status", first, "--json"))["budget"]["used"] == 5
+    assert json.loads(spot("best", first, "--json"))["store"] == first
+    assert spot("report", first, "-o", "mine/r.html").splitlines()[-1] == "mine/r.html"
+    assert (folder / "mine/r.html").is_file()
+
+    options = ["--local", 0, "--no-report", "--warm-start", first]
+    spot("run", "study.py", *options, "--store", second)
+    run = Run.open(second)
+    assert len(run.history.imports) == 5
+    assert run.replay.imports[0].source == first == Run.open(first).path
+    assert sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name != "__pycache__") == [
+        "first",
+        "mine",
+    ]
+
+
+def test_the_address_may_stand_in_the_settings_and_goes_through_python(
+    folder: Path, prefix: str
+) -> None:
+    store = f"{prefix}/a.zarr"
+    toml = folder / "spot.toml"
+    toml.write_text(f'[study]\nfile = "study.py"\n[store]\npath = "{store}"\n')
+    assert load(str(toml)).store == store
+    assert load("study.py", [f"store.path={store}"]).store == store
+    study = load("study.py").study
+    assert study.run(store=store, local=0).path == store
+    again = study.resume(store, Budget(evaluations=6), local=0)
+    assert len(again.history.evaluations) == 6
+    assert study.report() == Path("a/report.html")
