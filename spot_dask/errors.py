@@ -10,12 +10,13 @@
     └── ClusterError    the scheduler is unreachable or lost                (exit code 5)
 
 A wrong argument is a ``ValueError`` (or ``TypeError``); every message says what was seen, what
-was expected and what to do.
+was expected and what to do. What a proposal falls back from is no error: it is logged, once.
 """
 
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable
 
 
@@ -60,3 +61,16 @@ def did_you_mean(seen: object, known: Iterable[object]) -> str:
     by_text = {str(k): k for k in known}
     close = difflib.get_close_matches(str(seen), by_text, n=1)
     return f"; did you mean {by_text[close[0]]!r}?" if close else ""
+
+
+_said: set[tuple[str, str]] = set()
+
+
+def warn_once(logger: logging.Logger, message: str, *args: object) -> None:
+    """Log a warning unless this process has logged the same message, whatever its arguments.
+
+    A study proposes hundreds of times, and what goes wrong once goes wrong again.
+    """
+    if (logger.name, message) not in _said:
+        _said.add((logger.name, message))
+        logger.warning(message, *args)

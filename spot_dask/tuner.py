@@ -20,6 +20,7 @@ import numpy as np
 from spot_dask import identify, surrogates
 from spot_dask import infill as criteria
 from spot_dask.design import Design, initial_design, space_filling
+from spot_dask.errors import warn_once
 from spot_dask.infill import Infill, Request
 from spot_dask.infill.feasible import Risk
 from spot_dask.records import Configuration, Evaluation, History, Origin, Status, Trial
@@ -29,6 +30,8 @@ from spot_dask.surrogates import FloatArray, Posterior, Surrogate
 from spot_dask.surrogates.feasibility import fit_feasibility
 
 logger = logging.getLogger(__name__)
+
+FALLBACK = "log_ei"  # the criterion that serves when another one fails
 
 # Streams of random numbers derived from the study's seed; never reuse one for another purpose.
 _DESIGN, _TRAINING, _ASK, _MODEL = range(4)
@@ -193,11 +196,12 @@ class Tuner:
         """The surrogate, if it knows more than a space-filling design covers."""
         if len(self._good(history)) < min(self.space.d + 1, self.design.size(self.space)):
             return None
+        surrogates.find(self.surrogate)  # a name of which there is none is refused
         try:
             return self.model(history)
-        except np.linalg.LinAlgError as error:
-            # Weeks of training must not end for one ill-conditioned fit.
-            logger.warning("the surrogate could not be fitted (%s): space-filling points", error)
+        except Exception as error:
+            # Weeks of training must not end for one fit.
+            warn_once(logger, "no surrogate: %s; space-filling points", _told(error))
             return None
 
     def _due(self, history: History, model: Model | None, q: int) -> int:
@@ -234,8 +238,7 @@ class Tuner:
         """q trials of new configurations; fewer only when no more are left."""
         known = self._known_rows(history)
         forbidden = frozenset(self.space.keys(known))
-        rows = self._propose(history, model, q, forbidden, rng)
-        fresh = _distinct(self.space, rows, forbidden)
+        fresh = self._propose(history, model, q, forbidden, rng)
         if len(fresh) < q:
             taken = np.vstack([known, fresh])
             fresh = np.vstack([fresh, space_filling(self.space, q - len(fresh), taken, rng)])
@@ -252,8 +255,17 @@ class Tuner:
         forbidden: frozenset[bytes],
         rng: np.random.Generator,
     ) -> FloatArray:
+        """At most q new, distinct, snapped rows (<= q x d), whatever fails on the way.
+
+        Weeks of training must not end for one criterion: one that fails is replaced by
+        ``FALLBACK``; without that, or without a surrogate, there are no rows, and space-filling
+        ones are taken.
+        """
+        nothing = np.empty((0, self.space.d))
+        # A name of which there is none is the user's error; it is refused.
+        infills = criteria.find(self.infill), criteria.find(FALLBACK)
         if model is None or q < 1:
-            return np.empty((0, self.space.d))
+            return nothing
         pending = sorted(history.pending, key=lambda t: t.number)
         request = Request(
             space=self.space,
@@ -263,11 +275,14 @@ class Tuner:
             forbidden=forbidden,
             risk=self._risk(history),
         )
-        try:
-            return criteria.find(self.infill).propose(model.posterior, request, rng)
-        except np.linalg.LinAlgError as error:
-            logger.warning("the infill criterion failed (%s): space-filling points", error)
-            return np.empty((0, self.space.d))
+        for infill in infills:
+            try:
+                rows = infill.propose(model.posterior, request, rng)
+                return _distinct(self.space, rows, forbidden)
+            except Exception as error:
+                name = type(infill).__name__
+                warn_once(logger, f"infill {name} failed: %s; another one serves", _told(error))
+        return nothing
 
     def _risk(self, history: History) -> Risk | None:
         """Where trainings fail, as learnt from all that succeeded, failed or crashed.
@@ -285,7 +300,7 @@ class Tuner:
         try:
             feasibility = fit_feasibility(self.space.features(rows), success, self.space.groups)
         except np.linalg.LinAlgError as error:
-            logger.warning("failures could not be learnt from (%s): they are left out", error)
+            warn_once(logger, "failures could not be learnt from (%s): they are left out", error)
             return None
         y = _bounded(np.array(self._good(history)))
         return Risk(feasibility, float(y.std()) or abs(float(y.mean())) or 1.0)
@@ -345,6 +360,11 @@ def _bounded(y: FloatArray) -> FloatArray:
     ceiling = middle + 3 * (high - low)
     bounded: FloatArray = np.minimum(y, ceiling) if ceiling > middle else y
     return bounded
+
+
+def _told(error: Exception) -> str:
+    """What an error says, in one line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _distinct(space: Space, rows: FloatArray, forbidden: frozenset[bytes]) -> FloatArray:

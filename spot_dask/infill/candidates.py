@@ -90,6 +90,8 @@ def make_pool(
 
 def exchange(space: Space, rows: Iterable[FloatArray]) -> FloatArray:
     """All configurations that differ from one of the rows in one discrete parameter."""
+    if space.continuous.all():
+        return np.empty((0, space.d))
     return np.vstack([np.empty((0, space.d)), *(space.neighbours(row) for row in rows)])
 
 

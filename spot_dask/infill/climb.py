@@ -2,7 +2,16 @@
 
 Dense BFGS in a box with a backtracking search, one inverse Hessian per start: all starts share
 every call of the function, which costs little more for many points than for one [Nocedal & Wright
-2006, ch. 6; bounds by projection, Bertsekas 1982]. b starts, e columns.
+2006, ch. 6; bounds by projection, Bertsekas 1982]. Wanted is the best of them: a start that cannot
+catch up any more stops.
+
+======== ========= ====================================================================
+x        b x k     the free columns of b starts
+G        b x k     gradients there, 0 where a start may not move
+H        b x k x k minus the inverse Hessian, approximately
+P        b x k     the next steps, H G but for the bounds
+t        b         share of the step to try next
+======== ========= ====================================================================
 """
 
 from __future__ import annotations
@@ -24,6 +33,7 @@ ENOUGH = 1e-4  # share of the predicted rise that a step must reach
 SHORTEST = 1e-3  # the share of a step below which a line search is given up
 FLAT = 1e-4  # a rise too small to go on
 LEVEL = 1e-3  # largest entry of a gradient that is none
+HOPE = 10.0  # times G'P, twice what a quadratic would rise: what a start may still rise
 
 
 def climb(
@@ -31,7 +41,8 @@ def climb(
 ) -> FloatArray:
     """Rows (b x e) no lower than the starts, moved within [0, 1] along their free columns.
 
-    ``free`` is b x e; ``scales`` (e) say how far a first step may go.
+    ``free`` is b x e; ``scales`` (e) say how far a first step may go. Only the highest of them is
+    a local maximum.
     """
     columns = np.flatnonzero(free.any(axis=0))
     if not len(columns):
@@ -41,25 +52,32 @@ def climb(
         if not len(state.moving):
             break
         state.advance(function)
-    return state.rows
+    rows = starts.copy()
+    rows[:, columns] = state.x
+    return rows
 
 
 @dataclass(eq=False)
 class _State:
-    """Where the starts have got to: ``moving`` are the indices of those that still climb.
+    """Where the starts have got to; the arrays are those of the table above.
 
-    H (b x k x k) approximates minus the inverse Hessian in the k free columns; t (b) is the share
-    of the step P (b x k) to try next.
+    ``moving`` are the indices of those that still climb; ``slope`` (b) is the largest entry of
+    their gradients and ``hope`` (b) G'P, both without what points out of the box; ``bent`` (b)
+    says whose H is more than a guess.
     """
 
     rows: FloatArray
     columns: IntArray
     free: BoolArray
+    x: FloatArray
     values: FloatArray
     G: FloatArray
     H: FloatArray
     P: FloatArray
     t: FloatArray
+    slope: FloatArray
+    hope: FloatArray
+    bent: BoolArray
     moving: IntArray
 
     @classmethod
@@ -72,65 +90,64 @@ class _State:
         scales: FloatArray,
     ) -> _State:
         values, gradient = function(rows)
-        H = np.where(free, scales**2, 0.0)[:, :, None] * np.eye(len(columns))
+        b, k = free.shape
         G = np.where(free, gradient[:, columns], 0.0)
-        everyone = np.arange(len(rows))
-        P, t = np.zeros_like(G), np.ones(len(rows))
-        state = cls(rows.copy(), columns, free, values.copy(), G, H, P, t, everyone)
+        H = np.where(free, scales**2, 0.0)[:, :, None] * np.eye(k)
+        x, P, everyone = rows[:, columns], np.zeros((b, k)), np.arange(b)
+        t, slope, hope, bent = np.ones(b), np.zeros(b), np.zeros(b), np.zeros(b, dtype=np.bool_)
+        state = cls(rows, columns, free, x, values.copy(), G, H, P, t, slope, hope, bent, everyone)
         state._aim(everyone)
-        state.moving = everyone[state._slope(everyone) > FLAT]
+        state.moving = everyone[state.slope > FLAT]
         return state
 
     def advance(self, function: Function) -> None:
         """One evaluation of all that still move."""
         i = self.moving
-        before = self.rows[np.ix_(i, self.columns)]
-        after = np.clip(before + self.t[i, None] * self.P[i], 0.0, 1.0)
+        x = np.minimum(np.maximum(self.x[i] + self.t[i, None] * self.P[i], 0.0), 1.0)
         rows = self.rows[i]
-        rows[:, self.columns] = after
+        rows[:, self.columns] = x
         values, gradient = function(rows)
-        G, step = np.where(self.free[i], gradient[:, self.columns], 0.0), after - before
+        G, step = np.where(self.free[i], gradient[:, self.columns], 0.0), x - self.x[i]
         rise = values - self.values[i]
         up = rise >= ENOUGH * np.einsum("bk,bk->b", self.G[i], step)
         won = i[up]
         if len(won):
-            self._bend(won, step[up], G[up] - self.G[won])
-            self.rows[won], self.values[won], self.G[won] = rows[up], values[up], G[up]
+            self._bend(won, step[up], self.G[won] - G[up])
+            self.x[won], self.values[won], self.G[won] = x[up], values[up], G[up]
             self._aim(won)
             self.t[won] = 1.0
         self.t[i[~up]] *= 0.3
         going = self.t[i] >= SHORTEST
-        going[up] = (rise[up] >= FLAT) & (self._slope(won) > LEVEL)
+        going[up] = (rise[up] >= FLAT) & (self.slope[won] > LEVEL)
+        going &= self.values[i] + HOPE * self.hope[i] >= self.values.max()
         self.moving = i[going]
 
-    def _bend(self, i: IntArray, step: FloatArray, change: FloatArray) -> None:
-        """The BFGS update of H where the curvature allows it [Nocedal & Wright, eq. 6.17]."""
-        y = -change
-        curvature = np.einsum("bk,bk->b", step, y)
+    def _bend(self, i: IntArray, s: FloatArray, y: FloatArray) -> None:
+        """The BFGS update of H from steps s and falls y of the gradient, where the curvature
+        allows it [Nocedal & Wright, eq. 6.17]; the first one sets the scale of H as well [their
+        eq. 6.20], which saves half of all evaluations."""
+        curvature = np.einsum("bk,bk->b", s, y)
         allowed = curvature > 1e-12
-        i, s, y, r = i[allowed], step[allowed], y[allowed], 1.0 / curvature[allowed]
-        Hy = np.einsum("bjk,bk->bj", self.H[i], y)
-        grown = (1.0 + np.einsum("bk,bk->b", y, Hy) * r) * r
-        cross = Hy[:, :, None] * s[:, None, :]
-        self.H[i] += grown[:, None, None] * (s[:, :, None] * s[:, None, :])
-        self.H[i] -= r[:, None, None] * (cross + cross.transpose(0, 2, 1))
+        i, s, y, r = i[allowed], s[allowed], y[allowed], 1.0 / curvature[allowed]
+        H = self.H[i]
+        Hy = np.einsum("bjk,bk->bj", H, y)
+        yHy = np.einsum("bk,bk->b", y, Hy)
+        first = np.where(self.bent[i], 1.0, 1.0 / (r * yHy))
+        H, Hy, yHy = H * first[:, None, None], Hy * first[:, None], yHy * first
+        grown = (1.0 + yHy * r) * r
+        cross = r[:, None, None] * (Hy[:, :, None] * s[:, None, :])
+        H += grown[:, None, None] * (s[:, :, None] * s[:, None, :])
+        self.H[i] = H - cross - cross.transpose(0, 2, 1)
+        self.bent[i] = True
 
     def _aim(self, i: IntArray) -> None:
         """The next steps of rows i: none out of the box, none too long, all upwards."""
-        G = self._inward(i)
+        x, G = self.x[i], self.G[i]
+        G = np.where(((x <= 0.0) & (G < 0.0)) | ((x >= 1.0) & (G > 0.0)), 0.0, G)
         P = np.where(G != 0.0, np.einsum("bjk,bk->bj", self.H[i], G), 0.0)
         down = np.einsum("bk,bk->b", P, G) <= 0.0
         P[down] = 0.01 * G[down]
         longest = np.abs(P).max(axis=1, keepdims=True)
-        self.P[i] = P * np.minimum(1.0, LONGEST / np.maximum(longest, 1e-300))
-
-    def _inward(self, i: IntArray) -> FloatArray:
-        """The gradients of rows i without what points out of the box."""
-        x, G = self.rows[np.ix_(i, self.columns)], self.G[i]
-        inward: FloatArray = np.where(((x <= 0.0) & (G < 0.0)) | ((x >= 1.0) & (G > 0.0)), 0.0, G)
-        return inward
-
-    def _slope(self, i: IntArray) -> FloatArray:
-        """The largest entry of those gradients."""
-        slope: FloatArray = np.abs(self._inward(i)).max(axis=1)
-        return slope
+        P *= np.minimum(1.0, LONGEST / np.maximum(longest, 1e-300))
+        self.P[i], self.slope[i] = P, np.abs(G).max(axis=1)
+        self.hope[i] = np.einsum("bk,bk->b", P, G)

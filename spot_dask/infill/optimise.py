@@ -6,22 +6,36 @@ exchanging one at a time), and the best configuration wins; then its outcome is 
 (``beliefs.py``) before the next point is picked. Whatever is compared is snapped to the space
 first, so no value is ever promised that its configuration does not have.
 
+Where the criterion is not a number a candidate is the last choice; if it is none anywhere, all
+candidates are equal, and the first of the pool are spread evenly over the space.
+
 d row columns, e feature columns, m candidates; rows are points of the unit cube.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from spot_dask.errors import warn_once
 from spot_dask.infill import Request
-from spot_dask.infill.beliefs import Belief, Score, Weighed, belief, lowest_rows
+from spot_dask.infill.beliefs import (
+    Belief,
+    BoolArray,
+    Score,
+    Weighed,
+    belief,
+    lowest_rows,
+)
 from spot_dask.infill.candidates import Known, exchange, make_pool
 from spot_dask.infill.climb import climb
 from spot_dask.space import Space
 from spot_dask.surrogates import FloatArray, IntArray, Posterior
 from spot_dask.surrogates.threads import blas_threads
+
+logger = logging.getLogger(__name__)
 
 LEADERS = 5  # rows with clouds around them
 EXCHANGED = 3  # rows whose discrete neighbours are tried
@@ -89,7 +103,7 @@ def _batch(
     believed.watch(space.features(pool))
     open_ = np.ones(len(pool), dtype=np.bool_)
     while open_.any():
-        values = believed.watched(open_)
+        values = _usable(believed.watched(open_), open_)
         row = pool[values.argmax()]
         if not complete and (q <= LARGE or len(picked) < POLISHED):
             row = maximise(believed, known, pool[open_], values[open_], search, rng)
@@ -141,7 +155,17 @@ def _with(
     if not len(more):
         return rows, values
     added = believed.values(known.space.features(more))
+    added[~np.isfinite(added)] = -np.inf
     return np.vstack((rows, more)), np.append(values, added)
+
+
+def _usable(values: FloatArray, open_: BoolArray) -> FloatArray:
+    """Values (m) with -inf where they are not finite; if none is, all open ones are equal."""
+    finite = np.isfinite(values)
+    if finite.any():
+        return np.where(finite, values, -np.inf)
+    warn_once(logger, "the criterion is not a number anywhere: space-filling points")
+    return np.where(open_, 0.0, -np.inf)
 
 
 def _starts(values: FloatArray, Z: FloatArray, count: int, rng: np.random.Generator) -> IntArray:

@@ -76,7 +76,12 @@ class Thompson:
 
 
 def _root(covariance: FloatArray) -> FloatArray:
-    """A Cholesky factor, of a little more than the covariance where rounding leaves none."""
+    """A Cholesky factor, of a little more than the covariance where rounding leaves none.
+
+    Raises LinAlgError where the covariance is not finite.
+    """
+    if not np.isfinite(covariance).all():
+        raise np.linalg.LinAlgError("the covariance is not finite")
     jitter = 1e-10 * float(np.diagonal(covariance).max()) or 1e-300
     while True:
         L, info = lapack.dpotrf(covariance + jitter * np.eye(len(covariance)), lower=1, clean=1)

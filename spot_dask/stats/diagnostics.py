@@ -14,8 +14,11 @@ from spot_dask.stats import FloatArray
 class CrossValidated(Protocol):
     """A posterior that can predict each of its own evaluations from all the others."""
 
-    def leave_one_out(self) -> tuple[FloatArray, FloatArray]:
-        """Means and standard deviations of new observations, each n, in the order of the data."""
+    def leave_one_out(self) -> tuple[FloatArray, FloatArray] | None:
+        """Means and standard deviations of new observations, each n, in the order of the data.
+
+        None if it is built on a posterior that cannot.
+        """
         ...
 
 
@@ -58,7 +61,5 @@ def leave_one_out(posterior: object, y: FloatArray) -> LeaveOneOut | None:
 
     None where the posterior does not offer them.
     """
-    if not isinstance(posterior, CrossValidated):
-        return None
-    mean, sd = posterior.leave_one_out()
-    return LeaveOneOut(y, mean, sd)
+    found = posterior.leave_one_out() if isinstance(posterior, CrossValidated) else None
+    return None if found is None else LeaveOneOut(y, *found)

@@ -34,6 +34,7 @@ from scipy.linalg import lapack, solve_triangular
 from scipy.spatial.distance import cdist
 from scipy.special import log_ndtr, ndtri
 
+from spot_dask.errors import warn_once
 from spot_dask.surrogates import FloatArray, IntArray
 from spot_dask.surrogates.correlation import (
     Correlation,
@@ -160,7 +161,7 @@ def fit_feasibility(X: FloatArray, success: BoolArray, groups: IntArray) -> Feas
     with blas_threads(len(t)):
         theta, value = descend(evidence, start, low, high, EVALUATIONS)
         if value >= FAILED:
-            logger.warning("no length scales of the failures could be estimated: the prior's")
+            warn_once(logger, "no length scales of the failures could be estimated: the prior's")
             theta = start
         mode = evidence.mode(theta)
         columns = np.exp(theta[:-1])[member]

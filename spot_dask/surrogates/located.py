@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.linalg import blas
 
 from spot_dask.surrogates import FloatArray
 from spot_dask.surrogates.correlation import correlate, squared_distances
@@ -45,7 +46,7 @@ class KrigingPoints:
         c, S = correlate(h.correlation, squared_distances(Z, posterior.Z))
         mean = h.offset + h.scale * (posterior.level + c @ posterior.alpha)
         u = (1.0 - c @ ones) / np.sqrt(ones.sum())
-        return cls(posterior, mean, Z, c @ posterior.root.T, u, S)
+        return cls(posterior, mean, Z, times_triangle(posterior.root.T, c.T, True).T, u, S)
 
     @property
     def variance(self) -> FloatArray:
@@ -77,7 +78,7 @@ class KrigingPoints:
         total = np.sqrt(p.solved_ones.sum())
         by_V = -2.0 * by_variance[:, None] * self.V - by_covariance @ other.V
         by_u = 2.0 * by_variance * self.u + by_covariance @ other.u
-        weights = by_V @ p.root
+        weights = times_triangle(p.root.T, by_V.T, False).T
         weights -= np.outer(by_u / total, p.solved_ones)
         weights *= p.variance
         weights += np.outer(p.hyperparameters.scale * by_mean, p.alpha)
@@ -104,3 +105,15 @@ class KrigingPoints:
     def _correlate(self, other: KrigingPoints) -> tuple[FloatArray, FloatArray]:
         kind = self.posterior.hyperparameters.correlation
         return correlate(kind, squared_distances(self.Z, other.Z))
+
+
+def times_triangle(U: FloatArray, B: FloatArray, transposed: bool) -> FloatArray:
+    """U B or U' B (m x k) for an upper triangular U: half the work of a general product.
+
+    U and B are column-major. A single column has a routine of its own, three times as fast.
+    """
+    if B.shape[1] == 1:
+        column: FloatArray = blas.dtrmv(U, B[:, 0], trans=int(transposed), lower=0)
+        return column[:, None]
+    product: FloatArray = blas.dtrmm(1.0, U, B, trans_a=int(transposed), lower=0)
+    return product

@@ -25,8 +25,9 @@ import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import blas, lapack
+from scipy.linalg import lapack
 
+from spot_dask.errors import warn_once
 from spot_dask.surrogates import FloatArray, IntArray
 from spot_dask.surrogates.correlation import (
     Correlation,
@@ -36,7 +37,7 @@ from spot_dask.surrogates.correlation import (
     squared_distances,
 )
 from spot_dask.surrogates.likelihood import generalised_mean, profiled_variance
-from spot_dask.surrogates.located import KrigingPoints
+from spot_dask.surrogates.located import KrigingPoints, times_triangle
 from spot_dask.surrogates.replicates import Merged
 from spot_dask.surrogates.sampling import draw
 
@@ -44,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 CENTRE = 0.5  # of the features: distances by matrix products lose digits far from the origin
 JITTER = 1e-9  # on the diagonal of rows that are conditioned on
+LARGEST = 1e9  # nugget; a correlation matrix of n rows needs none above n
 SMALLEST = 1e-12  # smallest variance as a share of the process variance: rounding reaches further
 
 
@@ -145,7 +147,7 @@ class KrigingPosterior:
         with np.errstate(divide="ignore"):
             factor = np.where(variance > SMALLEST, self._sd / np.sqrt(np.abs(variance)), 0.0)
         # c M^-1, from V = root c'
-        weights = _times_triangle(self.root.T, V, transposed=False).T
+        weights = times_triangle(self.root.T, V, False).T
         weights += np.outer(u / total, self.solved_ones)
         mean = self._pull(X, S * self.alpha) * self.hyperparameters.scale
         return mean, self._pull(X, S * (-factor[:, None] * weights))
@@ -229,7 +231,7 @@ class KrigingPosterior:
 
     def _whitened(self, c: FloatArray) -> FloatArray:
         """root c' (m x k)."""
-        return _times_triangle(self.root.T, c.T, transposed=True)
+        return times_triangle(self.root.T, c.T, True)
 
     def _mean(self, c: FloatArray) -> FloatArray:
         h = self.hyperparameters
@@ -260,18 +262,20 @@ def inverse_root(R: FloatArray, nugget: float, counts: FloatArray) -> tuple[Floa
     """Inverse of the Cholesky factor of R + nugget diag(1 / counts), and the nugget it took.
 
     R is read in its lower triangle. Where rounding leaves no factor the nugget grows tenfold until
-    there is one, with a warning.
+    there is one, with a warning. Raises LinAlgError where there is none: a value is not a number.
     """
     asked = nugget
     while True:
+        if not nugget < LARGEST:
+            raise np.linalg.LinAlgError("the covariance is not finite")
         M = R.copy()
         M.flat[:: len(M) + 1] += nugget / counts
         U, info = lapack.dpotrf(M.T, lower=0, clean=1, overwrite_a=1)
-        if info == 0:
+        if info == 0 and np.isfinite(U[-1, -1]):  # which whatever is not finite reaches
             break
         nugget *= 10.0
     if nugget > asked:
-        logger.warning("singular covariance: the nugget is %.1e instead of %.1e", nugget, asked)
+        warn_once(logger, "singular covariance: the nugget is %.1e instead of %.1e", nugget, asked)
     root: FloatArray = lapack.dtrtri(U, lower=0, overwrite_c=1)[0].T
     return root, nugget
 
@@ -291,15 +295,3 @@ def _border(root: FloatArray, c: FloatArray) -> None:
     pivot = np.sqrt(max(1.0 + JITTER - float(v @ v), JITTER))
     root[n, :n] = -(v @ root[:n, :n]) / pivot
     root[n, n] = 1.0 / pivot
-
-
-def _times_triangle(U: FloatArray, B: FloatArray, transposed: bool) -> FloatArray:
-    """U B or U' B (m x k) for an upper triangular U: half the work of a general product.
-
-    U and B are column-major. A single column has a routine of its own, three times as fast.
-    """
-    if B.shape[1] == 1:
-        column: FloatArray = blas.dtrmv(U, B[:, 0], trans=int(transposed), lower=0)
-        return column[:, None]
-    product: FloatArray = blas.dtrmm(1.0, U, B, trans_a=int(transposed), lower=0)
-    return product

@@ -20,6 +20,7 @@ from scipy.stats import skew
 
 from spot_dask.surrogates import FloatArray, IntArray, Posterior, Surrogate
 from spot_dask.surrogates.kriging import Kriging
+from spot_dask.surrogates.posterior import KrigingPosterior
 from spot_dask.surrogates.sampling import draw
 
 
@@ -119,6 +120,15 @@ class WarpedPosterior:
     def sample(self, X: FloatArray, n: int, rng: np.random.Generator) -> FloatArray:
         """n draws of the objective at X (k x e), jointly and exactly: n x k."""
         return self.warp.backward(draw(*self.inner.joint(X), n, rng))[0]
+
+    def leave_one_out(self) -> tuple[FloatArray, FloatArray] | None:
+        """Median and first-order sd of each value (n) predicted from all others, the warp and the
+        hyperparameters unchanged. None if the surrogate inside cannot."""
+        if not isinstance(self.inner, KrigingPosterior):
+            return None
+        z, sd = self.inner.leave_one_out()
+        y, slope, _ = self.warp.backward(z)
+        return y, slope * sd
 
     def locate(self, X: FloatArray) -> None:
         """None: the warped objective is not Gaussian, its covariances are first order only."""

@@ -8,9 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.stats import skew, yeojohnson, yeojohnson_llf
+from sklearn.linear_model import LinearRegression
 
 from spot_dask import surrogates
+from spot_dask.stats.diagnostics import leave_one_out
 from spot_dask.surrogates.kriging import Kriging
+from spot_dask.surrogates.posterior import solve
+from spot_dask.surrogates.sklearn import SklearnSurrogate
 from spot_dask.surrogates.warped import Warp, Warped
 
 
@@ -91,6 +95,28 @@ def test_predictions_are_in_the_units_of_the_values(rng):
     mean, sd = p.predict(Q)
     assert_allclose(other.predict(Q), (1e3 * mean - 7, 1e3 * sd), rtol=1e-2)
     assert_allclose(np.sqrt(np.diag(p.joint(Q)[1])), sd, rtol=1e-5)
+
+
+def test_a_value_left_out_is_predicted_by_the_model_of_the_others(rng):
+    """With the same warp and hyperparameters, by conditioning on all but one."""
+    X, y, groups = skewed(rng, 25)
+    p = Warped(Kriging(deterministic=True)).fit(X, y, groups, rng)
+    means, sds = p.leave_one_out()
+    inner = p.inner
+    for i in (0, 7, 24):
+        rest = np.delete(np.arange(25), i)
+        others = solve(inner.hyperparameters, inner.data.rows(rest), np.arange(24))
+        z, sd = others.predict(X[i : i + 1])
+        above, below = p.warp.backward(z + sd)[0] - means[i], means[i] - p.warp.backward(z - sd)[0]
+        assert_allclose(p.warp.backward(z)[0], means[i], rtol=1e-4)
+        assert_allclose(sds[i], (above + below) / 2, rtol=0.1)
+    assert leave_one_out(p, y).q2 > 0.9
+
+
+def test_what_cannot_leave_one_out_cannot_when_warped(rng):
+    X, y, groups = skewed(rng, 12)
+    p = Warped(SklearnSurrogate(LinearRegression())).fit(X, y, groups, rng)
+    assert leave_one_out(p, y) is None
 
 
 def test_half_of_the_draws_lie_below_the_prediction(rng):
