@@ -214,6 +214,15 @@ def test_units_of_y_change_predictions_accordingly(rng, scale, shift):
     assert_allclose(other.predict(Q)[1], scale * sd, rtol=1e-3)
 
 
+def test_the_order_of_the_parameters_does_not_matter(rng):
+    X, y, groups = data(rng)
+    order, Q = np.array([2, 0, 1]), rng.random((8, 3))
+    one = Kriging().fit(X, y, groups, np.random.default_rng(0))
+    other = Kriging().fit(X[:, order], y, groups, np.random.default_rng(0))
+    assert_allclose(other.length_scales, one.length_scales[order], rtol=1e-3)
+    assert_allclose(other.predict(Q[:, order]), one.predict(Q), rtol=1e-4)
+
+
 def test_a_slower_axis_gets_a_longer_length_scale(rng):
     X = rng.random((60, 2))
     y = np.sin(10 * X[:, 0]) + np.sin(X[:, 1])
