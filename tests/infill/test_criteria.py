@@ -12,6 +12,7 @@ from sklearn.ensemble import RandomForestRegressor
 from spot_dask import infill, plugins
 from spot_dask.infill import Request
 from spot_dask.infill.candidates import APART
+from spot_dask.infill.constant_liar import ConstantLiar
 from spot_dask.infill.log_nei import LogNEI
 from spot_dask.infill.optimise import Search
 from spot_dask.infill.ucb import UCB
@@ -160,6 +161,27 @@ def test_wide_integers_are_climbed_and_snapped():
     y = ((X - 0.4321) ** 2).sum(axis=1)
     row = propose("log_nei", space, X, y, 1, surrogate=Kriging(deterministic=True))
     assert_allclose(row[0], 0.4321, atol=0.02)
+
+
+def test_a_low_lie_keeps_a_batch_together_and_a_high_one_spreads_it():
+    space = cube(2)
+    X = drawn(space, 12, seed=1)
+    y = ((X - 0.3) ** 2).sum(axis=1)
+
+    def spread(lie):
+        batch = propose(ConstantLiar(lie), space, X, y, 4)
+        return float(np.linalg.norm(batch[:, None] - batch, axis=2).mean())
+
+    assert spread("min") < 0.8 * spread("max")
+    with pytest.raises(ValueError, match="expected one of min, mean, max"):
+        ConstantLiar("luckiest")
+
+
+def test_the_first_point_of_a_liar_is_that_of_a_believer():
+    space = cube(2)
+    X = drawn(space, 12)
+    batches = [propose(name, space, X, bowl(X), 1) for name in ("constant_liar", "log_ei")]
+    assert_allclose(*batches, atol=0.01)
 
 
 def test_exploring_goes_where_least_is_known_among_what_may_be_best():
