@@ -8,6 +8,7 @@ higher, the more it spreads. The Kriging believer (``log_ei``) lies with the mea
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -18,7 +19,7 @@ from spot_dask.infill.log_ei import log_expected_improvement
 from spot_dask.infill.optimise import Search, greedy
 from spot_dask.surrogates import FloatArray, Posterior
 
-_LIES = {"min": np.min, "mean": np.mean, "max": np.max}
+_LIES: Mapping[str, Callable[[FloatArray], float]] = {"min": np.min, "mean": np.mean, "max": np.max}
 
 
 @dataclass(frozen=True)
