@@ -182,9 +182,16 @@ class Opened:
 
 @dataclass(frozen=True)
 class Asked:
-    """Trials were proposed; written before any of them is dispatched."""
+    """Trials were proposed; written before any of them is dispatched.
+
+    They are the answer to ``ask(history, q)`` on the first ``known`` evaluations of this run; all
+    other trials asked before were pending then. None stands for all evaluations recorded before
+    and for as many trials as there are.
+    """
 
     trials: Sequence[Trial]
+    known: int | None = None
+    q: int | None = None
 
 
 @dataclass(frozen=True)

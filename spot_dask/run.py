@@ -14,6 +14,7 @@ from typing import Any
 
 from spot_dask.design import Design
 from spot_dask.errors import StoreError
+from spot_dask.reask import deviations
 from spot_dask.records import History
 from spot_dask.space import Space
 from spot_dask.store import Header, Record
@@ -177,6 +178,14 @@ class Run:
                 "give the path of an HTML file in a directory that can be written (-o)"
             ) from error
         return target
+
+    def deviations(self) -> list[str]:
+        """Where proposing again, from what was known at the time, gives other trials; [] if never.
+
+        A run is repeated exactly by its seed and the recorded order of its evaluations, also if
+        it was parallel; with other versions of the libraries it need not be.
+        """
+        return list(deviations(self.records, self._tuner))
 
     @property
     def _beside(self) -> Path:

@@ -99,11 +99,8 @@ class Session:
                         events.popleft(), self._executor.now()
                     ):
                         if isinstance(instruction, Finish):
-                            self._store.append(Closed(instruction.reason))
-                            return instruction.reason
-                        answer = self._carry_out(instruction)
-                        if answer is not None:
-                            events.append(answer)
+                            return self._finish(instruction.reason)
+                        self._carry_out(instruction)
                 self._remind()
 
     def tell(self, message: str | None = None, last: Evaluation | None = None) -> None:
@@ -121,7 +118,13 @@ class Session:
             )
         )
 
-    def _carry_out(self, instruction: Instruction) -> Event | None:
+    def _finish(self, reason: str) -> str:
+        if reason == "exhausted":
+            self.tell("every configuration of the search space has been tried")
+        self._store.append(Closed(reason))
+        return reason
+
+    def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
             case Commit(entry):
                 self._store.append(entry)
@@ -132,16 +135,13 @@ class Session:
                     reason = "" if error is None else f": {error.message}"
                     self.tell(f"trial {entry.number} was lost and is tried again{reason}")
             case Propose(q):
-                trials = self._tuner.ask(self._coordinator.history, q)
-                if len(trials) < q:
-                    self.tell("every configuration of the search space has been tried")
-                return Proposed(trials)
+                history = self._coordinator.history  # as of now, whatever arrives meanwhile
+                self._executor.defer(lambda: Proposed(self._tuner.ask(history, q)))
             case Start(trial, attempt, worker):
                 self._executor.start(trial, attempt, worker)
                 self.tell()
             case Kill():
                 self._executor.kill()
-        return None
 
     def _remind(self) -> None:
         if self._coordinator.slots:

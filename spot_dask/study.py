@@ -24,6 +24,7 @@ from spot_dask.coordinator import Coordinator, Policy
 from spot_dask.design import Design
 from spot_dask.errors import StoreError
 from spot_dask.executors import Executor
+from spot_dask.executors.serial import SerialExecutor
 from spot_dask.infill import Infill
 from spot_dask.records import Configuration
 from spot_dask.run import Run
@@ -234,6 +235,7 @@ class Study:
             seconds=None if self.budget.wall is None else max(0.0, self.budget.wall - past.elapsed),
             batch=self.batch,
             sync=self.sync,
+            ahead=not isinstance(executor, SerialExecutor),
         )
         coordinator = Coordinator(policy, past.history, past.attempts, executor.now())
         session = Session(
@@ -299,8 +301,6 @@ def _executor(task: Task, run_id: str, client: Client | str | None, local: int |
     if local is not None:
         _check_count("local", local, least=0)
     if client is None and local == 0:
-        from spot_dask.executors.serial import SerialExecutor
-
         return SerialExecutor(task)
     from spot_dask.executors import dask
 

@@ -77,7 +77,7 @@ def test_trials_are_in_the_journal_before_they_start() -> None:
     feed(coordinator, [Joined("w", 2), Tick()])
     a, b = trials(0, 1)
     assert feed(coordinator, [Proposed((a, b))]) == [
-        Commit(Asked((a, b))),
+        Commit(Asked((a, b), 0, 2)),
         Start(a, 0, "w"),
         Start(b, 0, "w"),
     ]
@@ -100,6 +100,58 @@ def test_only_one_proposal_is_awaited_at_a_time() -> None:
     coordinator = begun(Policy(evaluations=10))
     assert feed(coordinator, [Finished(0, 0, ok()), Tick()])[-1] == Propose(1)
     assert Propose(1) not in feed(coordinator, [Finished(1, 0, ok()), Tick()])
+
+
+def running_slowly(policy: Policy, slots: int = 4) -> Coordinator:
+    """A coordinator whose proposals take 3 s and whose trainings take 10 s."""
+    coordinator = Coordinator(policy, History(), {}, now=0.0)
+    feed(coordinator, [Joined("w", slots), Tick()])
+    feed(coordinator, [Proposed(trials(*range(slots)))], now=3.0)
+    return coordinator
+
+
+def test_slow_proposals_are_made_before_slots_are_free() -> None:
+    coordinator = running_slowly(Policy(evaluations=50))
+    done = feed(coordinator, [Finished(0, 0, ok()), Tick()], now=13.0)
+    assert done[-1] == Propose(3)  # one slot is free, two more will be when the answer is there
+    done = feed(coordinator, [Finished(1, 0, ok()), Tick()], now=14.0)
+    assert [type(i) for i in done] == [Commit]
+    done = feed(coordinator, [Proposed(trials(4, 5, 6)), Tick()], now=16.0)
+    assert done[0] == Commit(Asked(trials(4, 5, 6), 1, 3))  # 5 has its slot, 6 waits for one
+    assert [i.trial.number for i in done if isinstance(i, Start)] == [4, 5]
+    assert done[-1] == Propose(1)
+    done = feed(coordinator, [Finished(2, 0, ok()), Tick()], now=17.0)
+    assert done[-1] == Start(trials(6)[0], 0, "w")
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [Policy(evaluations=50, ahead=False), Policy(evaluations=50, batch=4, sync=True)],
+    ids=["asked not to", "sync"],
+)
+def test_nothing_is_proposed_ahead(policy: Policy) -> None:
+    coordinator = running_slowly(policy)
+    done = feed(coordinator, [Finished(0, 0, ok()), Tick()], now=13.0)
+    assert [i for i in done if isinstance(i, Propose)] == ([] if policy.sync else [Propose(1)])
+
+
+def test_quick_proposals_are_made_when_a_slot_is_free() -> None:
+    coordinator = Coordinator(Policy(evaluations=50), History(), {}, now=0.0)
+    feed(coordinator, [Joined("w", 2), Tick()])
+    feed(coordinator, [Proposed(trials(0, 1))], now=0.05)
+    assert feed(coordinator, [Finished(0, 0, ok()), Tick()], now=10.05)[-1] == Propose(1)
+
+
+def test_proposals_ahead_stay_within_the_budget() -> None:
+    coordinator = running_slowly(Policy(evaluations=5))
+    assert feed(coordinator, [Finished(0, 0, ok()), Tick()], now=13.0)[-1] == Propose(1)
+
+
+def test_a_proposal_that_comes_after_the_drain_is_dropped() -> None:
+    coordinator = running_slowly(Policy(evaluations=50), slots=1)
+    feed(coordinator, [Finished(0, 0, ok()), Tick()], now=13.0)
+    assert feed(coordinator, [Drain("SIGINT")], now=14.0) == [Finish("SIGINT")]
+    assert len(coordinator.history.pending) == 0
 
 
 def test_batch_limits_how_many_are_proposed_together() -> None:

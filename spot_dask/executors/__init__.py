@@ -6,6 +6,7 @@ happens as events. It holds no policy: retries, refill and stopping are the coor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from spot_dask.coordinator import Event
@@ -21,6 +22,13 @@ class Executor(Protocol):
 
     def start(self, trial: Trial, attempt: int, worker: str) -> None:
         """Start an attempt on a worker; returns at once."""
+        ...
+
+    def defer(self, work: Callable[[], Event]) -> None:
+        """Have this done beside the trainings; what it returns is an event of a later ``wait``.
+
+        Returns at once. What it raises is raised by that ``wait``.
+        """
         ...
 
     def wait(self, seconds: float) -> list[Event]:

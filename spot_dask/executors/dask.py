@@ -14,7 +14,9 @@ import logging
 import os
 import queue
 import re
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -115,7 +117,7 @@ class DaskExecutor:
         self._task = cloudpickle.dumps(task)
         self._run_id = run_id
         self._owned = owned
-        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
         self._slots: dict[str, int] = {}
         self._gpu_workers: set[str] = set()
         self._futures: dict[str, tuple[str, Future]] = {}  # key -> (worker, future)
@@ -145,19 +147,36 @@ class DaskExecutor:
         self._futures[key] = (worker, future)
         future.add_done_callback(lambda f: self._on_done(f, trial.number, attempt, worker))
 
+    def defer(self, work: Callable[[], Event]) -> None:
+        def run() -> None:
+            try:
+                self._events.put(work())
+            except BaseException as error:  # the coordinator's to see
+                self._events.put(error)
+
+        # A daemon: a run that ends need not wait for a proposal that nobody wants any more.
+        threading.Thread(target=run, name="spot-dask-proposal", daemon=True).start()
+
     def wait(self, seconds: float) -> list[Event]:
         self._check_connection()
         events = self._reconcile() if time.monotonic() >= self._next_reconcile else []
-        try:
-            event = self._events.get(timeout=0 if events else seconds)
-            while True:
-                events += [] if event is None else [event]
-                event = self._events.get_nowait()
-        except queue.Empty:
-            pass
+        events += self._arrived(0 if events else seconds)
         for event in events:
             self._forget(event)
         return events
+
+    def _arrived(self, seconds: float) -> list[Event]:
+        """What has been put into the queue; waits up to ``seconds`` for the first."""
+        events: list[Event] = []
+        try:
+            item = self._events.get(timeout=seconds)
+            while True:
+                if isinstance(item, BaseException):
+                    raise item
+                events += [] if item is None else [item]
+                item = self._events.get_nowait()
+        except queue.Empty:
+            return events
 
     def kill(self) -> None:
         workers = sorted({worker for worker, _ in self._futures.values()} & set(self._slots))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from spot_dask.coordinator import Event, Finished, Joined
@@ -24,6 +25,7 @@ class SerialExecutor:
         self._task = task
         self._joined = False
         self._queue: deque[tuple[Trial, int]] = deque()
+        self._deferred: deque[Callable[[], Event]] = deque()
 
     def now(self) -> float:
         return time.time()
@@ -31,10 +33,15 @@ class SerialExecutor:
     def start(self, trial: Trial, attempt: int, worker: str) -> None:
         self._queue.append((trial, attempt))
 
+    def defer(self, work: Callable[[], Event]) -> None:
+        self._deferred.append(work)  # beside nothing: there is this one thread
+
     def wait(self, seconds: float) -> list[Event]:
         if not self._joined:
             self._joined = True
             return [Joined(WORKER, 1)]
+        if self._deferred:
+            return [self._deferred.popleft()()]
         if not self._queue:
             return []
         trial, attempt = self._queue.popleft()

@@ -18,11 +18,19 @@ Training = Callable[[Trial, int], tuple[Outcome, float]]
 
 
 class SimulatedExecutor:
-    """``workers`` workers of one slot each; ``departures`` maps a worker to when it leaves."""
+    """``workers`` workers of one slot each; ``departures`` maps a worker to when it leaves.
+
+    Work that is deferred takes ``deferred`` seconds.
+    """
 
     def __init__(
-        self, training: Training, workers: int, departures: dict[str, float] | None = None
+        self,
+        training: Training,
+        workers: int,
+        departures: dict[str, float] | None = None,
+        deferred: float = 0.0,
     ) -> None:
+        self._deferred = deferred
         self._training = training
         self._now = 0.0
         self._count = 0
@@ -41,6 +49,9 @@ class SimulatedExecutor:
         end = self._now + seconds
         outcome = replace(outcome, started=self._now, finished=end, worker=worker)
         self._plan(end, Finished(trial.number, attempt, outcome))
+
+    def defer(self, work: Callable[[], Event]) -> None:
+        self._plan(self._now + self._deferred, work())
 
     def wait(self, seconds: float) -> list[Event]:
         if not self._agenda or self._agenda[0][0] > self._now + seconds:

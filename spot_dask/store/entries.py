@@ -57,8 +57,9 @@ def _items(entry: Entry) -> Items:
     match entry:
         case Opened(host, pid, settings):
             return [{"host": host, "pid": pid, "settings": settings}]
-        case Asked(trials):
-            return [codec.trial_to_json(trial) for trial in trials]
+        case Asked(trials, known, q):
+            basis = {"known": known, "q": q}
+            return [codec.trial_to_json(trial) | basis for trial in trials]
         case Told(evaluation):
             return [codec.evaluation_to_json(evaluation)]
         case Retried(number, attempt, outcome):
@@ -82,7 +83,9 @@ def _opened(items: Items) -> Opened:
 
 
 def _asked(items: Items) -> Asked:
-    return Asked(tuple(map(codec.trial_from_json, items)))
+    basis = items[0] if items else {}
+    trials = tuple(map(codec.trial_from_json, items))
+    return Asked(trials, basis.get("known"), basis.get("q"))
 
 
 def _told(items: Items) -> Told:

@@ -94,7 +94,7 @@ class _State:
         match entry:
             case Opened():
                 self.settings |= entry.settings
-            case Asked(trials):
+            case Asked(trials=trials):
                 self._ask(trials, seq)
             case Told(evaluation):
                 self._tell(evaluation, seq)

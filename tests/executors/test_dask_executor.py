@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from spot_dask.coordinator import Event, Finished, Joined, Left
+from spot_dask.coordinator import Event, Finished, Joined, Left, Proposed
 from spot_dask.errors import ClusterError
 from spot_dask.executors import dask
 from spot_dask.records import Status, Trial
@@ -94,6 +94,32 @@ def test_kill_ends_what_runs_at_once(executor: dask.DaskExecutor) -> None:
     assert isinstance(end, Finished)
     assert end.outcome.error is not None
     assert end.outcome.error.type == "Stopped"
+
+
+def test_a_slow_proposal_holds_up_nothing(executor: dask.DaskExecutor) -> None:
+    worker = joined(executor)
+    proposed, gate = Proposed((trial(1),)), Flag()
+
+    def slow() -> Proposed:
+        gate.wait(30)
+        return proposed
+
+    executor.defer(slow)
+    executor.start(trial(0), 0, worker)
+    assert collect(executor, 1)[0].number == 0
+    gate.set()
+    assert collect(executor, 1, Proposed) == [proposed]
+
+
+def test_a_proposal_that_fails_fails_the_run(executor: dask.DaskExecutor) -> None:
+    joined(executor)
+
+    def broken() -> Proposed:
+        raise ZeroDivisionError("a defect")
+
+    executor.defer(broken)
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        collect(executor, 1, Proposed)
 
 
 def test_closing_leaves_no_process_behind(executor: dask.DaskExecutor) -> None:

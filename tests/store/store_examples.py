@@ -51,7 +51,7 @@ def failed(number: int = 0, status: Status = Status.FAILED) -> Told:
 
 ENTRIES: dict[str, Entry] = {
     "open": Opened("gpu7", 4711, {"budget": {"evaluations": 40}}),
-    "ask": Asked((trial(0), trial(1))),
+    "ask": Asked((trial(0), trial(1)), 3, 2),
     "tell": succeeded(),
     "fail": failed(),
     "retry": Retried(3, 0, Outcome(Status.LOST, error=Failure("WorkerLost", "gone"))),

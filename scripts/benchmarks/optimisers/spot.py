@@ -1,7 +1,8 @@
 """spot-dask. Options are fields of Tuner: ``infill=log_ei``, ``surrogate=kriging``.
 
 A dotted name sets a field of what a field holds: ``design.initial=16``,
-``surrogate.deterministic=True``, ``infill.search.starts=8``.
+``surrogate.deterministic=True``, ``infill.search.starts=8``. ``ahead=1`` keeps so many proposals
+ready before they are asked for, as a coordinator does whose proposals take long.
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ _FIND = {"surrogate": surrogates.find, "infill": infill.find}
 
 
 class Spot:
-    def __init__(self, tuner: Tuner) -> None:
+    def __init__(self, tuner: Tuner, ahead: int = 0) -> None:
         self.tuner = tuner
         self.history = History()
+        self._ahead = ahead
         self._trials: list[Trial] = []
+        self._given = 0
 
     def ask(self, n: int) -> list[Configuration]:
-        trials = self.tuner.ask(self.history, n)
+        wanted = n - len(self._trials) + self._given + self._ahead
+        trials = self.tuner.ask(self.history, wanted)
         self.history = self.history.ask(trials)
         self._trials += trials
-        return [trial.config for trial in trials]
+        given = self._trials[self._given : self._given + n]
+        self._given += len(given)
+        return [trial.config for trial in given]
 
     def tell(self, results: Sequence[tuple[int, float]]) -> None:
         for number, y in results:
@@ -34,6 +40,7 @@ class Spot:
 
     def attach(self, results: Sequence[tuple[Configuration, float]]) -> None:
         self._trials = [Trial(i, config, seed=0) for i, (config, _) in enumerate(results)]
+        self._given = len(self._trials)
         self.history = self.history.ask(self._trials)
         self.tell([(i, y) for i, (_, y) in enumerate(results)])
 
@@ -43,11 +50,11 @@ class Spot:
         return None if best is None else best.config
 
 
-def make(space: Space, seed: int, **options: Any) -> Spot:
+def make(space: Space, seed: int, ahead: int = 0, **options: Any) -> Spot:
     tuner = Tuner(space, seed=seed)
     for name, value in sorted(options.items()):  # a field before what is inside it
         tuner = _set(tuner, name.split("."), value)
-    return Spot(tuner)
+    return Spot(tuner, ahead)
 
 
 def _set(holder: Any, path: list[str], value: Any) -> Any:

@@ -1,0 +1,63 @@
+"""The coordinator: a state machine that decides what happens next in a run.
+
+Events go in, instructions come out; it does no I/O and has no clock (every event is handled at a
+``now`` given in seconds), so the same code runs against a real cluster, a simulated one and a
+scripted test. Whoever drives it must carry out the instructions of one event, in order, before
+it hands in the next event: a ``Commit`` therefore is durable before anything that follows from
+it, and a trial is in the journal before it is dispatched.
+
+====================  ==========================================================================
+event                 meaning
+====================  ==========================================================================
+``Joined, Left``      a worker offers slots; a worker is gone with all that ran on it
+``Finished``          an attempt ended, in whatever way
+``Proposed``          the answer to ``Propose``; fewer trials than asked: the space is exhausted
+``Drain, Halt``       finish what runs and stop; stop at once, leaving trials pending
+``Tick``              nothing happened; handed in after the other events, it triggers proposals
+====================  ==========================================================================
+
+``Propose`` is about the history at that moment and may be answered much later; other events are
+handled meanwhile, and there is one proposal at a time. What it was computed from is recorded with
+its trials, so that a journal tells all that is needed to compute them again.
+"""
+
+from __future__ import annotations
+
+from spot_dask.coordinator.messages import (
+    Commit,
+    Drain,
+    Event,
+    Finish,
+    Finished,
+    Halt,
+    Instruction,
+    Joined,
+    Kill,
+    Left,
+    Propose,
+    Proposed,
+    Start,
+    Tick,
+)
+from spot_dask.coordinator.policy import Policy
+from spot_dask.coordinator.state import Coordinator, Lease
+
+__all__ = [
+    "Commit",
+    "Coordinator",
+    "Drain",
+    "Event",
+    "Finish",
+    "Finished",
+    "Halt",
+    "Instruction",
+    "Joined",
+    "Kill",
+    "Lease",
+    "Left",
+    "Policy",
+    "Propose",
+    "Proposed",
+    "Start",
+    "Tick",
+]

@@ -1,0 +1,53 @@
+"""The history of a run while it grows: constant time per event, a frozen value on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from spot_dask.records import Evaluation, History, Trial
+
+
+class Ledger:
+    """What was asked and told so far; starts from the history of earlier sessions."""
+
+    def __init__(self, history: History) -> None:
+        self._evaluations = list(history.evaluations)
+        self._pending = {trial.number: trial for trial in history.pending}
+        self._imports = history.imports
+        self._history: History | None = history
+        self.succeeded = any(e.ok for e in self._evaluations)
+
+    @property
+    def history(self) -> History:
+        """All of it as one frozen value; copied only if something has changed since the last."""
+        if self._history is None:
+            pending = tuple(self._pending.values())
+            self._history = History(tuple(self._evaluations), pending, self._imports)
+        return self._history
+
+    @property
+    def told(self) -> int:
+        """Number of evaluations."""
+        return len(self._evaluations)
+
+    @property
+    def pending(self) -> int:
+        """Number of trials that have no evaluation yet."""
+        return len(self._pending)
+
+    @property
+    def asked(self) -> int:
+        """Number of trials ever asked."""
+        return len(self._evaluations) + len(self._pending)
+
+    def ask(self, trials: Iterable[Trial]) -> None:
+        """These trials are pending from now on."""
+        self._pending |= {trial.number: trial for trial in trials}
+        self._history = None
+
+    def tell(self, evaluation: Evaluation) -> None:
+        """A pending trial has its evaluation; KeyError if it is not pending."""
+        del self._pending[evaluation.trial.number]
+        self._evaluations.append(evaluation)
+        self.succeeded = self.succeeded or evaluation.ok
+        self._history = None

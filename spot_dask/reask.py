@@ -1,0 +1,48 @@
+"""Ask a journal's questions again: a run is repeated exactly by its seed and its order of events.
+
+A parallel run depends on when its trainings happened to end. The journal tells it: every batch is
+recorded with the number of evaluations it was computed from, so each can be computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from spot_dask.records import Evaluation, History, Import, Trial
+from spot_dask.store import Asked, Imported, Record, Told
+from spot_dask.tuner import Tuner
+
+
+def questions(records: Iterable[Record]) -> Iterator[tuple[History, Asked]]:
+    """Every batch of a journal with the history that its tuner was asked on."""
+    imports: dict[tuple[str, int], Import] = {}
+    asked: list[Trial] = []
+    told: dict[int, Evaluation] = {}
+    for record in records:
+        match record.entry:
+            case Imported(items=items):
+                for item in items:
+                    imports.setdefault((item.source_run, item.source_trial), item)
+            case Told(evaluation):
+                told.setdefault(evaluation.trial.number, evaluation)
+            case Asked(trials, known) as batch:
+                seen = dict(list(told.items())[:known])
+                pending = tuple(trial for trial in asked if trial.number not in seen)
+                yield History(tuple(seen.values()), pending, tuple(imports.values())), batch
+                asked += trials
+
+
+def deviations(records: Iterable[Record], tuner: Tuner) -> Iterator[str]:
+    """Where asking again gives other trials than those recorded; nothing for a faithful journal.
+
+    Other versions of the libraries, or another kind of processor, may round otherwise and then
+    choose otherwise.
+    """
+    for history, batch in questions(records):
+        again = tuner.ask(history, batch.q or len(batch.trials))
+        for old, new in zip(batch.trials, again, strict=False):
+            if old != new:
+                yield f"trial {old.number}: recorded {old}, asked again {new}"
+        if len(again) != len(batch.trials):
+            number = batch.trials[0].number
+            yield f"trial {number}: a batch of {len(batch.trials)}, asked again {len(again)}"

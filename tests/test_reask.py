@@ -1,0 +1,74 @@
+"""A parallel run is repeated by its seed and its recorded order of events."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spot_dask import Budget, Design, Real, Run, Space, Study
+from spot_dask.reask import deviations, questions
+from spot_dask.store import Asked, Imported
+
+
+def train(cfg: Any) -> float:
+    time.sleep(0.02 + 0.1 * cfg.y)  # of very different durations
+    return float((cfg.x - 0.3) ** 2 + 0.1 * cfg.y)
+
+
+SPACE = Space(x=Real(0.0, 1.0, default=0.9), y=Real(0.0, 1.0, default=0.5))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A real asynchronous run on three slots, whose trainings are shorter than its proposals."""
+    home = tmp_path_factory.mktemp("runs")
+    study = Study(SPACE, train, seed=3, design=Design(initial=6))
+    study.run(Budget(evaluations=5), local=0, store=home / "old.zarr")
+    warm = [home / "old.zarr"]
+    return study.run(Budget(evaluations=20), local=3, store=home / "a.zarr", warm_start=warm)
+
+
+@pytest.mark.dask
+def test_an_asynchronous_run_is_repeated_by_its_recorded_order(run: Run) -> None:
+    assert run.deviations() == []
+    assert sorted(e.trial.number for e in run.history.evaluations) == list(range(20))
+    assert any(isinstance(r.entry, Imported) and r.entry.items for r in run.records)
+    # Results arrived while proposals were made, and trials were proposed before a slot was free.
+    asked = [r.seq for r in run.records if isinstance(r.entry, Asked)]
+    stale = [
+        batch.known
+        for (history, batch), seq in zip(questions(run.records), asked, strict=True)
+        if batch.known != sum(r.seq < seq for r in run.records if _is_told(r.entry))
+    ]
+    assert stale
+
+
+def _is_told(entry: object) -> bool:
+    return type(entry).__name__ == "Told"
+
+
+@pytest.mark.dask
+def test_a_journal_that_tells_another_order_is_noticed(run: Run) -> None:
+    batches = [r for r in run.records if isinstance(r.entry, Asked)]
+    last = batches[-1]
+    assert isinstance(last.entry, Asked)
+    assert last.entry.known is not None
+    forged = replace(last, entry=replace(last.entry, known=last.entry.known - 5))
+    records = [forged if r is last else r for r in run.records]
+    found = list(deviations(records, run._tuner))
+    assert found
+    assert all(f"trial {last.entry.trials[0].number + i}" in f for i, f in enumerate(found))
+
+
+def test_a_journal_without_the_number_known_tells_what_came_before(tmp_path: Path) -> None:
+    study = Study(SPACE, lambda cfg: float(cfg.x), seed=1, design=Design(initial=4))
+    run = study.run(Budget(evaluations=8), local=0, store=tmp_path / "a.zarr")
+    records = [
+        replace(r, entry=Asked(r.entry.trials)) if isinstance(r.entry, Asked) else r
+        for r in run.records
+    ]
+    assert list(deviations(records, run._tuner)) == []
