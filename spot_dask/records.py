@@ -24,7 +24,9 @@ class Status(StrEnum):
 
     OK = "ok"
     FAILED = "failed"  # the training raised, diverged or returned no finite objective
-    CRASHED = "crashed"  # the training's process died (segmentation fault, out of memory, kill)
+    CRASHED = "crashed"  # the training's process died (segmentation fault, kill)
+    MEMORY = "memory"  # the training ran out of memory, of its device or of its machine
+    TIMEOUT = "timeout"  # the training took longer than it may
     LOST = "lost"  # the worker went away; counted only when the retries are used up
 
 
@@ -203,7 +205,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Retried:
-    """An attempt was lost through no fault of the training; the trial is dispatched again."""
+    """An attempt ended in a way that is worth another one; the trial is dispatched again."""
 
     number: int
     attempt: int

@@ -6,6 +6,7 @@ needed to read a run.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +17,9 @@ from spot_dask.design import Design
 from spot_dask.errors import StoreError
 from spot_dask.reask import deviations
 from spot_dask.records import History
+from spot_dask.session import STOP
 from spot_dask.space import Space
-from spot_dask.store import Header, Record
+from spot_dask.store import Header, Opened, Record
 from spot_dask.store.backend import address
 from spot_dask.store.journal import Journal
 from spot_dask.store.replay import Replay, replay
@@ -25,6 +27,10 @@ from spot_dask.tuner import Best, Model, Tuner
 
 COMPLETE = ("budget", "wall", "exhausted")
 """The reasons of a run that ended because it had done what it was asked to do."""
+
+
+STOPPED = ("SIGINT", "SIGTERM", STOP)
+"""The reasons of a run that was stopped before its end."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,8 @@ class Run:
 
     @property
     def stopped(self) -> str | None:
-        """The signal that ended the last session, if one did."""
-        return self.ended if self.ended in ("SIGINT", "SIGTERM") else None
+        """What stopped the last session: a signal or a request; None if nothing did."""
+        return self.ended if self.ended in STOPPED else None
 
     @property
     def state(self) -> str:
@@ -178,6 +184,22 @@ class Run:
                 "give the path of an HTML file in a directory that can be written (-o)"
             ) from error
         return target
+
+    def request_stop(self) -> Opened:
+        """Ask the coordinator that runs this, here or elsewhere, to finish what runs and stop.
+
+        Returns who that is. Raises StoreError if the run is known not to be running.
+        """
+        if self.ended is not None:
+            raise StoreError(f"{self.path} is not running: it has ended ({self.ended})")
+        opened = next(r.entry for r in reversed(self.records) if isinstance(r.entry, Opened))
+        if opened.host == socket.gethostname() and not self.being_written:
+            raise StoreError(
+                f"{self.path} is not running: process {opened.pid} was killed; "
+                f"`spot-dask resume {self.path}` goes on"
+            )
+        Journal.open(self.path).request_stop()
+        return opened
 
     def deviations(self) -> list[str]:
         """Where proposing again, from what was known at the time, gives other trials; [] if never.

@@ -7,14 +7,9 @@ acknowledged ever be lost: an entry is durable before anything that follows from
 
 from __future__ import annotations
 
-import logging
-import signal
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 
 from spot_dask.coordinator import (
     Commit,
@@ -22,24 +17,30 @@ from spot_dask.coordinator import (
     Drain,
     Event,
     Finish,
-    Halt,
     Instruction,
     Kill,
     Lease,
     Propose,
     Proposed,
+    Say,
     Start,
+    Stop,
     Tick,
 )
 from spot_dask.executors import Executor
-from spot_dask.records import Closed, Evaluation, History, Retried, Told
+from spot_dask.records import Closed, Entry, Evaluation, History, Retried, Told
+from spot_dask.signals import Ending, as_events
 from spot_dask.store import Store
 from spot_dask.tuner import Tuner
 
-logger = logging.getLogger(__name__)
-
 POLL_SECONDS = 0.5
 """How long the loop may sleep before it looks at the clock and at signals."""
+
+REQUEST_SECONDS = 2.0
+"""How often the store is asked whether somebody wants the run to stop."""
+
+STOP = "spot-dask stop"
+"""The reason of a run that was asked to stop through its store."""
 
 PATIENCE_SECONDS = 60.0
 """How often a run without workers says that it waits for some."""
@@ -76,6 +77,7 @@ class Session:
         store: Store,
         listener: Listener,
         elapsed: float = 0.0,
+        ending: Ending | None = None,
     ) -> None:
         self._coordinator = coordinator
         self._tuner = tuner
@@ -83,16 +85,20 @@ class Session:
         self._store = store
         self._listener = listener
         self._began = executor.now() - elapsed
-        self._reminded = executor.now()
+        self._ending = ending or Ending()
+        self._reminded = self._looked = executor.now()
+        self._news = False  # something has happened that the listener was not told yet
 
     def run(self) -> str:
         """Run until the coordinator finishes; returns its reason, which is also in the store."""
-        with _signals() as arrived:
+        with as_events(self._ending) as arrived:
             events: deque[Event] = deque()
             while True:
                 events.extend(self._executor.wait(POLL_SECONDS))
                 while arrived:
                     events.append(arrived.popleft())
+                if self._stop_is_requested():
+                    events.append(Drain(STOP))
                 events.append(Tick())
                 while events:
                     for instruction in self._coordinator.handle(
@@ -101,22 +107,31 @@ class Session:
                         if isinstance(instruction, Finish):
                             return self._finish(instruction.reason)
                         self._carry_out(instruction)
+                if self._news:
+                    self.tell()
                 self._remind()
 
     def tell(self, message: str | None = None, last: Evaluation | None = None) -> None:
         """Let the listener know how things stand."""
-        state = self._coordinator
+        state, self._news = self._coordinator, False
         self._listener(
             Update(
                 history=state.history,
                 running=tuple(state.running.values()),
-                slots=sum(state.slots.values()),
-                workers=len(state.slots),
+                slots=state.fleet.slots,
+                workers=len(state.fleet),
                 elapsed=self._executor.now() - self._began,
                 last=last,
                 message=message,
             )
         )
+
+    def _stop_is_requested(self) -> bool:
+        now = self._executor.now()
+        if self._coordinator.stopping or now - self._looked < REQUEST_SECONDS:
+            return False
+        self._looked = now
+        return self._store.stop_requested
 
     def _finish(self, reason: str) -> str:
         if reason == "exhausted":
@@ -127,54 +142,32 @@ class Session:
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
             case Commit(entry):
-                self._store.append(entry)
-                if isinstance(entry, Told):
-                    self.tell(last=entry.evaluation)
-                elif isinstance(entry, Retried):
-                    error = entry.outcome.error
-                    reason = "" if error is None else f": {error.message}"
-                    self.tell(f"trial {entry.number} was lost and is tried again{reason}")
+                self._commit(entry)
             case Propose(q):
                 history = self._coordinator.history  # as of now, whatever arrives meanwhile
                 self._executor.defer(lambda: Proposed(self._tuner.ask(history, q)))
             case Start(trial, attempt, worker):
                 self._executor.start(trial, attempt, worker)
-                self.tell()
+                self._news = True
+            case Stop(number, attempt, worker):
+                self._executor.stop(number, attempt, worker)
+            case Say(message):
+                self.tell(message)
             case Kill():
                 self._executor.kill()
 
+    def _commit(self, entry: Entry) -> None:
+        self._store.append(entry)
+        if isinstance(entry, Told):
+            self.tell(last=entry.evaluation)
+        elif isinstance(entry, Retried):
+            error = entry.outcome.error
+            reason = "" if error is None else f": {error.message}"
+            self.tell(f"trial {entry.number} is tried again ({entry.outcome.status}){reason}")
+
     def _remind(self) -> None:
-        if self._coordinator.slots:
+        if self._coordinator.fleet.slots:
             self._reminded = self._executor.now()
         elif self._executor.now() - self._reminded >= PATIENCE_SECONDS:
             self._reminded = self._executor.now()
             self.tell("no worker is there; waiting for one to join")
-
-
-@contextmanager
-def _signals() -> Iterator[deque[Event]]:
-    """Turn SIGINT and SIGTERM into events: first drain, then halt, then the usual interrupt."""
-    arrived: deque[Event] = deque()
-    if threading.current_thread() is not threading.main_thread():
-        yield arrived
-        return
-    count = 0
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal count
-        count += 1
-        name = signal.Signals(number).name
-        if count == 1:
-            arrived.append(Drain(name))
-            logger.warning("%s: finishing the running trainings; again to stop them", name)
-        elif count == 2:
-            arrived.append(Halt(name))
-        else:
-            raise KeyboardInterrupt
-
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield arrived
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

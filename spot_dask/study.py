@@ -7,6 +7,7 @@ embeds) a cluster and drives the session to its end. Resuming is replaying the s
 from __future__ import annotations
 
 import logging
+import math
 import platform
 import re
 import time
@@ -24,11 +25,13 @@ from spot_dask.coordinator import Coordinator, Policy
 from spot_dask.design import Design
 from spot_dask.errors import StoreError
 from spot_dask.executors import Executor
+from spot_dask.executors.heartbeat import SILENCE_SECONDS
 from spot_dask.executors.serial import SerialExecutor
 from spot_dask.infill import Infill
 from spot_dask.records import Configuration
 from spot_dask.run import Run
 from spot_dask.session import Listener, Session, Update
+from spot_dask.signals import Ending
 from spot_dask.space import Space
 from spot_dask.store import Header, Store
 from spot_dask.store.backend import address
@@ -130,14 +133,16 @@ class Study:
         store: str | Path | None = None,
         warm_start: Iterable[str | Path] = (),
         listener: Listener | None = None,
+        ending: Ending | None = None,
     ) -> Run:
         """Run the study into a new store and return the finished run.
 
         ``client`` is a Dask client or the address of a scheduler; without it, a cluster of
         ``local`` slots is embedded in this process (0: no cluster, one training after the other
         right here, for debugging). ``store`` is a path, or s3://bucket/run.zarr and
-        the like; it defaults to ``runs/<name>-<time>.zarr``. Raises StoreError if the store exists,
-        ClusterError if the scheduler does not answer.
+        the like; it defaults to ``runs/<name>-<time>.zarr``. ``ending`` says what a signal does with
+        the trainings that run. Raises StoreError if the store exists, ClusterError if the scheduler
+        does not answer.
         """
         study = self if budget is None else replace(self, budget=budget)
         path = address(store) if store is not None else default_store(self.name)
@@ -149,7 +154,7 @@ class Study:
         ):
             for entry in imported:
                 journal.append(entry)
-            study._drive(journal, executor, listener)
+            study._drive(journal, executor, listener, ending)
         self._last = Run.open(path)
         return self._last
 
@@ -162,6 +167,7 @@ class Study:
         local: int | None = None,
         takeover: bool = False,
         listener: Listener | None = None,
+        ending: Ending | None = None,
     ) -> Run:
         """Go on with the run in ``store``; finished evaluations are kept, pending ones run again.
 
@@ -184,7 +190,7 @@ class Study:
             closing(_executor(study.task, run.header.run_id, client, local)) as executor,
             closing(Journal.resume(run.path, settings=settings, takeover=takeover)) as journal,
         ):
-            study._drive(journal, executor, listener)
+            study._drive(journal, executor, listener, ending)
         self._last = Run.open(run.path)
         return self._last
 
@@ -228,18 +234,25 @@ class Study:
         if theirs != ours:
             raise StoreError(f"{run.path} holds a run that {theirs}, this study {ours}; {advice}")
 
-    def _drive(self, store: Store, executor: Executor, listener: Listener | None) -> None:
+    def _drive(
+        self,
+        store: Store,
+        executor: Executor,
+        listener: Listener | None,
+        ending: Ending | None,
+    ) -> None:
         past = replay(store.records())
         policy = Policy(
             evaluations=self.budget.limit,
             seconds=None if self.budget.wall is None else max(0.0, self.budget.wall - past.elapsed),
             batch=self.batch,
             sync=self.sync,
-            ahead=not isinstance(executor, SerialExecutor),
+            ahead=executor.concurrent,
+            silence=SILENCE_SECONDS if executor.concurrent else math.inf,
         )
-        coordinator = Coordinator(policy, past.history, past.attempts, executor.now())
+        coordinator = Coordinator(policy, past.history, past.retried, executor.now())
         session = Session(
-            coordinator, self.tuner, executor, store, listener or _silent, past.elapsed
+            coordinator, self.tuner, executor, store, listener or _silent, past.elapsed, ending
         )
         design = self.design.size(self.space)
         if policy.evaluations is not None and policy.evaluations <= design and not past.imports:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import pytest
 
 from spot_dask.coordinator import (
+    Attached,
+    Beat,
     Commit,
     Coordinator,
+    Detach,
     Drain,
     Event,
     Finish,
@@ -21,7 +25,10 @@ from spot_dask.coordinator import (
     Policy,
     Propose,
     Proposed,
+    Retries,
+    Say,
     Start,
+    Stop,
     Tick,
 )
 from spot_dask.records import (
@@ -196,20 +203,175 @@ def test_a_lost_worker_gives_its_trials_another_attempt_elsewhere() -> None:
 
 
 def test_retries_end_as_a_lost_evaluation() -> None:
-    coordinator = begun(Policy(evaluations=1, attempts=2), slots=1)
+    coordinator = begun(Policy(evaluations=1, retries=Retries(lost=1)), slots=1)
     done = feed(coordinator, [Finished(0, 0, lost())])
     assert done == [Commit(Retried(0, 0, lost())), Start(trials(0)[0], 1, "w")]
     done = feed(coordinator, [Finished(0, 1, lost())])
     assert done == [Commit(Told(Evaluation(trials(0)[0], lost(), 1))), Finish("budget")]
 
 
-def test_a_late_result_of_an_abandoned_attempt_is_ignored() -> None:
+def test_an_end_that_is_reported_twice_counts_once() -> None:
     coordinator = begun(Policy(evaluations=4), slots=1)
     feed(coordinator, [Finished(0, 0, lost())])
     assert feed(coordinator, [Finished(0, 0, ok())]) == []
     assert len(feed(coordinator, [Finished(0, 1, ok())])) == 1
     assert feed(coordinator, [Finished(0, 1, ok())]) == []
     assert len(coordinator.history.evaluations) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "retries"), [("memory", 1), ("timeout", 0), ("crashed", 0), ("failed", 0)]
+)
+def test_each_kind_of_end_has_its_own_budget(status: str, retries: int) -> None:
+    coordinator = begun(Policy(evaluations=4, retries=Retries(lost=2)), slots=1)
+    ends = ["lost"] + [status] * retries + ["lost"]
+    for attempt, end in enumerate(ends):
+        done = feed(coordinator, [Finished(0, attempt, Outcome(Status(end)))])
+        assert done[0] == Commit(Retried(0, attempt, Outcome(Status(end))))
+        assert done[1] == Start(trials(0)[0], attempt + 1, "w")
+    final = Outcome(Status(status))
+    done = feed(coordinator, [Finished(0, len(ends), final)])
+    assert done == [Commit(Told(Evaluation(trials(0)[0], final, len(ends))))]
+
+
+def test_a_trial_that_ran_out_of_memory_gets_a_worker_for_itself() -> None:
+    coordinator = begun(Policy(evaluations=10), slots=3)
+    done = feed(coordinator, [Finished(0, 0, Outcome(Status.MEMORY)), Tick()])
+    assert [type(i) for i in done] == [Commit]  # its slot is kept free for it
+    assert Start not in map(type, feed(coordinator, [Finished(1, 0, ok()), Tick()]))
+    done = feed(coordinator, [Finished(2, 0, ok()), Tick()])
+    assert done[-1] == Start(trials(0)[0], 1, "w")
+    done = feed(coordinator, [Finished(0, 1, ok()), Tick()])
+    assert done[-1] == Propose(3)
+
+
+# --- leases: what a worker is heard of, and what not -----------------------------------------
+
+
+def leased(silence: float = 90.0) -> Coordinator:
+    """Trials 0 and 1 on workers "a" and "b" of one slot each, all of it at time 0."""
+    coordinator = Coordinator(Policy(evaluations=9, silence=silence), History(), {}, now=0.0)
+    feed(coordinator, [Joined("a", 1), Joined("b", 1), Tick(), Proposed(trials(0, 1))])
+    assert {n: lease.worker for n, lease in coordinator.running.items()} == {0: "a", 1: "b"}
+    return coordinator
+
+
+def beat(coordinator: Coordinator, begin: int, end: int) -> list[Instruction]:
+    """Heartbeats of worker "b" alone, every 10 s."""
+    return [
+        i
+        for now in range(begin, end, 10)
+        for i in feed(coordinator, [Beat("b", ((1, 0),))], now=float(now))
+    ]
+
+
+def test_a_silent_attempt_is_given_up_and_its_slot_is_not_used() -> None:
+    coordinator = leased()
+    assert beat(coordinator, 10, 90) == []
+    stop, retried = beat(coordinator, 90, 120)
+    assert stop == Stop(0, 0, "a")
+    assert isinstance(retried, Commit)
+    assert isinstance(retried.entry, Retried)
+    assert coordinator.fleet.free == 0
+    done = feed(coordinator, [Finished(1, 0, ok())], now=120.0)
+    assert done[-1] == Start(trials(0)[0], 1, "b")
+
+
+def test_the_late_result_of_an_attempt_given_up_counts_if_it_is_the_first() -> None:
+    coordinator = leased()
+    beat(coordinator, 10, 120)
+    feed(coordinator, [Finished(1, 0, ok())], now=120.0)
+    done = feed(coordinator, [Finished(0, 0, Outcome(Status.OK, 7.0, worker="a"))], now=121.0)
+    assert done[0] == Stop(0, 1, "b")
+    assert isinstance(done[1], Commit)
+    assert done[1].entry == Told(
+        Evaluation(trials(0)[0], Outcome(Status.OK, 7.0, worker="a"), attempt=0)
+    )
+    assert coordinator.fleet.free == 1  # that of "a"; the other attempt has yet to end
+    assert feed(coordinator, [Finished(0, 1, ok(3.0))], now=122.0) == []
+    assert [e.y for e in coordinator.history.evaluations] == [1.0, 7.0]
+
+
+def test_a_worker_that_is_heard_of_again_is_told_to_stop_what_was_given_up() -> None:
+    coordinator = leased()
+    beat(coordinator, 10, 120)
+    assert feed(coordinator, [Beat("a", ((0, 0),))], now=121.0) == [Stop(0, 0, "a")]
+    assert coordinator.fleet.free == 0
+    assert feed(coordinator, [Beat("a", ())], now=131.0) == [Start(trials(0)[0], 1, "a")]
+
+
+def test_a_coordinator_that_slept_gives_nothing_up() -> None:
+    coordinator = leased()
+    assert beat(coordinator, 10, 20) == []
+    assert beat(coordinator, 7200, 7280) == []
+    assert len(coordinator.running) == 2
+
+
+# --- attaching to what an earlier coordinator has started ------------------------------------
+
+
+def test_what_still_runs_is_not_started_again() -> None:
+    history = History().ask(trials(0, 1))
+    coordinator = Coordinator(Policy(evaluations=2), history, {1: (Status.LOST,)}, now=0.0)
+    done = feed(coordinator, [Attached(1, 1, "w"), Joined("w", 2)])
+    assert done == [Start(trials(0)[0], 0, "w")]
+    assert feed(coordinator, [Finished(1, 1, ok())])[0] == Commit(
+        Told(Evaluation(trials(1)[0], ok(), 1))
+    )
+
+
+@pytest.mark.parametrize("number", [0, 7], ids=["another attempt", "not pending"])
+def test_what_runs_and_does_not_count_is_stopped_and_keeps_its_slot(number: int) -> None:
+    history = History().ask(trials(0))
+    coordinator = Coordinator(Policy(evaluations=1), history, {0: (Status.LOST,)}, now=0.0)
+    done = feed(coordinator, [Attached(number, 0, "w"), Joined("w", 1), Tick()])
+    assert done == [Stop(number, 0, "w")]
+    stopped = Outcome(Status.CRASHED, worker="w")
+    assert feed(coordinator, [Finished(number, 0, stopped)]) == [Start(trials(0)[0], 1, "w")]
+
+
+# --- quarantine -------------------------------------------------------------------------------
+
+
+def test_a_host_on_which_trial_after_trial_fails_gets_none_for_a_while() -> None:
+    coordinator = Coordinator(Policy(evaluations=99), History(), {}, now=0.0)
+    feed(coordinator, [Joined("good:1", 1, "good"), Joined("bad:1", 1, "bad"), Tick()])
+    feed(coordinator, [Proposed(trials(0, 1))])
+    said: list[Instruction] = []
+    for number in range(2, 40):
+        for lease in list(coordinator.running.values()):
+            end = ok() if lease.worker == "good:1" else failed()
+            said += feed(coordinator, [Finished(lease.trial.number, 0, end)], now=1.0)
+        if any(isinstance(i, Say) for i in said):
+            break
+        feed(coordinator, [Tick(), Proposed(trials(2 * number, 2 * number + 1))], now=1.0)
+    bad = [e for e in coordinator.history.evaluations if not e.ok]
+    assert 3 <= len(bad) <= 6
+    assert coordinator.fleet.free == 1
+    feed(coordinator, [Left("bad:1"), Joined("bad:2", 1, "bad")], now=2.0)  # it is the host
+    assert coordinator.fleet.free == 1
+    feed(coordinator, [Tick()], now=602.0)
+    assert coordinator.fleet.free == 2
+
+
+def test_failures_that_happen_everywhere_quarantine_nobody() -> None:
+    coordinator = Coordinator(Policy(evaluations=400, give_up=400), History(), {}, now=0.0)
+    feed(coordinator, [Joined(f"w{i}", 1) for i in range(4)])
+    number, rng = 0, np.random.default_rng(1)
+    while number < 200:
+        feed(coordinator, [Tick(), Proposed(trials(*range(number, number + 4)))])
+        number += 4
+        for lease in list(coordinator.running.values()):
+            end = failed() if rng.random() < 0.7 else ok()
+            done = feed(coordinator, [Finished(lease.trial.number, 0, end)])
+            assert not any(isinstance(i, Say) for i in done)
+
+
+def test_the_only_host_is_never_quarantined() -> None:
+    coordinator = begun(Policy(evaluations=99, give_up=50), slots=1)
+    for number in range(40):
+        feed(coordinator, [Finished(number, 0, failed()), Tick(), Proposed(trials(number + 1))])
+    assert len(coordinator.running) == 1
 
 
 def test_trials_spread_over_the_emptiest_workers() -> None:
@@ -222,9 +384,10 @@ def test_trials_spread_over_the_emptiest_workers() -> None:
 
 def test_pending_trials_of_an_earlier_session_run_first() -> None:
     history = History().ask(trials(0, 1))
-    coordinator = Coordinator(Policy(evaluations=2), history, {1: 2}, now=0.0)
+    earlier = {1: (Status.LOST, Status.LOST)}
+    coordinator = Coordinator(Policy(evaluations=2), history, earlier, now=0.0)
     a, b = trials(0, 1)
-    assert feed(coordinator, [Joined("w", 2), Tick()]) == [Start(a, 0, "w"), Start(b, 2, "w")]
+    assert feed(coordinator, [Joined("w", 2), Tick()]) == [Start(b, 2, "w"), Start(a, 0, "w")]
 
 
 def test_a_drained_run_finishes_what_runs_and_starts_nothing() -> None:
@@ -245,6 +408,20 @@ def test_a_halted_run_kills_what_runs_and_records_nothing_more() -> None:
     coordinator = begun(Policy(evaluations=10))
     assert feed(coordinator, [Halt("SIGINT")]) == [Kill(), Finish("SIGINT")]
     assert feed(coordinator, [Finished(0, 0, ok()), Tick()]) == []
+
+
+def test_what_outlasts_the_grace_of_a_drain_is_killed_and_stays_pending() -> None:
+    coordinator = begun(Policy(evaluations=10))
+    assert feed(coordinator, [Drain("SIGTERM", grace=30.0), Tick()], now=5.0) == []
+    assert len(feed(coordinator, [Finished(0, 0, ok()), Tick()], now=34.0)) == 1
+    assert feed(coordinator, [Tick()], now=35.0) == [Kill(), Finish("SIGTERM")]
+    assert [t.number for t in coordinator.history.pending] == [1]
+
+
+def test_a_detached_run_kills_nothing() -> None:
+    coordinator = begun(Policy(evaluations=10))
+    assert feed(coordinator, [Detach("SIGINT")]) == [Finish("SIGINT")]
+    assert len(coordinator.history.pending) == 2
 
 
 def test_wall_time_drains_the_run() -> None:
@@ -275,7 +452,7 @@ def test_one_success_keeps_a_failing_run_going() -> None:
     assert all(isinstance(i, Commit) for i in done)
 
 
-@pytest.mark.parametrize("field", ["evaluations", "batch", "attempts", "give_up"])
+@pytest.mark.parametrize("field", ["evaluations", "batch", "give_up"])
 def test_a_policy_refuses_less_than_one(field: str) -> None:
     with pytest.raises(ValueError, match=f"{field} is 0; expected at least 1"):
         Policy(**{field: 0})

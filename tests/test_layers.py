@@ -15,7 +15,7 @@ LAYERS = (
     ("design", "surrogates", "infill", "identify", "stats"),
     ("tuner", "coordinator"),
     ("executors", "store", "tasks", "report"),
-    ("study", "run", "session", "reask", "warmstart", "config", "settings"),
+    ("study", "run", "session", "reask", "signals", "warmstart", "config", "settings"),
     ("cli",),
 )
 EDGES = LAYERS[3]

@@ -20,6 +20,7 @@ from spot_dask.settings import one_line
 COMMANDS = {
     "run": "spot_dask.cli.run",
     "resume": "spot_dask.cli.run",
+    "stop": "spot_dask.cli.results",
     "status": "spot_dask.cli.results",
     "best": "spot_dask.cli.results",
     "report": "spot_dask.cli.results",
@@ -79,5 +80,6 @@ def main() -> None:
 
     Options can also be given in the environment: --local as SPOT_DASK_LOCAL, and so on.
     Exit codes: 0 done, 1 error, 2 usage, bad study or no store, 3 no successful trial, 4 check
-    found a failure, 5 scheduler unreachable or lost, 130 and 143 stopped by SIGINT and SIGTERM.
+    found a failure, 5 scheduler unreachable or lost, 130 stopped by SIGINT, 143 by SIGTERM
+    or `spot-dask stop`.
     """

@@ -93,6 +93,20 @@ progress_option = click.option(
 )
 
 
+grace_option = click.option(
+    "--grace",
+    type=Duration(),
+    default="20s",
+    help="How long SIGTERM lets running trainings go on; then they are stopped.",
+)
+
+detach_option = click.option(
+    "--detach",
+    is_flag=True,
+    help="Ctrl-C and SIGTERM leave running trainings on the cluster, for `resume` to attach to.",
+)
+
+
 def cluster_options(command: F) -> F:
     """``--scheduler`` and ``--local``; they exclude each other."""
     local = click.option(

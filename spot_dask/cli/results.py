@@ -1,4 +1,4 @@
-"""``spot-dask status``, ``best`` and ``report``: they read a store and nothing else."""
+"""``spot-dask status``, ``best``, ``report`` and ``stop``: they need a store and nothing else."""
 
 from __future__ import annotations
 
@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from spot_dask.run import Run
 
 NO_SUCCESS = 3
+
+
+@click.command(context_settings=opt.ENVIRONMENT)
+@click.argument("store")
+@opt.json_option
+@opt.verbose_option
+def stop(store: str, as_json: bool) -> None:
+    """Have the run in STORE finish what runs and stop, wherever its coordinator is."""
+    asked = _open(store).request_stop()
+    if as_json:
+        opt.emit("stop", {"store": store, "host": asked.host, "pid": asked.pid})
+    else:
+        click.echo(f"process {asked.pid} on {asked.host} finishes what runs and stops")
 
 
 @click.command(context_settings=opt.ENVIRONMENT)

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from spot_dask.cli.progress import Goal
     from spot_dask.config import Loaded
     from spot_dask.run import Run
+    from spot_dask.signals import Ending
 
 logger = logging.getLogger(__name__)
 
 NO_SUCCESS = 3
-SIGNALS = {"SIGINT": 130, "SIGTERM": 143}
+SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "spot-dask stop": 143}
 
 FLAGS = {"evaluations": "budget.evaluations", "wall": "budget.wall", "batch": "batch"} | {
     name: name for name in ("sync", "seed")
@@ -54,6 +55,8 @@ FLAGS = {"evaluations": "budget.evaluations", "wall": "budget.wall", "batch": "b
     help="Take over the evaluations of another run; repeatable.",
 )
 @opt.set_option
+@opt.grace_option
+@opt.detach_option
 @opt.progress_option
 @opt.report_option
 @opt.json_option
@@ -79,6 +82,8 @@ def run(ctx: click.Context, /, study: str, **options: Any) -> None:
 @opt.wall_option
 @click.option("--study", metavar="FILE", help="The study, if its file is not where it was.")
 @click.option("--takeover", is_flag=True, help="Resume even if another process seems to run it.")
+@opt.grace_option
+@opt.detach_option
 @opt.progress_option
 @opt.report_option
 @opt.json_option
@@ -108,7 +113,11 @@ def _run(target: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
     click.echo(f"store {store}", err=True)
     with watch(options["progress"], goal) as listener:
         finished = study.run(
-            store=store, warm_start=options["warm_start"], listener=listener, **where
+            store=store,
+            warm_start=options["warm_start"],
+            listener=listener,
+            ending=_ending(options, where),
+            **where,
         )
     return finished, where
 
@@ -130,7 +139,12 @@ def _resume(store: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]
     known = before.settings["budget"] | {k: v for k, v in changed.items() if v is not None}
     with watch(options["progress"], _goal(study.task, known)) as listener:
         finished = study.resume(
-            store, budget, takeover=options["takeover"], listener=listener, **where
+            store,
+            budget,
+            takeover=options["takeover"],
+            listener=listener,
+            ending=_ending(options, where),
+            **where,
         )
     if len(finished.history.evaluations) == len(before.history.evaluations):
         click.echo(_nothing_new(finished), err=True)
@@ -188,6 +202,15 @@ def _where(options: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
     if scheduler is not None and local is not None:
         raise StudyError("cluster.scheduler and cluster.local are both set; keep one")
     return {"client": scheduler, "local": local}
+
+
+def _ending(options: Mapping[str, Any], where: Mapping[str, Any]) -> Ending:
+    """What signals do; trainings can only outlive us on a cluster that does."""
+    from spot_dask.signals import Ending
+
+    if options["detach"] and where["client"] is None:
+        raise click.UsageError("--detach needs a cluster that goes on: give its --scheduler")
+    return Ending(duration(options["grace"]), options["detach"])
 
 
 def _conclude(

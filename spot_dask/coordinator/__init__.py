@@ -10,21 +10,30 @@ it, and a trial is in the journal before it is dispatched.
 event                 meaning
 ====================  ==========================================================================
 ``Joined, Left``      a worker offers slots; a worker is gone with all that ran on it
+``Attached``          an attempt of an earlier coordinator still runs (before ``Joined``)
+``Beat``              a worker is alive and says what runs there
 ``Finished``          an attempt ended, in whatever way
 ``Proposed``          the answer to ``Propose``; fewer trials than asked: the space is exhausted
 ``Drain, Halt``       finish what runs and stop; stop at once, leaving trials pending
+``Detach``            stop at once, leaving what runs to the next coordinator
 ``Tick``              nothing happened; handed in after the other events, it triggers proposals
 ====================  ==========================================================================
 
 ``Propose`` is about the history at that moment and may be answered much later; other events are
 handled meanwhile, and there is one proposal at a time. What it was computed from is recorded with
 its trials, so that a journal tells all that is needed to compute them again.
+
+A trial may be attempted several times, but one attempt at a time counts. An attempt that was given
+up keeps its slot until its end is known, and if it succeeds before a later one its result counts.
 """
 
 from __future__ import annotations
 
 from spot_dask.coordinator.messages import (
+    Attached,
+    Beat,
     Commit,
+    Detach,
     Drain,
     Event,
     Finish,
@@ -36,15 +45,20 @@ from spot_dask.coordinator.messages import (
     Left,
     Propose,
     Proposed,
+    Say,
     Start,
+    Stop,
     Tick,
 )
-from spot_dask.coordinator.policy import Policy
+from spot_dask.coordinator.policy import Policy, Retries
 from spot_dask.coordinator.state import Coordinator, Lease
 
 __all__ = [
+    "Attached",
+    "Beat",
     "Commit",
     "Coordinator",
+    "Detach",
     "Drain",
     "Event",
     "Finish",
@@ -58,6 +72,9 @@ __all__ = [
     "Policy",
     "Propose",
     "Proposed",
+    "Retries",
+    "Say",
     "Start",
+    "Stop",
     "Tick",
 ]

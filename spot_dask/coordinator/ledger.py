@@ -40,6 +40,10 @@ class Ledger:
         """Number of trials ever asked."""
         return len(self._evaluations) + len(self._pending)
 
+    def trial(self, number: int) -> Trial | None:
+        """The pending trial of this number; None if there is none."""
+        return self._pending.get(number)
+
     def ask(self, trials: Iterable[Trial]) -> None:
         """These trials are pending from now on."""
         self._pending |= {trial.number: trial for trial in trials}

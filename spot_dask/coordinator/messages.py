@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from spot_dask.records import Entry, Outcome, Trial
@@ -9,10 +10,11 @@ from spot_dask.records import Entry, Outcome, Trial
 
 @dataclass(frozen=True)
 class Joined:
-    """A worker offers ``slots`` slots; a worker known already has changed its number of slots."""
+    """A worker on a host offers ``slots`` slots; one that is known has changed their number."""
 
     worker: str
     slots: int
+    host: str = ""
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,23 @@ class Left:
     """A worker is gone, and with it every attempt that ran there."""
 
     worker: str
+
+
+@dataclass(frozen=True)
+class Attached:
+    """An attempt that an earlier coordinator started still runs, or has a result to fetch."""
+
+    number: int
+    attempt: int
+    worker: str
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A worker is alive, and these attempts (number, attempt) of our run go on there."""
+
+    worker: str
+    attempts: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -40,9 +59,13 @@ class Proposed:
 
 @dataclass(frozen=True)
 class Drain:
-    """Propose and start nothing more; finish what runs, then stop."""
+    """Propose and start nothing more; finish what runs, then stop.
+
+    What still runs after ``grace`` seconds is killed and stays pending.
+    """
 
     reason: str
+    grace: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -53,11 +76,18 @@ class Halt:
 
 
 @dataclass(frozen=True)
+class Detach:
+    """Stop at once; what runs goes on, and the next session attaches to it."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Tick:
     """All events so far are handled: propose if there is room."""
 
 
-Event = Joined | Left | Finished | Proposed | Drain | Halt | Tick
+Event = Joined | Left | Attached | Beat | Finished | Proposed | Drain | Halt | Detach | Tick
 
 
 @dataclass(frozen=True)
@@ -84,8 +114,24 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """Stop an attempt that does not count any more, if its worker can still be reached."""
+
+    number: int
+    attempt: int
+    worker: str
+
+
+@dataclass(frozen=True)
 class Kill:
     """Stop every running training."""
+
+
+@dataclass(frozen=True)
+class Say:
+    """Let the user know."""
+
+    message: str
 
 
 @dataclass(frozen=True)
@@ -95,4 +141,4 @@ class Finish:
     reason: str
 
 
-Instruction = Propose | Commit | Start | Kill | Finish
+Instruction = Propose | Commit | Start | Stop | Kill | Say | Finish

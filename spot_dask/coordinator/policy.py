@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, fields
+
+from spot_dask.records import Status
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often a trial is attempted again, by the status its attempts ended with.
+
+    Each kind of end has a budget of its own: a machine that is taken away says nothing about the
+    training. A trial that ran out of memory is tried again alone on its worker.
+    """
+
+    lost: int = 3
+    memory: int = 1
+    timeout: int = 0
+    crashed: int = 0
+    failed: int = 0
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if getattr(self, item.name) < 0:
+                raise ValueError(f"retries: {item.name} is {getattr(self, item.name)}; expected 0+")
+
+    def of(self, status: Status) -> int:
+        """The budget of an end with this status."""
+        return 0 if status is Status.OK else int(getattr(self, status.value))
 
 
 @dataclass(frozen=True)
@@ -13,7 +40,7 @@ class Policy:
     sessions included; ``seconds`` is the wall time left for this session. ``batch`` is the batch
     size q: at most q trials are proposed together, and ``sync`` runs wait for all of a batch
     before the next (None: as many as there are free slots). ``ahead`` lets trials be proposed
-    before a slot is free for them. A trial whose worker is lost is attempted ``attempts`` times; a
+    before a slot is free for them. An attempt not heard of for ``silence`` seconds is given up. A
     session that adds ``give_up`` failures to a run without any success is stopped.
     """
 
@@ -22,13 +49,16 @@ class Policy:
     batch: int | None = None
     sync: bool = False
     ahead: bool = True
-    attempts: int = 3
+    retries: Retries = field(default_factory=Retries)
+    silence: float = math.inf
     give_up: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("evaluations", "batch", "attempts", "give_up"):
+        for name in ("evaluations", "batch", "give_up"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; expected at least 1")
         if self.seconds is not None and not self.seconds >= 0:
             raise ValueError(f"seconds is {self.seconds}; expected a non-negative number")
+        if not self.silence > 0:
+            raise ValueError(f"silence is {self.silence}; expected seconds, more than 0")

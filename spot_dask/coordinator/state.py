@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from spot_dask.coordinator.fleet import Attempt, Fleet
 from spot_dask.coordinator.ledger import Ledger
 from spot_dask.coordinator.messages import (
+    Attached,
+    Beat,
     Commit,
+    Detach,
     Drain,
     Event,
     Finish,
@@ -21,7 +25,9 @@ from spot_dask.coordinator.messages import (
     Left,
     Propose,
     Proposed,
+    Say,
     Start,
+    Stop,
     Tick,
 )
 from spot_dask.coordinator.pace import Pace
@@ -61,99 +67,256 @@ class Question:
 class Coordinator:
     """The state of a run. ``handle`` is its only mutator.
 
-    ``attempts[number]`` is the attempt to be made next at a pending trial of ``history``. The
-    reasons it finishes for: "budget" (evaluations used up), "wall" (time used up), "exhausted"
-    (every configuration was tried), "failing" (nothing but failures), or the reason of the
-    ``Drain`` or ``Halt`` it was given.
+    ``retried[number]`` is how the attempts at a pending trial of ``history`` have ended so far.
+    The reasons it finishes for: "budget" (evaluations used up), "wall" (time used up),
+    "exhausted" (every configuration was tried), "failing" (nothing but failures), or the reason
+    of the ``Drain``, ``Halt`` or ``Detach`` it was given.
     """
 
     def __init__(
-        self, policy: Policy, history: History, attempts: Mapping[int, int], now: float
+        self,
+        policy: Policy,
+        history: History,
+        retried: Mapping[int, tuple[Status, ...]],
+        now: float,
     ) -> None:
         self.policy = policy
-        self.slots: dict[str, int] = {}
+        self.fleet = Fleet()
         self.running: dict[int, Lease] = {}
-        self.queue = deque((t, attempts.get(t.number, 0)) for t in history.pending)
+        self.retried = dict(retried)
         self.stopping: str | None = None
         self.finished = False
         self._ledger = Ledger(history)
+        self._queue: deque[Trial] = deque()
+        self._alone: deque[Trial] = deque()  # to be tried with a worker for themselves
+        for trial in history.pending:
+            self._enqueue(trial)
         self._asking: Question | None = None
         self._pace = Pace()
         self._exhausted = False
-        self._earlier = len(history.evaluations)
-        self._busy: Counter[str] = Counter()
+        self._earlier = self._ledger.told
         self._deadline = math.inf if policy.seconds is None else now + policy.seconds
+        self._grace_ends = math.inf
+        self._ended: set[Attempt] = set()
+        self._heard: dict[int, float] = {}  # of a running trial: when we last heard of it
+        self._last = self._looked = now
 
     @property
     def history(self) -> History:
         """Everything known about the study, as of now."""
         return self._ledger.history
 
-    @property
-    def free(self) -> int:
-        """Number of slots in which nothing runs."""
-        return sum(self.slots.values()) - len(self.running)
-
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take in one event at time ``now`` (seconds); what is to be done about it, in order."""
         if self.finished:
             return []
-        instructions = self._react(event, now)
-        if isinstance(event, Halt):
-            self.finished = True
-            return [Kill(), Finish(event.reason)]
+        instructions = self._react(event, now) + self._check_leases(now)
         self._check_limits(now)
+        self.fleet.release(now)
+        if isinstance(event, Halt) or now >= self._grace_ends:
+            instructions.append(Kill())
+            self.running.clear()
+            self._heard.clear()
         instructions += self._start_queued(now)
         if isinstance(event, Tick):
             instructions += self._propose(now)
-        if self._is_over():
+        if isinstance(event, Detach) or self._is_over():
             self.finished = True
             instructions.append(Finish(self._reason()))
         return instructions
 
     def _react(self, event: Event, now: float) -> list[Instruction]:
         match event:
-            case Joined(worker, slots):
-                self.slots[worker] = slots
-            case Left(worker):
-                return self._worker_left(worker, now)
             case Finished(number, attempt, outcome):
                 return self._attempt_finished(number, attempt, outcome, now)
             case Proposed(trials):
                 return self._trials_proposed(trials, now)
-            case Drain(reason):
+            case Joined() | Left() | Attached() | Beat():
+                return self._react_to_worker(event, now)
+            case Drain(reason, grace):
+                self.stopping = self.stopping or reason
+                self._grace_ends = min(self._grace_ends, now + grace)
+            case Halt(reason) | Detach(reason):
                 self.stopping = self.stopping or reason
         return []
 
-    def _worker_left(self, worker: str, now: float) -> list[Instruction]:
-        self.slots.pop(worker, None)
-        lost = [lease for lease in self.running.values() if lease.worker == worker]
-        error = Failure("WorkerLost", f"worker {worker} went away while the trial ran")
-        outcome = Outcome(Status.LOST, worker=worker, error=error)
-        return [
-            instruction
-            for lease in lost
-            for instruction in self._attempt_finished(
-                lease.trial.number, lease.attempt, outcome, now
-            )
-        ]
+    def _react_to_worker(
+        self, event: Joined | Left | Attached | Beat, now: float
+    ) -> list[Instruction]:
+        match event:
+            case Joined(worker, slots, host):
+                self.fleet.join(worker, slots, host)
+                return []
+            case Left(worker):
+                return self._worker_left(worker, now)
+            case Attached(number, attempt, worker):
+                return self._attach(number, attempt, worker, now)
+            case Beat(worker, attempts):
+                return self._hear(worker, attempts, now)
+
+    # ------------------------------------------------------------ ends of attempts
 
     def _attempt_finished(
         self, number: int, attempt: int, outcome: Outcome, now: float
     ) -> list[Instruction]:
-        lease = self.running.get(number)
-        if lease is None or lease.attempt != attempt:
-            return []  # late result of an attempt given up long ago: the newer attempt counts
-        del self.running[number]
-        self._busy[lease.worker] -= 1
-        if outcome.status is Status.LOST and attempt + 1 < self.policy.attempts:
-            self.queue.appendleft((lease.trial, attempt + 1))
-            return [Commit(Retried(number, attempt, outcome))]
-        if outcome.status is not Status.LOST:
+        if (number, attempt) in self._ended:
+            return []  # reported twice
+        self._ended.add((number, attempt))
+        lease = self._current(number, attempt)
+        worker = outcome.worker if lease is None else lease.worker
+        said = self._note_end(worker, number, outcome, now) if lease or outcome.ok else []
+        self.fleet.hear(worker, alive=True)
+        self.fleet.give(worker, (number, attempt))
+        if lease is not None:
+            self._drop(number)
             self._pace.trained(now - lease.since)
-        evaluation = Evaluation(lease.trial, outcome, attempt)
+            return said + self._settle(lease.trial, attempt, outcome)
+        # An attempt that was given up: its result is as good as any, if it is the first.
+        trial = self._ledger.trial(number)
+        if trial is None or not outcome.ok:
+            return said
+        return said + self._withdraw(trial) + self._tell(trial, attempt, outcome)
+
+    def _current(self, number: int, attempt: int) -> Lease | None:
+        """The lease of an attempt; None if it does not count (any more)."""
+        lease = self.running.get(number)
+        return lease if lease is not None and lease.attempt == attempt else None
+
+    def _drop(self, number: int) -> None:
+        del self.running[number], self._heard[number]
+
+    def _settle(self, trial: Trial, attempt: int, outcome: Outcome) -> list[Instruction]:
+        """An attempt that counts has ended: another one, or the trial's evaluation."""
+        before = self.retried.get(trial.number, ())
+        if before.count(outcome.status) < self.policy.retries.of(outcome.status):
+            self.retried[trial.number] = (*before, outcome.status)
+            self._enqueue(trial)
+            return [Commit(Retried(trial.number, attempt, outcome))]
+        return self._tell(trial, attempt, outcome)
+
+    def _tell(self, trial: Trial, attempt: int, outcome: Outcome) -> list[Instruction]:
+        evaluation = Evaluation(trial, outcome, attempt)
         self._ledger.tell(evaluation)
+        self.retried.pop(trial.number, None)
         return [Commit(Told(evaluation))]
+
+    def _withdraw(self, trial: Trial) -> list[Instruction]:
+        """Take back the attempt that is under way, or waits, at a trial."""
+        lease = self.running.get(trial.number)
+        if lease is not None:
+            self._drop(trial.number)
+            return [Stop(trial.number, lease.attempt, lease.worker)]
+        for queue in (self._queue, self._alone):
+            if trial in queue:
+                queue.remove(trial)
+        return []
+
+    def _note_end(
+        self, worker: str, number: int, outcome: Outcome, now: float
+    ) -> list[Instruction]:
+        host = self.fleet.ended(worker, number, bad=not outcome.ok, now=now)
+        if host is None:
+            return []
+        return [Say(f"trial after trial fails on {host}, not elsewhere: it gets none for a while")]
+
+    def _enqueue(self, trial: Trial) -> None:
+        """Have a trial attempted (again): what was interrupted before what has not begun."""
+        before = self.retried.get(trial.number, ())
+        if not before:
+            self._queue.append(trial)
+        elif before[-1] is Status.MEMORY:
+            self._alone.append(trial)
+        else:
+            self._queue.appendleft(trial)
+
+    # ------------------------------------------------------------ workers
+
+    def _worker_left(self, worker: str, now: float) -> list[Instruction]:
+        taken = sorted(self.fleet.taken(worker))
+        lost = [lease for attempt in taken if (lease := self._current(*attempt)) is not None]
+        error = Failure("WorkerLost", f"worker {worker} went away while the trial ran")
+        outcome = Outcome(Status.LOST, worker=worker, error=error)
+        # One bad end, however many trials ran there: they had one cause.
+        instructions = self._note_end(worker, lost[0].trial.number, outcome, now) if lost else []
+        self.fleet.leave(worker)
+        for lease in lost:
+            self._drop(lease.trial.number)
+            instructions += self._settle(lease.trial, lease.attempt, outcome)
+        return instructions
+
+    def _attach(self, number: int, attempt: int, worker: str, now: float) -> list[Instruction]:
+        self.fleet.take(worker, (number, attempt))
+        trial = self._ledger.trial(number)
+        waits = trial in self._queue or trial in self._alone
+        if trial is None or not waits or attempt != len(self.retried.get(number, ())):
+            return [Stop(number, attempt, worker)]
+        self._withdraw(trial)
+        self._lease(trial, attempt, worker, now)
+        return []
+
+    def _hear(self, worker: str, attempts: tuple[Attempt, ...], now: float) -> list[Instruction]:
+        if worker not in self.fleet:
+            return []  # it has left meanwhile
+        self.fleet.hear(worker, alive=True)
+        stops: list[Instruction] = []
+        for number, attempt in attempts:
+            if self._current(number, attempt) is not None:
+                self._heard[number] = now
+            elif (number, attempt) not in self._ended:
+                self.fleet.take(worker, (number, attempt))
+                stops.append(Stop(number, attempt, worker))
+        for number, attempt in self.fleet.taken(worker) - set(attempts):
+            if self._current(number, attempt) is None:  # given up, and gone now
+                self.fleet.give(worker, (number, attempt))
+        return stops
+
+    def _check_leases(self, now: float) -> list[Instruction]:
+        """Give up the attempts that nothing was heard of for too long."""
+        silence = self.policy.silence
+        asleep = now - self._last > silence / 3  # we were: what was said meanwhile is yet to come
+        self._last = now
+        if asleep:
+            self._heard = dict.fromkeys(self._heard, now)
+        if now - self._looked < silence / 8:
+            return []
+        self._looked = now
+        late = [lease for n, lease in self.running.items() if now - self._heard[n] > silence]
+        return [i for lease in late for i in self._give_up(lease, now)]
+
+    def _give_up(self, lease: Lease, now: float) -> list[Instruction]:
+        number, worker = lease.trial.number, lease.worker
+        seconds = now - self._heard[number]
+        error = Failure("Silence", f"nothing was heard of worker {worker} for {seconds:.0f} s")
+        outcome = Outcome(Status.LOST, worker=worker, error=error)
+        said = self._note_end(worker, number, outcome, now)
+        self.fleet.hear(worker, alive=False)  # the slot stays taken
+        self._drop(number)
+        stop = Stop(number, lease.attempt, worker)
+        return [*said, stop, *self._settle(lease.trial, lease.attempt, outcome)]
+
+    def _lease(self, trial: Trial, attempt: int, worker: str, now: float) -> None:
+        self.running[trial.number] = Lease(trial, attempt, worker, now)
+        self._heard[trial.number] = now
+
+    def _start_queued(self, now: float) -> list[Instruction]:
+        started: list[Instruction] = []
+        if self.stopping is not None:
+            return started
+        while self._alone and (worker := self.fleet.vacant()) is not None:
+            started.append(self._start(self._alone.popleft(), worker, now, alone=True))
+        if not self._alone:
+            self.fleet.unreserve()
+        while self._queue and (worker := self.fleet.emptiest()) is not None:
+            started.append(self._start(self._queue.popleft(), worker, now, alone=False))
+        return started
+
+    def _start(self, trial: Trial, worker: str, now: float, *, alone: bool) -> Start:
+        attempt = len(self.retried.get(trial.number, ()))
+        self.fleet.take(worker, (trial.number, attempt), alone=alone)
+        self._lease(trial, attempt, worker, now)
+        return Start(trial, attempt, worker)
+
+    # ------------------------------------------------------------ proposals and limits
 
     def _trials_proposed(self, trials: tuple[Trial, ...], now: float) -> list[Instruction]:
         question, self._asking = self._asking, None
@@ -164,7 +327,7 @@ class Coordinator:
         if not trials:
             return []
         self._ledger.ask(trials)
-        self.queue.extend((trial, 0) for trial in trials)
+        self._queue.extend(trials)
         return [Commit(Asked(trials, question.known, question.q))]
 
     def _check_limits(self, now: float) -> None:
@@ -173,17 +336,6 @@ class Coordinator:
         fresh = self._ledger.told - self._earlier
         if fresh >= self.policy.give_up and not self._ledger.succeeded:
             self.stopping = self.stopping or "failing"
-
-    def _start_queued(self, now: float) -> list[Instruction]:
-        started: list[Instruction] = []
-        while self.queue and self.stopping is None and self.free > 0:
-            # The emptiest worker first, so that trials spread over machines.
-            worker = max(sorted(self.slots), key=self._free_slots)
-            trial, attempt = self.queue.popleft()
-            self.running[trial.number] = Lease(trial, attempt, worker, now)
-            self._busy[worker] += 1
-            started.append(Start(trial, attempt, worker))
-        return started
 
     def _propose(self, now: float) -> list[Instruction]:
         if self.stopping or self._exhausted or self._asking:
@@ -198,11 +350,11 @@ class Coordinator:
 
     def _wanted(self) -> int:
         """How many trials to ask for: those that free slots and slots soon to be free will take."""
-        slots = sum(self.slots.values())
+        free = self.fleet.free
         if self.policy.sync:
-            return self.policy.batch or slots if self.free else 0
-        ahead = self._pace.ahead(slots) if self.policy.ahead else 0
-        wanted = self.free + ahead - len(self.queue)
+            return self.policy.batch or self.fleet.slots if free else 0
+        ahead = self._pace.ahead(self.fleet.slots) if self.policy.ahead else 0
+        wanted = free + ahead - len(self._queue)
         return min(self.policy.batch or wanted, wanted)
 
     def _budget_left(self) -> float:
@@ -215,11 +367,8 @@ class Coordinator:
             return False
         if self.stopping:
             return True
-        ended = self._exhausted or self._budget_left() < 1
-        return ended and not self.queue and not self._asking
+        waiting = self._queue or self._alone or self._asking
+        return not waiting and (self._exhausted or self._budget_left() < 1)
 
     def _reason(self) -> str:
         return self.stopping or ("exhausted" if self._budget_left() >= 1 else "budget")
-
-    def _free_slots(self, worker: str) -> int:
-        return self.slots[worker] - self._busy[worker]

@@ -14,7 +14,14 @@ from spot_dask.records import Trial
 
 
 class Executor(Protocol):
-    """A place with slots in which trials run."""
+    """A place with slots in which trials run.
+
+    ``concurrent`` tells that they run beside this process: it can propose meanwhile, and workers
+    tell by heartbeats that they are alive.
+    """
+
+    @property
+    def concurrent(self) -> bool: ...
 
     def now(self) -> float:
         """The executor's clock, in seconds since the epoch (UTC) or since the simulation began."""
@@ -36,6 +43,10 @@ class Executor(Protocol):
 
         Raises ClusterError when the cluster is gone for good.
         """
+        ...
+
+    def stop(self, number: int, attempt: int, worker: str) -> None:
+        """Stop an attempt, if its worker can be reached; returns at once."""
         ...
 
     def kill(self) -> None:

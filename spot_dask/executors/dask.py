@@ -16,7 +16,8 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -26,9 +27,10 @@ from distributed import Client, Future, LocalCluster
 from distributed.core import rpc
 
 from spot_dask.codec import outcome_from_json, trial_to_json
-from spot_dask.coordinator import Event, Finished, Joined, Left
+from spot_dask.coordinator import Attached, Beat, Event, Finished, Joined, Left
 from spot_dask.errors import ClusterError
 from spot_dask.executors import supervisor
+from spot_dask.executors.heartbeat import topic
 from spot_dask.records import Failure, Outcome, Status, Trial
 from spot_dask.tasks import Task
 
@@ -39,6 +41,9 @@ CONNECT_SECONDS = 8.0
 
 RECONCILE_SECONDS = 30.0
 """How often the workers known here are compared with those the scheduler knows."""
+
+ANSWER_SECONDS = 10.0
+"""How long workers may take to stop trainings; one that hangs is not waited for."""
 
 GATHER_SECONDS = 60.0
 """How long a finished training's (small) result may take to arrive."""
@@ -109,7 +114,9 @@ class DaskExecutor:
     """Runs a task's trials on the workers of a Dask cluster.
 
     A worker offers as many slots as it advertises of the resource ``GPU``, or else as it has
-    threads. ``owned`` tells that the client (and its cluster, if embedded) ends with the executor.
+    threads. What runs is published on the scheduler, so that it goes on without its coordinator
+    and the next one of the run attaches to it. ``owned`` tells that the client (and its cluster, if
+    embedded) ends with the executor.
     """
 
     def __init__(self, client: Client, task: Task, run_id: str, *, owned: bool) -> None:
@@ -121,16 +128,26 @@ class DaskExecutor:
         self._slots: dict[str, int] = {}
         self._gpu_workers: set[str] = set()
         self._futures: dict[str, tuple[str, Future]] = {}  # key -> (worker, future)
+        # An embedded cluster ends with this process: nobody could attach to what runs there.
+        self._publishes = client.cluster is None or not owned
+        self._published: dict[str, str] = {}  # key -> name
+        self._settled: list[str] = []  # keys whose ends were handed out by the last wait()
+        self._errands = ThreadPoolExecutor(1, "spot-dask-errands")
         self._next_reconcile = 0.0
         client.subscribe_topic("all", self._on_membership)
-        # A coordinator that was killed leaves trainings that nobody waits for in our slots.
-        client.run(supervisor.stop, run_id, on_error="ignore")
+        client.subscribe_topic(topic(run_id), self._on_beat)
+        self._attached: list[Event] = list(self._attach()) if self._publishes else []
+        # What a killed coordinator has left and nobody can wait for must not hold our slots.
+        keep = [(e.number, e.attempt) for e in self._attached if isinstance(e, Attached)]
+        self._everywhere(supervisor.stop, run_id, keep)
+
+    concurrent = True
 
     def now(self) -> float:
         return time.time()
 
     def start(self, trial: Trial, attempt: int, worker: str) -> None:
-        key = f"spot:{self._run_id}:{trial.number}:a{attempt}"
+        key = self._key(trial.number, attempt)
         future = self._client.submit(
             supervisor.run_trial,
             self._task,
@@ -144,8 +161,9 @@ class DaskExecutor:
             retries=0,
             resources={"GPU": 1} if worker in self._gpu_workers else None,
         )
-        self._futures[key] = (worker, future)
-        future.add_done_callback(lambda f: self._on_done(f, trial.number, attempt, worker))
+        self._follow(key, trial.number, attempt, worker, future)
+        if self._publishes:
+            self._errands.submit(self._publish, key, f"{key}@{worker}", future)
 
     def defer(self, work: Callable[[], Event]) -> None:
         def run() -> None:
@@ -159,7 +177,10 @@ class DaskExecutor:
 
     def wait(self, seconds: float) -> list[Event]:
         self._check_connection()
-        events = self._reconcile() if time.monotonic() >= self._next_reconcile else []
+        self._settle()  # what was handed out is in the store by now
+        attached, self._attached = self._attached, []
+        events = attached
+        events += self._reconcile() if time.monotonic() >= self._next_reconcile else []
         events += self._arrived(0 if events else seconds)
         for event in events:
             self._forget(event)
@@ -178,15 +199,24 @@ class DaskExecutor:
         except queue.Empty:
             return events
 
+    def stop(self, number: int, attempt: int, worker: str) -> None:
+        self._ask_to(supervisor.stop_attempt, self._run_id, (number, attempt), workers=[worker])
+
     def kill(self) -> None:
         workers = sorted({worker for worker, _ in self._futures.values()} & set(self._slots))
         if workers:
-            self._client.run(supervisor.stop, self._run_id, workers=workers, on_error="ignore")
+            self._everywhere(supervisor.stop, self._run_id, workers=workers)
+        self._settled += self._futures
+        self._settle()
         self._futures.clear()
 
     def close(self) -> None:
-        if self._client.status == "running":
+        running = self._client.status == "running"
+        self._settle()
+        self._errands.shutdown(wait=running, cancel_futures=not running)
+        if running:
             self._client.unsubscribe_topic("all")
+            self._client.unsubscribe_topic(topic(self._run_id))
         self._futures.clear()
         if self._owned:
             cluster = self._client.cluster
@@ -194,6 +224,79 @@ class DaskExecutor:
             if cluster is not None:
                 cluster.close()
                 supervisor.close()  # the embedded worker's processes are this process's children
+
+    def _key(self, number: int, attempt: int) -> str:
+        return f"spot:{self._run_id}:{number}:a{attempt}"
+
+    def _follow(self, key: str, number: int, attempt: int, worker: str, future: Future) -> None:
+        self._futures[key] = (worker, future)
+        future.add_done_callback(lambda f: self._on_done(f, number, attempt, worker))
+
+    # ------------------------------------------------------------ what outlives a coordinator
+
+    def _attach(self) -> Iterator[Event]:
+        """Follow what an earlier coordinator has published and a worker of now still has."""
+        here = self._client.scheduler_info(n_workers=-1)["workers"]
+        pattern = re.compile(rf"(spot:{self._run_id}:(\d+):a(\d+))@(.+)")
+        for name in self._client.list_datasets():
+            found = pattern.fullmatch(str(name))
+            if found is None:
+                continue
+            key, worker = found[1], found[4]
+            self._published[key] = name
+            if worker not in here:
+                self._errands.submit(self._unpublish, key)
+                continue
+            number, attempt = int(found[2]), int(found[3])
+            (future,) = self._client.get_dataset(name)
+            yield Attached(number, attempt, worker)
+            self._follow(key, number, attempt, worker, future)
+
+    def _publish(self, key: str, name: str, future: Future) -> None:
+        """Have the scheduler keep a task, and its result, also without us."""
+        try:
+            self._client.publish_dataset([future], name=name, override=True)
+            self._published[key] = name
+        except Exception as error:
+            logger.warning("trial %s would not outlive this coordinator: %r", key, error)
+
+    def _settle(self) -> None:
+        """Let the scheduler forget what has ended."""
+        settled, self._settled = self._settled, []
+        if self._publishes:
+            for key in settled:
+                self._errands.submit(self._unpublish, key)
+
+    def _unpublish(self, key: str) -> None:
+        name = self._published.pop(key, None)
+        try:
+            if name is not None:
+                self._client.unpublish_dataset(name)
+        except Exception as error:
+            logger.warning("the scheduler goes on keeping %s: %r", name, error)
+
+    def _everywhere(self, *call: Any, **options: Any) -> None:
+        """Have workers call a function; does not wait for one that hangs."""
+        self._ask_to(*call, **options).join(ANSWER_SECONDS)
+
+    def _ask_to(self, *call: Any, **options: Any) -> threading.Thread:
+        def run() -> None:
+            try:
+                self._client.run(*call, on_error="ignore", **options)
+            except Exception as error:
+                logger.info("workers could not be reached: %r", error)
+
+        thread = threading.Thread(target=run, name="spot-dask-request", daemon=True)
+        thread.start()
+        return thread
+
+    # ------------------------------------------------------------ what happens on the cluster
+
+    def _on_beat(self, event: tuple[float, Any]) -> None:
+        """Runs in the client's event loop for every heartbeat of a worker."""
+        _, message = event
+        attempts = tuple((int(n), int(a)) for n, a in message["attempts"])
+        self._events.put(Beat(message["worker"], attempts))
 
     def _on_done(self, future: Future, number: int, attempt: int, worker: str) -> None:
         """Runs in a thread of the client: fetch the result at once, before its worker can die."""
@@ -232,7 +335,7 @@ class DaskExecutor:
             return []
         slots = {address: _slots(info) for address, info in workers.items()}
         self._gpu_workers = {a for a, info in workers.items() if "GPU" in info["resources"]}
-        joined = [Joined(a, n) for a, n in slots.items() if self._slots.get(a) != n]
+        joined = [Joined(a, n, _host(a)) for a, n in slots.items() if self._slots.get(a) != n]
         left = [Left(a) for a in self._slots if a not in slots]
         self._slots = slots
         return [*left, *joined]
@@ -241,11 +344,19 @@ class DaskExecutor:
         """Drop the futures of what has ended, so that the scheduler can forget the tasks."""
         match event:
             case Finished(number, attempt):
-                self._futures.pop(f"spot:{self._run_id}:{number}:a{attempt}", None)
+                key = self._key(number, attempt)
+                self._futures.pop(key, None)
+                self._settled.append(key)
             case Left(worker):
                 self._slots.pop(worker, None)
                 for key in [k for k, (w, _) in self._futures.items() if w == worker]:
                     del self._futures[key]
+                    self._settled.append(key)
+
+
+def _host(address: str) -> str:
+    """The host of a worker's address; an address without one stands for itself."""
+    return address.partition("://")[2].rpartition(":")[0] or address
 
 
 def _slots(info: dict[str, Any]) -> int:

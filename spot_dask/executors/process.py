@@ -105,7 +105,8 @@ def attempt_trial(load: Callable[[], Task], trial: Trial, running: Running) -> O
     except BaseException as error:  # also SystemExit and KeyboardInterrupt: all of it is user code
         if isinstance(error, KeyboardInterrupt) and _ctrl_c_reaches_us():
             raise
-        outcome = Outcome(Status.FAILED, error=failure(error))
+        status = Status.MEMORY if _out_of_memory(error) else Status.FAILED
+        outcome = Outcome(status, error=failure(error))
         traceback.clear_frames(error.__traceback__)  # they hold the model and its data
     return replace(
         outcome,
@@ -136,6 +137,14 @@ def _one_line(error: BaseException) -> str:
     except Exception:  # the user's own __str__
         text = ""
     return text[:MESSAGE_CHARACTERS] or f"the training raised {type(error).__name__}"
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Of the machine or, in torch's words, of a device."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and (type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error))
+    )
 
 
 def _cuda_in_use() -> bool:

@@ -27,6 +27,8 @@ class SerialExecutor:
         self._queue: deque[tuple[Trial, int]] = deque()
         self._deferred: deque[Callable[[], Event]] = deque()
 
+    concurrent = False
+
     def now(self) -> float:
         return time.time()
 
@@ -47,6 +49,9 @@ class SerialExecutor:
         trial, attempt = self._queue.popleft()
         outcome = attempt_trial(lambda: self._task, trial, Running(trial, attempt))
         return [Finished(trial.number, attempt, replace(outcome, worker=WORKER))]
+
+    def stop(self, number: int, attempt: int, worker: str) -> None:
+        """Nothing to stop: whoever calls this runs in the thread that trains."""
 
     def kill(self) -> None:
         self._queue.clear()

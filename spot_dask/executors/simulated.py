@@ -8,36 +8,67 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from spot_dask.coordinator import Event, Finished, Joined, Left
-from spot_dask.records import Outcome, Trial
+from spot_dask.coordinator import Beat, Event, Finished, Joined, Left
+from spot_dask.records import Failure, Outcome, Status, Trial
 
-Training = Callable[[Trial, int], tuple[Outcome, float]]
-"""(trial, attempt) -> its outcome and how long it takes in simulated seconds."""
+RESTART_SECONDS = 5.0
+"""How long a worker is away that is killed by its training or restarted after a hang."""
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of an attempt that takes so many simulated seconds.
+
+    Its end is reported ``late`` seconds afterwards, and once more ``again`` seconds later. One that
+    ``hangs`` is never reported; its worker is restarted in the end. One that is ``mute`` goes on,
+    but until it ends nothing is heard of its worker, as of one that hangs. One that ``kills``
+    takes its worker down.
+    """
+
+    outcome: Outcome
+    seconds: float
+    late: float = 0.0
+    again: float | None = None
+    hangs: bool = False
+    mute: bool = False
+    kills: bool = False
+
+
+Training = Callable[[Trial, int], Fate]
+"""(trial, attempt) -> what becomes of it."""
 
 
 class SimulatedExecutor:
-    """``workers`` workers of one slot each; ``departures`` maps a worker to when it leaves.
+    """``workers`` workers of so many slots each; ``departures`` maps one to when it leaves.
 
-    Work that is deferred takes ``deferred`` seconds.
+    Work that is deferred takes ``deferred`` seconds; workers tell every ``beat`` seconds what
+    goes on there (None: never). A slot that is used twice is an AssertionError.
     """
+
+    concurrent = True
 
     def __init__(
         self,
         training: Training,
         workers: int,
         departures: dict[str, float] | None = None,
+        *,
+        slots: int = 1,
         deferred: float = 0.0,
+        beat: float | None = None,
     ) -> None:
-        self._deferred = deferred
         self._training = training
+        self._slots = slots
+        self._deferred = deferred
+        self._beat = beat
         self._now = 0.0
         self._count = 0
         self._agenda: list[tuple[float, int, Event]] = []
-        self._present = {f"sim-{i}" for i in range(workers)}
-        for worker in sorted(self._present):
-            self._plan(0.0, Joined(worker, 1))
+        self._present: dict[str, dict[tuple[int, int], Fate]] = {}  # what runs on each worker
+        for i in range(workers):
+            self._arrive(0.0, f"sim-{i}")
         for worker, moment in (departures or {}).items():
             self._plan(moment, Left(worker))
 
@@ -45,10 +76,20 @@ class SimulatedExecutor:
         return self._now
 
     def start(self, trial: Trial, attempt: int, worker: str) -> None:
-        outcome, seconds = self._training(trial, attempt)
-        end = self._now + seconds
-        outcome = replace(outcome, started=self._now, finished=end, worker=worker)
-        self._plan(end, Finished(trial.number, attempt, outcome))
+        running = self._present[worker]
+        fate = self._training(trial, attempt)
+        assert len(running) < self._slots, f"a slot of {worker} is used twice"
+        running[trial.number, attempt] = fate
+        end = self._now + fate.seconds
+        outcome = replace(fate.outcome, started=self._now, finished=end, worker=worker)
+        if fate.kills or fate.hangs:
+            self._plan(end, Left(worker))
+            self._arrive(end + RESTART_SECONDS, f"{worker}'")
+            return
+        ended = Finished(trial.number, attempt, outcome)
+        self._plan(end + fate.late, ended)
+        if fate.again is not None:
+            self._plan(end + fate.late + fate.again, ended)
 
     def defer(self, work: Callable[[], Event]) -> None:
         self._plan(self._now + self._deferred, work())
@@ -61,9 +102,18 @@ class SimulatedExecutor:
         events = []
         while self._agenda and self._agenda[0][0] <= self._now:
             event = heapq.heappop(self._agenda)[2]
-            if self._happens(event):
+            if isinstance(event, Beat):
+                events += self._heard(event.worker)
+            elif self._happens(event):
                 events.append(event)
         return events
+
+    def stop(self, number: int, attempt: int, worker: str) -> None:
+        fate = self._present.get(worker, {}).get((number, attempt))
+        if fate is not None and not (fate.hangs or fate.mute):
+            error = Failure("Stopped", "the training was stopped")
+            outcome = Outcome(Status.CRASHED, worker=worker, error=error)
+            self._plan(self._now + 1.0, Finished(number, attempt, outcome))
 
     def kill(self) -> None:
         self._agenda.clear()
@@ -71,15 +121,34 @@ class SimulatedExecutor:
     def close(self) -> None:
         self._agenda.clear()
 
+    def _arrive(self, moment: float, worker: str) -> None:
+        self._plan(moment, Joined(worker, self._slots, worker.rstrip("'")))
+        if self._beat is not None:
+            self._plan(moment + self._beat, Beat(worker, ()))
+
     def _plan(self, moment: float, event: Event) -> None:
         self._count += 1  # ties keep the order of planning
         heapq.heappush(self._agenda, (moment, self._count, event))
 
     def _happens(self, event: Event) -> bool:
-        """A training on a worker that has left never reports its end."""
+        """A worker that is gone is not heard of any more, nor anything that ran there."""
         match event:
+            case Joined(worker):
+                self._present[worker] = {}
             case Left(worker):
-                self._present.discard(worker)
-            case Finished(outcome=outcome):
-                return outcome.worker in self._present
+                return self._present.pop(worker, None) is not None
+            case Finished(number, attempt, outcome):
+                running = self._present.get(outcome.worker)
+                if running is None:
+                    return False
+                running.pop((number, attempt), None)
         return True
+
+    def _heard(self, worker: str) -> list[Event]:
+        """What a worker tells of itself now; nothing while it hangs."""
+        running = self._present.get(worker)
+        if running is None or self._beat is None:
+            return []
+        self._plan(self._now + self._beat, Beat(worker, ()))
+        silent = any(fate.hangs or fate.mute for fate in running.values())
+        return [] if silent else [Beat(worker, tuple(running))]

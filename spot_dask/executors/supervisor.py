@@ -22,8 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +32,7 @@ from dask.system import cpu_count
 
 import spot_dask
 from spot_dask.codec import JSON, outcome_to_json
+from spot_dask.executors.heartbeat import Attempt, Heartbeat, dask_worker
 from spot_dask.executors.process import TRACEBACK_BYTES, Curves, failure
 from spot_dask.records import Failure, Outcome, Status
 
@@ -49,15 +49,25 @@ def run_trial(task: bytes, trial_json: str, attempt: int, run: str = "") -> JSON
     """
     started = time.time()
     try:
-        return _pool.run(Request(task, json.loads(trial_json), attempt, run))
+        request = Request(task, json.loads(trial_json), attempt, run)
+        with _heartbeat.of(run, request.attempt_key):
+            return _pool.run(request)
     except Exception as error:  # a Dask task that raises would be Dask's to judge
         logger.exception("the supervisor of a training failed")
         return outcome_to_json(_crashed(failure(error), started, Curves()))
 
 
-def stop(run: str) -> int:
-    """Kill the run's trainings that go on now, with all their processes; how many there were."""
-    return _pool.stop(run)
+def stop(run: str, keep: Collection[Attempt] = ()) -> int:
+    """Kill the run's trainings that go on now, with all their processes; how many there were.
+
+    Those of the attempts in ``keep`` (trial number, attempt) go on.
+    """
+    return _pool.stop(run, lambda attempt: attempt not in keep)
+
+
+def stop_attempt(run: str, attempt: Attempt) -> int:
+    """Kill the training of one attempt; how many there were."""
+    return _pool.stop(run, lambda other: other == attempt)
 
 
 def close() -> None:
@@ -82,6 +92,11 @@ class Request:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", hashlib.sha256(self.task).hexdigest())
+
+    @property
+    def attempt_key(self) -> Attempt:
+        """Trial number and attempt."""
+        return self.trial["number"], self.attempt
 
     def encode(self, slot: int, known: str) -> bytes:
         """The request on the wire, with the task unless the process knows it already."""
@@ -226,14 +241,23 @@ class Child:
             yield json.loads(line)
 
 
+@dataclass
+class Place:
+    """What runs in a slot; the process is None while it is being started."""
+
+    run: str
+    attempt: Attempt
+    child: Child | None
+    stopped: bool = False
+
+
 class Pool:
     """The processes of this worker: at most one for each slot."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: dict[int, Child] = {}
-        self._running: dict[int, tuple[str, Child | None]] = {}  # slot -> its run and process
-        self._stops: Counter[str] = Counter()
+        self._running: dict[int, Place] = {}  # by slot
         self._spawner: Spawner | None = None
 
     def run(self, request: Request) -> JSON:
@@ -241,17 +265,18 @@ class Pool:
         with self._lock:
             slot = next(n for n in range(len(self._running) + 1) if n not in self._running)
             warm = self._idle.pop(slot, None)
-            self._running[slot] = request.run, warm
-            stops = self._stops[request.run]
+            place = self._running[slot] = Place(request.run, request.attempt_key, warm)
         try:
-            return self._run_in(slot, warm, request, stops)
+            return self._run_in(slot, place, request)
         finally:
             self._release(slot)
 
-    def stop(self, run: str) -> int:
+    def stop(self, run: str, which: Callable[[Attempt], bool]) -> int:
         with self._lock:
-            self._stops[run] += 1
-            children = [child for owner, child in self._running.values() if owner == run]
+            places = [p for p in self._running.values() if p.run == run and which(p.attempt)]
+            for place in places:
+                place.stopped = True
+            children = [place.child for place in places]
         for child in children:
             if child is not None:
                 child.kill()
@@ -259,41 +284,41 @@ class Pool:
 
     def close(self) -> None:
         with self._lock:
-            runs = {run for run, _ in self._running.values()}
+            runs = {place.run for place in self._running.values()}
         for run in runs:
-            self.stop(run)
+            self.stop(run, lambda attempt: True)
         with self._lock:
             idle = list(self._idle.values())
             self._idle.clear()
         for child in idle:
             child.reap()
 
-    def _run_in(self, slot: int, warm: Child | None, request: Request, stops: int) -> JSON:
+    def _run_in(self, slot: int, place: Place, request: Request) -> JSON:
         started = time.time()
-        child = warm
+        child = place.child
         if child is None or not child.take(request):
             if child is not None:
                 child.reap()  # it ended while it waited: that is nothing to do with this trial
-            child = self._start(slot, request.run, stops)
+            child = self._start(slot, place)
             if not child.take(request):
                 return outcome_to_json(_crashed(child.obituary(), started, Curves()))
         return child.follow()
 
-    def _start(self, slot: int, run: str, stops: int) -> Child:
+    def _start(self, slot: int, place: Place) -> Child:
         environment = _environment()
         with self._lock:
             self._spawner = self._spawner or Spawner()
         child = Child(slot, self._spawner, environment)
         with self._lock:
-            self._running[slot] = run, child
-            stopped = stops != self._stops[run]
+            place.child = child
+            stopped = place.stopped
         if stopped:  # while the process was being started
             child.kill()
         return child
 
     def _release(self, slot: int) -> None:
         with self._lock:
-            _, child = self._running.pop(slot)
+            child = self._running.pop(slot).child
             if child is not None and child.reusable:
                 self._idle[slot] = child
                 return
@@ -332,25 +357,23 @@ def _environment() -> dict[str, str]:
 
 def _slots() -> int:
     """How many trials the Dask worker that runs this thread's task takes at a time; else 1."""
-    module = sys.modules.get("distributed.worker")
-    if module is None:
+    worker = dask_worker()
+    if worker is None:
         return 1
-    try:
-        state = module.get_worker().state
-    except ValueError:  # this thread runs no Dask task
-        return 1
+    state = worker.state
     return max(1, int(state.total_resources.get("GPU", state.nthreads)))
 
 
+_heartbeat = Heartbeat()
 _pool = Pool()
 _inherited: list[Pool] = []
 
 
 def _after_fork() -> None:
     """A forked process must not talk to its parent's children, nor wait for them."""
-    global _pool
+    global _heartbeat, _pool
     _inherited.append(_pool)
-    _pool = Pool()
+    _heartbeat, _pool = Heartbeat(), Pool()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -73,6 +73,11 @@ class Store(Protocol):
         """All entries in order, every byte checked; raises StoreCorrupt naming what is wrong."""
         ...
 
+    @property
+    def stop_requested(self) -> bool:
+        """Whether somebody has asked this coordinator, through the store, to stop."""
+        ...
+
     def close(self) -> None:
         """Release the store; does not write."""
         ...

@@ -10,6 +10,7 @@ No record is ever deleted: a coordinator that was paused meanwhile could create 
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
@@ -47,6 +48,7 @@ from spot_dask.store.zarr_format import (
 VERSION = 1
 AHEAD = 64
 """Records read in one go, so that those of an object store arrive together."""
+_STOP = "log/.stop"
 _PLACE = ("v", "seq", "epoch", "prev_crc")
 
 
@@ -173,6 +175,20 @@ class Journal:
     def being_written(self) -> bool:
         """Whether a coordinator has the run open for writing now, as far as can be seen here."""
         return self._directory.is_held()
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether somebody has asked this coordinator to stop; a request to an earlier one is none.
+
+        The request is advice, as the lock is: a file beside the records, replaced by the next.
+        """
+        data = self._directory.get(_STOP)
+        return data is not None and data == _stop_request(self._epoch)
+
+    def request_stop(self) -> None:
+        """Ask the coordinator that writes the run now, wherever it runs, to stop."""
+        epoch = self.records()[-1].epoch
+        self._directory.put_any(_STOP, _stop_request(epoch))
 
     def close(self) -> None:
         """Release the run for other coordinators; does not write."""
@@ -309,6 +325,10 @@ class Journal:
             for name in self._directory.names(key):
                 last = max(last, number * BLOCK + _number(key, name, BLOCK))
         return last >= seq
+
+
+def _stop_request(epoch: int) -> bytes:
+    return json.dumps({"stop_epoch": epoch}).encode()
 
 
 def _verify(data: bytes, tail: Tail) -> tuple[Record, Tail]:

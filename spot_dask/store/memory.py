@@ -20,7 +20,7 @@ class MemoryStore:
     def __init__(self, header: Header) -> None:
         self.header = header
         self._log: list[Record] = []
-        self._epoch = 0
+        self._epoch = self._stop_at = 0
         self._take_over({})
 
     def resume(self, settings: Mapping[str, Any] | None = None) -> MemoryStore:
@@ -29,6 +29,7 @@ class MemoryStore:
         store.header = self.header
         store._log = self._log
         store._epoch = self._log[-1].epoch
+        store._stop_at = self._stop_at
         store._take_over(dict(settings or {}))
         return store
 
@@ -43,6 +44,14 @@ class MemoryStore:
 
     def records(self) -> list[Record]:
         return list(self._log)
+
+    @property
+    def stop_requested(self) -> bool:
+        return self._stop_at == self._epoch
+
+    def request_stop(self) -> None:
+        """Ask the coordinator that writes the run now to stop."""
+        self._stop_at = self._log[-1].epoch
 
     def close(self) -> None:
         """Nothing to release."""

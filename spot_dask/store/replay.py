@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spot_dask.errors import StoreCorrupt
-from spot_dask.records import Evaluation, History, Import, Trial
+from spot_dask.records import Evaluation, History, Import, Status, Trial
 from spot_dask.store import Asked, Closed, Entry, Imported, Opened, Record, Retried, Told
 
 logger = logging.getLogger(__name__)
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 class Replay:
     """What the records add up to.
 
-    ``attempts`` holds the next attempt's number of every pending trial; ``elapsed`` the seconds
+    ``retried`` holds how the attempts at a pending trial ended so far; ``elapsed`` the seconds
     that the sessions took, each from its ``open`` record to its last one; ``closed`` the reason
     given if the last session ended in good order; ``settings`` what the sessions changed, later
     ones winning; ``imports`` what was taken over from other stores, one entry per import.
     """
 
     history: History = field(default_factory=History)
-    attempts: dict[int, int] = field(default_factory=dict)
+    retried: dict[int, tuple[Status, ...]] = field(default_factory=dict)
     epoch: int = 0
     elapsed: float = 0.0
     closed: str | None = None
@@ -50,7 +50,7 @@ class _State:
 
     def __init__(self) -> None:
         self.pending: dict[int, Trial] = {}
-        self.attempts: dict[int, int] = {}
+        self.retried: dict[int, tuple[Status, ...]] = {}  # of every trial ever asked
         self.evaluations: dict[int, Evaluation] = {}
         self.imports: dict[tuple[str, int], Import] = {}
         self.imported: list[Imported] = []
@@ -74,10 +74,10 @@ class _State:
             tuple(self.pending.values()),
             tuple(self.imports.values()),
         )
-        attempts = {number: self.attempts[number] for number in self.pending}
+        retried = {n: self.retried[n] for n in self.pending if self.retried[n]}
         return Replay(
             history,
-            attempts,
+            retried,
             self.epoch,
             self.elapsed,
             self.closed,
@@ -98,9 +98,9 @@ class _State:
                 self._ask(trials, seq)
             case Told(evaluation):
                 self._tell(evaluation, seq)
-            case Retried(number, attempt):
+            case Retried(number, _, outcome):
                 if self._is_open(number, seq):
-                    self.attempts[number] = attempt + 1
+                    self.retried[number] = (*self.retried[number], outcome.status)
             case Imported():
                 self._import(entry)
             case Closed(reason):
@@ -108,10 +108,10 @@ class _State:
 
     def _ask(self, trials: Sequence[Trial], seq: int) -> None:
         for trial in trials:
-            if trial.number in self.attempts:
+            if trial.number in self.retried:
                 raise StoreCorrupt(f"record {seq} asks trial {trial.number} a second time")
             self.pending[trial.number] = trial
-            self.attempts[trial.number] = 0
+            self.retried[trial.number] = ()
 
     def _tell(self, evaluation: Evaluation, seq: int) -> None:
         number = evaluation.trial.number
@@ -126,7 +126,7 @@ class _State:
 
     def _is_open(self, number: int, seq: int) -> bool:
         """Whether the trial is pending; False, and logged, where it has its evaluation already."""
-        if number not in self.attempts:
+        if number not in self.retried:
             raise StoreCorrupt(f"record {seq} is about trial {number}, which was never asked")
         if number in self.pending:
             return True

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sys
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,47 @@ def test_ctrl_c_finishes_what_runs_and_stops(shell: Shell) -> None:
     assert len(run.history.evaluations) < 500
 
 
+def held(shell: Shell, *args: str) -> tuple[subprocess.Popen[str], Callable[[], list[Path]]]:
+    """A run on two slots whose trainings take for ever, and what shows which of them are there."""
+    pids = shell.home / "pids"
+    body = f"import os; open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(300)"
+    study = shell.study(body=body)
+    process = shell.begin("run", study, "--local", "2", "--store", "run.zarr", *args)
+
+    def running() -> list[Path]:
+        found = [Path("/proc", pid) for pid in pids.read_text().split()]
+        return [path for path in found if path.exists()]
+
+    wait_until(lambda: pids.exists() and len(running()) == 2)
+    return process, running
+
+
+def test_sigterm_stops_what_outlasts_the_grace(shell: Shell) -> None:
+    process, running = held(shell, "--grace", "1s")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert running() == []
+    run = Run.open(shell.home / "run.zarr")
+    assert (run.state, len(run.history.pending)) == ("stopped", 2)
+
+
+def test_a_stop_through_the_store_drains_and_a_second_ctrl_c_ends_it(shell: Shell) -> None:
+    process, running = held(shell)
+    assert "finishes what runs and stops" in shell.spot("stop", "run.zarr").stdout
+    time.sleep(3.0)  # it looks every two seconds
+    assert len(running()) == 2
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert running() == []
+    assert Run.open(shell.home / "run.zarr").ended == "spot-dask stop"
+    refused = shell.spot("stop", "run.zarr")
+    assert refused.returncode == 2
+    assert "it has ended (spot-dask stop)" in refused.stderr
+
+
 def test_the_embedded_cluster_listens_on_the_loopback_interface_only(shell: Shell) -> None:
     process = shell.begin("run", shell.study(seconds=0.5), "--local", "2", "--store", "run.zarr")
     wait_until(lambda: evaluations(shell.home / "run.zarr") >= 1)
@@ -211,23 +254,3 @@ def test_a_run_that_failed_throughout_goes_on_once_its_study_is_mended(shell: Sh
     history = Run.open(shell.home / "run.zarr").history
     assert len(history.evaluations) == 16
     assert len(history.ok) >= 4
-
-
-@pytest.fixture
-def cluster(shell: Shell) -> str:
-    """A scheduler and two workers, started as processes of their own; the scheduler's address."""
-    file = shell.home / "scheduler.json"
-    dask = [sys.executable, "-m", "dask"]
-    shell.start(
-        [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address",
-         "127.0.0.1:0", "--scheduler-file", str(file)]
-    )  # fmt: skip
-    wait_until(file.exists)
-    address = re.search(r"tcp://[\d.:]+", file.read_text())
-    assert address is not None
-    for _ in range(2):
-        shell.start(
-            [*dask, "worker", address[0], "--nthreads", "1", "--memory-limit", "0",
-             "--dashboard-address", "127.0.0.1:0", "--local-directory", str(shell.home)]
-        )  # fmt: skip
-    return address[0]

@@ -15,7 +15,7 @@ from spot_dask.coordinator import (
     Start,
     Tick,
 )
-from spot_dask.executors.simulated import SimulatedExecutor
+from spot_dask.executors.simulated import Fate, SimulatedExecutor
 from spot_dask.records import Failure, History, Outcome, Retried, Status, Told, Trial
 
 
@@ -42,9 +42,9 @@ def drive(
 
 
 def test_asynchronous_refill_beats_synchronous_batches_on_uneven_trainings() -> None:
-    def training(trial: Trial, attempt: int) -> tuple[Outcome, float]:
+    def training(trial: Trial, attempt: int) -> Fate:
         seconds = np.random.default_rng(trial.number).lognormal(4.0, 1.0)
-        return Outcome(Status.OK, float(trial.number)), float(seconds)
+        return Fate(Outcome(Status.OK, float(trial.number)), float(seconds))
 
     spent = {}
     for sync in (False, True):
@@ -60,12 +60,12 @@ def test_asynchronous_refill_beats_synchronous_batches_on_uneven_trainings() -> 
 def test_every_trial_is_committed_once_whatever_is_lost(seed: int) -> None:
     rng = np.random.default_rng(seed)
 
-    def training(trial: Trial, attempt: int) -> tuple[Outcome, float]:
+    def training(trial: Trial, attempt: int) -> Fate:
         seconds = float(rng.exponential(60.0))
         kind = rng.choice(["ok", "failed", "lost"], p=[0.7, 0.15, 0.15])
         if kind == "ok":
-            return Outcome(Status.OK, 1.0), seconds
-        return Outcome(Status(kind), error=Failure("Simulated", str(kind))), seconds
+            return Fate(Outcome(Status.OK, 1.0), seconds)
+        return Fate(Outcome(Status(kind), error=Failure("Simulated", str(kind))), seconds)
 
     departures = {f"sim-{i}": float(rng.uniform(0, 400)) for i in range(4)}
     executor = SimulatedExecutor(training, workers=6, departures=departures)
@@ -81,8 +81,8 @@ def test_every_trial_is_committed_once_whatever_is_lost(seed: int) -> None:
 
 
 def test_a_run_whose_workers_all_left_waits() -> None:
-    def training(trial: Trial, attempt: int) -> tuple[Outcome, float]:
-        return Outcome(Status.OK, 1.0), 100.0
+    def training(trial: Trial, attempt: int) -> Fate:
+        return Fate(Outcome(Status.OK, 1.0), 100.0)
 
     executor = SimulatedExecutor(training, workers=1, departures={"sim-0": 50.0})
     coordinator = Coordinator(Policy(evaluations=3, seconds=1000.0), History(), {}, 0.0)

@@ -26,7 +26,7 @@ def test_trials_are_pending_until_their_evaluation_arrives():
     state = replay(records(Opened("h", 1), asked, succeeded(2), failed(0)))
     assert [e.trial.number for e in state.history.evaluations] == [2, 0]
     assert [t.number for t in state.history.pending] == [1]
-    assert state.attempts == {1: 0}
+    assert state.retried == {}
     assert state.history.asked == 3
 
 
@@ -35,7 +35,7 @@ def test_a_lost_attempt_raises_the_number_of_the_next_one():
     state = replay(
         records(Asked([trial(0), trial(1)]), Retried(0, 0, lost), Retried(0, 1, lost), failed(1))
     )
-    assert state.attempts == {0: 2}
+    assert state.retried == {0: (Status.LOST, Status.LOST)}
 
 
 def test_the_first_evaluation_of_a_trial_counts_and_a_later_one_is_logged(caplog):
