@@ -6,20 +6,25 @@ recorded with the number of evaluations it was computed from, so each can be com
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from spot_dask.records import Evaluation, History, Import, Trial
-from spot_dask.store import Asked, Imported, Record, Told
+from spot_dask.store import Asked, Imported, Opened, Record, Told
 from spot_dask.tuner import Tuner
 
 
-def questions(records: Iterable[Record]) -> Iterator[tuple[History, Asked]]:
-    """Every batch of a journal with the history that its tuner was asked on."""
+def questions(
+    records: Iterable[Record], settings: Mapping[str, Any]
+) -> Iterator[tuple[History, Asked, Mapping[str, Any]]]:
+    """Every batch of a journal with the history that its tuner was asked on and its settings."""
     imports: dict[tuple[str, int], Import] = {}
     asked: list[Trial] = []
     told: dict[int, Evaluation] = {}
     for record in records:
         match record.entry:
+            case Opened() as session:
+                settings = {**settings, **session.settings}
             case Imported(items=items):
                 for item in items:
                     imports.setdefault((item.source_run, item.source_trial), item)
@@ -28,18 +33,27 @@ def questions(records: Iterable[Record]) -> Iterator[tuple[History, Asked]]:
             case Asked(trials, known) as batch:
                 seen = dict(list(told.items())[:known])
                 pending = tuple(trial for trial in asked if trial.number not in seen)
-                yield History(tuple(seen.values()), pending, tuple(imports.values())), batch
+                yield (
+                    History(tuple(seen.values()), pending, tuple(imports.values())),
+                    batch,
+                    settings,
+                )
                 asked += trials
 
 
-def deviations(records: Iterable[Record], tuner: Tuner) -> Iterator[str]:
+def deviations(
+    records: Iterable[Record],
+    settings: Mapping[str, Any],
+    tuner: Callable[[Mapping[str, Any]], Tuner],
+) -> Iterator[str]:
     """Where asking again gives other trials than those recorded; nothing for a faithful journal.
 
-    Other versions of the libraries, or another kind of processor, may round otherwise and then
+    ``tuner`` makes the tuner of a session with its settings, which are those the run began with
+    as sessions have changed them since. Other versions of the libraries, or another kind of processor, may round otherwise and then
     choose otherwise.
     """
-    for history, batch in questions(records):
-        again = tuner.ask(history, batch.q or len(batch.trials))
+    for history, batch, current in questions(records, settings):
+        again = tuner(current).ask(history, batch.q or len(batch.trials))
         for old, new in zip(batch.trials, again, strict=False):
             if old != new:
                 yield f"trial {old.number}: recorded {old}, asked again {new}"

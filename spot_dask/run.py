@@ -7,7 +7,7 @@ needed to read a run.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -18,6 +18,7 @@ from spot_dask.errors import StoreError
 from spot_dask.reask import deviations
 from spot_dask.records import History
 from spot_dask.session import STOP
+from spot_dask.settings import DEFAULT_EVALUATIONS
 from spot_dask.space import Space
 from spot_dask.store import Header, Opened, Record
 from spot_dask.store.backend import address
@@ -207,7 +208,7 @@ class Run:
         A run is repeated exactly by its seed and the recorded order of its evaluations, also if
         it was parallel; with other versions of the libraries it need not be.
         """
-        return list(deviations(self.records, self._tuner))
+        return list(deviations(self.records, self.header.settings, self._tuner_of))
 
     @property
     def _beside(self) -> Path:
@@ -217,7 +218,12 @@ class Run:
 
     @property
     def _tuner(self) -> Tuner:
-        settings = self.settings
+        return self._tuner_of(self.settings)
+
+    def _tuner_of(self, settings: Mapping[str, Any]) -> Tuner:
+        """The tuner of a session with these settings."""
+        budget = settings["budget"]
+        unlimited = budget["evaluations"] is None and budget["wall"] is None
         return Tuner(
             space=self.space,
             seed=settings["seed"],
@@ -225,4 +231,6 @@ class Run:
             start=settings["start"],
             surrogate=settings["surrogate"],
             infill=settings["infill"],
+            budget=DEFAULT_EVALUATIONS if unlimited else budget["evaluations"],
+            replication=settings["replication"],
         )

@@ -5,6 +5,7 @@ become the same setting, and the later one wins. Keys::
 
     name, seed, surrogate, infill, replication,
     batch, sync                                     the study's own (table [study] in a file)
+    gpus, timeout                                   what a training may use: 2, 0.25; "90m"
     budget.evaluations, budget.wall                 wall with its unit: "90m", "6h", "1h30m"
     design.kind, design.initial, design.replicates
     space.NAME = value                              fixes the parameter
@@ -26,6 +27,9 @@ from typing import Any
 
 from spot_dask.errors import StudyError
 from spot_dask.store.backend import address
+
+DEFAULT_EVALUATIONS = 50
+"""The budget of a study that names none."""
 
 Key = tuple[str, ...]
 
@@ -153,6 +157,8 @@ KEYS: Mapping[Key, Callable[[Any], Any]] = {
     ("study", "replication"): _number,
     ("study", "batch"): _positive,
     ("study", "sync"): _flag,
+    ("study", "gpus"): _number,
+    ("study", "timeout"): duration,
     ("budget", "evaluations"): _positive,
     ("budget", "wall"): duration,
     ("design", "kind"): _text,

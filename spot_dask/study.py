@@ -26,11 +26,13 @@ from spot_dask.design import Design
 from spot_dask.errors import StoreError
 from spot_dask.executors import Executor
 from spot_dask.executors.heartbeat import SILENCE_SECONDS
+from spot_dask.executors.limits import Limits
 from spot_dask.executors.serial import SerialExecutor
 from spot_dask.infill import Infill
 from spot_dask.records import Configuration
 from spot_dask.run import Run
 from spot_dask.session import Listener, Session, Update
+from spot_dask.settings import DEFAULT_EVALUATIONS
 from spot_dask.signals import Ending
 from spot_dask.space import Space
 from spot_dask.store import Header, Store
@@ -47,9 +49,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_EVALUATIONS = 50
-"""The budget of a study that names none."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,10 @@ class Study:
     is proposed, which makes a run repeatable from its seed. ``replication`` is the largest share of
     the budget for training the best configurations again at its end; how much of it is used follows
     from the noise, and 0 is none.
+
+    ``gpus`` is what a training has for itself: 2, or 0.25 for a GPU shared by four, or 0; by
+    default one where there are any. ``timeout`` (seconds) ends a training that takes longer, as a
+    failed evaluation.
     """
 
     space: Space
@@ -99,6 +102,8 @@ class Study:
     replication: float = 0.08
     batch: int | None = None
     sync: bool = False
+    gpus: float | None = None
+    timeout: float | None = None
     source: dict[str, Any] = field(default_factory=dict, repr=False)
     _last: Run | None = field(default=None, init=False, repr=False)
 
@@ -116,6 +121,7 @@ class Study:
             _check_count("batch", self.batch)
         if self.sync and self.batch is None:
             raise ValueError("sync is on without a batch size; expected batch (--batch q) as well")
+        self.limits  # noqa: B018 - checks them
         self.start = tuple(self.space.validate(config) for config in self.start)
         # Settings are recorded by name: what a store's readers could not make again is refused.
         for find, component in ((surrogates.find, self.surrogate), (infill.find, self.infill)):
@@ -149,7 +155,7 @@ class Study:
         header = study._header()
         imported = take_over([Run.open(source) for source in warm_start], header)
         with (
-            closing(_executor(study.task, header.run_id, client, local)) as executor,
+            closing(_executor(study, header.run_id, client, local)) as executor,
             closing(Journal.create(path, header)) as journal,
         ):
             for entry in imported:
@@ -187,7 +193,7 @@ class Study:
             )
         settings = {"budget": asdict(study.budget)} if changed else {}
         with (
-            closing(_executor(study.task, run.header.run_id, client, local)) as executor,
+            closing(_executor(study, run.header.run_id, client, local)) as executor,
             closing(Journal.resume(run.path, settings=settings, takeover=takeover)) as journal,
         ):
             study._drive(journal, executor, listener, ending)
@@ -202,6 +208,11 @@ class Study:
     def report(self, path: str | Path | None = None) -> Path:
         """Write the report of the study's last run; returns the path of the HTML file."""
         return self._run().report(path)
+
+    @property
+    def limits(self) -> Limits:
+        """What one training may use."""
+        return Limits(self.gpus, self.timeout)
 
     @property
     def tuner(self) -> Tuner:
@@ -310,7 +321,10 @@ def _restored(study: Study, settings: dict[str, Any]) -> Study:
     )
 
 
-def _executor(task: Task, run_id: str, client: Client | str | None, local: int | None) -> Executor:
+def _executor(
+    study: Study, run_id: str, client: Client | str | None, local: int | None
+) -> Executor:
+    task, limits = study.task, study.limits
     if local is not None:
         _check_count("local", local, least=0)
     if client is None and local == 0:
@@ -318,11 +332,11 @@ def _executor(task: Task, run_id: str, client: Client | str | None, local: int |
     from spot_dask.executors import dask
 
     if client is None:
-        slots = dask.local_slots() if local is None else local
-        return dask.DaskExecutor(dask.embedded(slots), task, run_id, owned=True)
+        slots = dask.local_slots(limits) if local is None else local
+        return dask.DaskExecutor(dask.embedded(slots), task, run_id, owned=True, limits=limits)
     if isinstance(client, str):
-        return dask.DaskExecutor(dask.connect(client), task, run_id, owned=True)
-    return dask.DaskExecutor(client, task, run_id, owned=False)
+        return dask.DaskExecutor(dask.connect(client), task, run_id, owned=True, limits=limits)
+    return dask.DaskExecutor(client, task, run_id, owned=False, limits=limits)
 
 
 def _check_count(name: str, value: object, least: int = 1) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from spot_dask import Budget, Design, Real, Run, Space, Study
-from spot_dask.reask import deviations, questions
+from spot_dask.reask import questions
 from spot_dask.store import Asked, Imported
 
 
@@ -41,7 +41,9 @@ def test_an_asynchronous_run_is_repeated_by_its_recorded_order(run: Run) -> None
     asked = [r.seq for r in run.records if isinstance(r.entry, Asked)]
     stale = [
         batch.known
-        for (history, batch), seq in zip(questions(run.records), asked, strict=True)
+        for (_, batch, _), seq in zip(
+            questions(run.records, run.header.settings), asked, strict=True
+        )
         if batch.known != sum(r.seq < seq for r in run.records if _is_told(r.entry))
     ]
     assert stale
@@ -59,7 +61,7 @@ def test_a_journal_that_tells_another_order_is_noticed(run: Run) -> None:
     assert last.entry.known is not None
     forged = replace(last, entry=replace(last.entry, known=last.entry.known - 5))
     records = [forged if r is last else r for r in run.records]
-    found = list(deviations(records, run._tuner))
+    found = replace(run, records=records).deviations()
     assert found
     assert all(f"trial {last.entry.trials[0].number + i}" in f for i, f in enumerate(found))
 
@@ -71,4 +73,4 @@ def test_a_journal_without_the_number_known_tells_what_came_before(tmp_path: Pat
         replace(r, entry=Asked(r.entry.trials)) if isinstance(r.entry, Asked) else r
         for r in run.records
     ]
-    assert list(deviations(records, run._tuner)) == []
+    assert replace(run, records=records).deviations() == []

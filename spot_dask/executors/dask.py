@@ -31,6 +31,7 @@ from spot_dask.coordinator import Attached, Beat, Event, Finished, Joined, Left
 from spot_dask.errors import ClusterError
 from spot_dask.executors import supervisor
 from spot_dask.executors.heartbeat import topic
+from spot_dask.executors.limits import Limits
 from spot_dask.records import Failure, Outcome, Status, Trial
 from spot_dask.tasks import Task
 
@@ -83,11 +84,15 @@ async def _probe(address: str) -> None:
         await scheduler.identity(n_workers=0)
 
 
-def local_slots() -> int:
-    """How many trainings this machine runs at a time: one on each GPU, else on each core."""
+def local_slots(limits: Limits | None = None) -> int:
+    """How many trainings this machine runs at a time: as its GPUs allow, else one on each core."""
     import torch  # late: a study with an address needs no torch in the coordinator
 
-    return torch.cuda.device_count() or len(os.sched_getaffinity(0))
+    limits, gpus = limits or Limits(), torch.cuda.device_count()
+    if limits.gpus == 0 or (limits.gpus is None and not gpus):
+        return len(os.sched_getaffinity(0))
+    _refuse_too_few(limits, [gpus])
+    return limits.slots(gpus)
 
 
 def embedded(slots: int) -> Client:
@@ -119,14 +124,23 @@ class DaskExecutor:
     embedded) ends with the executor.
     """
 
-    def __init__(self, client: Client, task: Task, run_id: str, *, owned: bool) -> None:
+    def __init__(
+        self,
+        client: Client,
+        task: Task,
+        run_id: str,
+        *,
+        owned: bool,
+        limits: Limits | None = None,
+    ) -> None:
         self._client = client
+        self._limits = limits or Limits()
         self._task = cloudpickle.dumps(task)
         self._run_id = run_id
         self._owned = owned
         self._events: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
         self._slots: dict[str, int] = {}
-        self._gpu_workers: set[str] = set()
+        self._gpus: dict[str, int] = {}  # of workers that advertise any
         self._futures: dict[str, tuple[str, Future]] = {}  # key -> (worker, future)
         # An embedded cluster ends with this process: nobody could attach to what runs there.
         self._publishes = client.cluster is None or not owned
@@ -154,12 +168,14 @@ class DaskExecutor:
             json.dumps(trial_to_json(trial)),
             attempt,
             self._run_id,
+            self._limits.gpus,
+            self._limits.seconds,
             key=key,
             pure=False,
             workers=[worker],
             allow_other_workers=False,
             retries=0,
-            resources={"GPU": 1} if worker in self._gpu_workers else None,
+            resources=self._resources(worker),
         )
         self._follow(key, trial.number, attempt, worker, future)
         if self._publishes:
@@ -224,6 +240,11 @@ class DaskExecutor:
             if cluster is not None:
                 cluster.close()
                 supervisor.close()  # the embedded worker's processes are this process's children
+
+    def _resources(self, worker: str) -> dict[str, float] | None:
+        """What Dask is to count; a little less, as shares such as 1/49 do not add up exactly."""
+        each = 1.0 if self._limits.gpus is None else self._limits.gpus
+        return {"GPU": each * (1 - 1e-9)} if each and worker in self._gpus else None
 
     def _key(self, number: int, attempt: int) -> str:
         return f"spot:{self._run_id}:{number}:a{attempt}"
@@ -333,12 +354,22 @@ class DaskExecutor:
         except (OSError, TimeoutError, asyncio.CancelledError) as error:
             logger.warning("the scheduler does not tell its workers (%r); asking again", error)
             return []
-        slots = {address: _slots(info) for address, info in workers.items()}
-        self._gpu_workers = {a for a, info in workers.items() if "GPU" in info["resources"]}
+        self._gpus = {a: int(i["resources"].get("GPU", 0)) for a, i in workers.items()}
+        self._gpus = {address: gpus for address, gpus in self._gpus.items() if gpus}
+        if self._limits.gpus and self._client.cluster is None and workers and not self._slots:
+            _refuse_too_few(self._limits, [self._gpus.get(a, 0) for a in workers])
+        slots = {address: self._slots_of(address, info) for address, info in workers.items()}
         joined = [Joined(a, n, _host(a)) for a, n in slots.items() if self._slots.get(a) != n]
         left = [Left(a) for a in self._slots if a not in slots]
         self._slots = slots
         return [*left, *joined]
+
+    def _slots_of(self, address: str, info: dict[str, Any]) -> int:
+        threads, gpus = int(info["nthreads"]), self._gpus.get(address, 0)
+        embedded = self._client.cluster is not None and self._owned
+        if embedded or self._limits.gpus == 0 or (self._limits.gpus is None and not gpus):
+            return threads
+        return min(threads, self._limits.slots(gpus))
 
     def _forget(self, event: Event) -> None:
         """Drop the futures of what has ended, so that the scheduler can forget the tasks."""
@@ -359,9 +390,13 @@ def _host(address: str) -> str:
     return address.partition("://")[2].rpartition(":")[0] or address
 
 
-def _slots(info: dict[str, Any]) -> int:
-    resources = info["resources"]
-    return int(resources["GPU"]) if "GPU" in resources else int(info["nthreads"])
+def _refuse_too_few(limits: Limits, gpus: list[int]) -> None:
+    """Raise ClusterError if no worker, of so many GPUs each, could ever run a trial."""
+    if not any(limits.slots(n) for n in gpus):
+        raise ClusterError(
+            f"a trial asks for {limits.gpus:g} GPUs, but no worker has more than {max(gpus)}; "
+            "lower gpus in the study, or start workers with --resources GPU=N"
+        )
 
 
 def _fetch(future: Future) -> Outcome:

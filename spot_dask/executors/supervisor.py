@@ -33,23 +33,35 @@ from dask.system import cpu_count
 import spot_dask
 from spot_dask.codec import JSON, outcome_to_json
 from spot_dask.executors.heartbeat import Attempt, Heartbeat, dask_worker
+from spot_dask.executors.limits import Limits, visible_gpus
 from spot_dask.executors.process import TRACEBACK_BYTES, Curves, failure
 from spot_dask.records import Failure, Outcome, Status
 
 logger = logging.getLogger(__name__)
 
+DEVICES = "CUDA_VISIBLE_DEVICES"
+TIMEOUT = "Timeout"
+STOPPED = Failure("Stopped", "the training was stopped")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def run_trial(task: bytes, trial_json: str, attempt: int, run: str = "") -> JSON:
+def run_trial(
+    task: bytes,
+    trial_json: str,
+    attempt: int,
+    run: str = "",
+    gpus: float | None = None,
+    seconds: float | None = None,
+) -> JSON:
     """Run one trial of a pickled task; its outcome as JSON. Never raises an Exception.
 
-    ``run`` names the run it belongs to, whose trials can be stopped together. The outcome is
-    CRASHED where the training's process died, could not be started or was stopped.
+    ``run`` names the run it belongs to, whose trials can be stopped together; ``gpus`` and
+    ``seconds`` are its ``Limits``. The outcome is CRASHED where the training's process died, could
+    not be started or was stopped.
     """
     started = time.time()
     try:
-        request = Request(task, json.loads(trial_json), attempt, run)
+        request = Request(task, json.loads(trial_json), attempt, run, Limits(gpus, seconds))
         with _heartbeat.of(run, request.attempt_key):
             return _pool.run(request)
     except Exception as error:  # a Dask task that raises would be Dask's to judge
@@ -88,6 +100,7 @@ class Request:
     trial: JSON
     attempt: int
     run: str
+    limits: Limits = field(default_factory=Limits)
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -149,7 +162,8 @@ class Child:
 
     def __init__(self, slot: int, spawner: Spawner, environment: dict[str, str]) -> None:
         self.reusable = False
-        self._stopped = False
+        self.devices = environment.get(DEVICES)
+        self._why: Failure | None = None
         self._slot = slot
         self._digest = ""
         # The child's faulthandler writes there when it dies of a signal; we read it afterwards.
@@ -181,8 +195,20 @@ class Child:
         self._digest = request.digest
         return any("accepted" in message for message in self._messages())
 
-    def follow(self) -> JSON:
+    def follow(self, limits: Limits) -> JSON:
         """Wait for the end of the training; its outcome, CRASHED if the process ended first."""
+        if limits.seconds is None:
+            return self._follow()
+        error = Failure(TIMEOUT, f"the training took longer than {limits.seconds:g} s")
+        timer = threading.Timer(limits.seconds, self.kill, [error])
+        timer.daemon = True
+        timer.start()
+        try:
+            return self._follow()
+        finally:
+            timer.cancel()
+
+    def _follow(self) -> JSON:
         started, curves = time.time(), Curves()
         for message in self._messages():
             if "outcome" in message:
@@ -195,8 +221,8 @@ class Child:
     def obituary(self) -> Failure:
         """What this process died of."""
         code = self.reap()
-        if self._stopped:
-            return Failure("Stopped", "the training was stopped")
+        if self._why is not None:
+            return self._why
         if code >= 0:
             return Failure(
                 "ProcessExit",
@@ -208,9 +234,9 @@ class Child:
         message = f"the training's process was killed by {name}{hint}"
         return Failure(name, message, self._crash_text)
 
-    def kill(self) -> None:
-        """Kill the process and all it started; whoever waits for it sees it stopped."""
-        self._stopped = True
+    def kill(self, why: Failure = STOPPED) -> None:
+        """Kill the process and all it started; whoever waits for it is told why."""
+        self._why = self._why or why
         self._kill_group()
 
     def reap(self) -> int:
@@ -296,16 +322,16 @@ class Pool:
     def _run_in(self, slot: int, place: Place, request: Request) -> JSON:
         started = time.time()
         child = place.child
-        if child is None or not child.take(request):
+        environment = _environment(slot, request.limits)
+        if child is None or child.devices != environment.get(DEVICES) or not child.take(request):
             if child is not None:
                 child.reap()  # it ended while it waited: that is nothing to do with this trial
-            child = self._start(slot, place)
+            child = self._start(slot, place, environment)
             if not child.take(request):
                 return outcome_to_json(_crashed(child.obituary(), started, Curves()))
-        return child.follow()
+        return child.follow(request.limits)
 
-    def _start(self, slot: int, place: Place) -> Child:
-        environment = _environment()
+    def _start(self, slot: int, place: Place, environment: dict[str, str]) -> Child:
         with self._lock:
             self._spawner = self._spawner or Spawner()
         child = Child(slot, self._spawner, environment)
@@ -328,7 +354,7 @@ class Pool:
 
 def _crashed(error: Failure, started: float, curves: Curves) -> Outcome:
     return Outcome(
-        Status.CRASHED,
+        Status.TIMEOUT if error.type == TIMEOUT else Status.CRASHED,
         curves=curves.freeze(),
         started=started,
         finished=time.time(),
@@ -336,13 +362,18 @@ def _crashed(error: Failure, started: float, curves: Curves) -> Outcome:
     )
 
 
-def _environment() -> dict[str, str]:
+def _environment(slot: int, limits: Limits) -> dict[str, str]:
     """The environment of a trial's process; what the user has set stays as it is.
+
+    The process sees the GPUs of its slot and no others.
 
     A Dask nanny sets one thread for everything in its worker, unless the user says otherwise; that
     is kept too, since only the user knows how many workers share the machine.
     """
     environment = dict(os.environ)
+    visible = visible_gpus()
+    if visible or limits.gpus is not None:
+        environment[DEVICES] = ",".join(limits.devices(slot, visible))
     # torch takes the largest of these numbers, so one that the user has set is that of all.
     chosen = [environment[name] for name in THREAD_VARIABLES if name in environment]
     threads = chosen[0] if chosen else str(max(1, cpu_count() // _slots()))

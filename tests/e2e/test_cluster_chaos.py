@@ -87,7 +87,7 @@ def test_a_killed_worker_and_a_killed_training_leave_nothing_behind(
     watched.wait_for_two_to_run()
     victim = watched.still_running()[-1]
     os.kill(victim, signal.SIGKILL)  # a failed evaluation
-    wait_until(lambda: len(watched.still_running()) >= 2)
+    wait_until(lambda: len(Run.open(store).history.failed) == 1)
     worker = next(p for p in shell.started if "worker" in p.args)
     os.killpg(worker.pid, signal.SIGKILL)  # its training is run again on the other worker
     watched.hold.unlink()

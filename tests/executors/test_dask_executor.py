@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from spot_dask.coordinator import Event, Finished, Joined, Left, Proposed
+from spot_dask.coordinator import Beat, Event, Finished, Joined, Left, Proposed
 from spot_dask.errors import ClusterError
-from spot_dask.executors import dask
+from spot_dask.executors import dask, heartbeat
+from spot_dask.executors.limits import Limits
 from spot_dask.records import Status, Trial
 from spot_dask.tasks.function import FunctionTask
 
@@ -94,6 +95,26 @@ def test_kill_ends_what_runs_at_once(executor: dask.DaskExecutor) -> None:
     assert isinstance(end, Finished)
     assert end.outcome.error is not None
     assert end.outcome.error.type == "Stopped"
+
+
+def test_a_worker_tells_what_goes_on_and_stops_the_one_it_is_told(
+    executor: dask.DaskExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.2)
+    worker = joined(executor)
+    executor.start(trial(0, "sleep"), 2, worker)
+    executor.start(trial(1, "sleep"), 0, worker)
+    time.sleep(0.5)
+    deadline = time.monotonic() + 30
+    while Beat(worker, ((0, 2), (1, 0))) not in executor.wait(0.5):
+        assert time.monotonic() < deadline
+    executor.stop(0, 2, worker)
+    end = collect(executor, 1)[0]
+    assert isinstance(end, Finished)
+    assert (end.number, end.attempt) == (0, 2)
+    while Beat(worker, ((1, 0),)) not in executor.wait(0.5):
+        assert time.monotonic() < deadline
+    executor.kill()
 
 
 def test_a_slow_proposal_holds_up_nothing(executor: dask.DaskExecutor) -> None:
@@ -191,6 +212,18 @@ def test_a_server_that_is_no_scheduler_does_not_hold_us(
 
 
 def test_workers_with_gpus_offer_one_slot_for_each() -> None:
-    info = {"nthreads": 16, "resources": {"GPU": 4.0}}
-    assert dask._slots(info) == 4
-    assert dask._slots({"nthreads": 16, "resources": {}}) == 16
+    assert [Limits(gpus).slots(4) for gpus in (None, 1, 2, 3, 8, 0.5, 0.25)] == [
+        4,
+        4,
+        2,
+        1,
+        0,
+        8,
+        16,
+    ]
+
+
+def test_a_trial_that_asks_for_more_gpus_than_any_worker_has_is_told_at_once() -> None:
+    with pytest.raises(ClusterError, match=r"asks for 8 GPUs, but no worker has more than 4"):
+        dask._refuse_too_few(Limits(8), [0, 4, 2])
+    dask._refuse_too_few(Limits(4), [0, 4, 2])

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from store_examples import HEADER
@@ -159,3 +160,17 @@ def test_a_reader_sees_the_beginning_of_what_a_writer_writes(path):
     assert written(path) == writer.acknowledged
     assert writer.acknowledged[: len(seen)] == seen
     assert len(writer.acknowledged) == 1200
+
+
+def test_a_request_to_stop_reaches_the_coordinator_it_was_made_to_and_no_later_one(tmp_path):
+    path = tmp_path / "run.zarr"
+    with closing(Journal.create(path, HEADER)) as first:
+        assert not first.stop_requested
+        Journal.open(path).request_stop()
+        assert first.stop_requested
+        assert len(first.records()) == 1
+    with closing(Journal.resume(path)) as second:
+        assert not second.stop_requested
+        Journal.open(path).request_stop()
+        assert second.stop_requested
+        assert not first.stop_requested
