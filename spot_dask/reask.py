@@ -49,8 +49,8 @@ def deviations(
     """Where asking again gives other trials than those recorded; nothing for a faithful journal.
 
     ``tuner`` makes the tuner of a session with its settings, which are those the run began with
-    as sessions have changed them since. Other versions of the libraries, or another kind of processor, may round otherwise and then
-    choose otherwise.
+    as sessions have changed them since. Other versions of the libraries, or another kind of
+    processor, may round otherwise and then choose otherwise.
     """
     for history, batch, current in questions(records, settings):
         again = tuner(current).ask(history, batch.q or len(batch.trials))

@@ -146,9 +146,9 @@ class Study:
         ``client`` is a Dask client or the address of a scheduler; without it, a cluster of
         ``local`` slots is embedded in this process (0: no cluster, one training after the other
         right here, for debugging). ``store`` is a path, or s3://bucket/run.zarr and
-        the like; it defaults to ``runs/<name>-<time>.zarr``. ``ending`` says what a signal does with
-        the trainings that run. Raises StoreError if the store exists, ClusterError if the scheduler
-        does not answer.
+        the like; it defaults to ``runs/<name>-<time>.zarr``. ``ending`` says what a signal does
+        with the trainings that run. Raises StoreError if the store exists, ClusterError if the
+        scheduler does not answer.
         """
         study = self if budget is None else replace(self, budget=budget)
         path = address(store) if store is not None else default_store(self.name)

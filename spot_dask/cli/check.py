@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spot_dask.cli import options as opt
+from spot_dask.settings import DEFAULT_EVALUATIONS
 
 if TYPE_CHECKING:
     from spot_dask.config import Loaded
@@ -140,7 +141,6 @@ def _default_trial(study: Study) -> Trial:
 def _estimate(loaded: Loaded, trained: Trained) -> float | None:
     """Seconds the budget takes if every training took as long as the defaults; None: unknown."""
     from spot_dask.executors.dask import local_slots
-    from spot_dask.study import DEFAULT_EVALUATIONS
 
     study = loaded.study
     if loaded.scheduler is not None:

@@ -15,7 +15,7 @@ from click.core import ParameterSource
 
 from spot_dask.cli import options as opt
 from spot_dask.errors import StudyError
-from spot_dask.settings import duration, one_line
+from spot_dask.settings import DEFAULT_EVALUATIONS, duration, one_line
 
 if TYPE_CHECKING:
     from spot_dask.cli.progress import Goal
@@ -165,7 +165,6 @@ def _nothing_new(run: Run) -> str:
 
 def _goal(task: Any, budget: Mapping[str, Any]) -> Goal:
     from spot_dask.cli.progress import Goal
-    from spot_dask.study import DEFAULT_EVALUATIONS
 
     evaluations, wall = budget["evaluations"], budget["wall"]
     if evaluations is None and wall is None:
