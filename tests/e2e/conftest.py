@@ -27,7 +27,7 @@ def cluster(shell: Shell) -> str:
         [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address",
          "127.0.0.1:0", "--scheduler-file", str(file)]
     )  # fmt: skip
-    wait_until(file.exists)
+    wait_until(lambda: file.exists() and "tcp://" in file.read_text())
     address = re.search(r"tcp://[\d.:]+", file.read_text())
     assert address is not None
     for _ in range(2):
