@@ -171,6 +171,33 @@ class Journal:
         self._require_first()
         return [record for record, _ in self._scan(self._start)]
 
+    def follow(self, tail: Tail) -> Iterator[tuple[Record, Tail]]:
+        """The records from ``tail`` on, checked, each with the end of the chain after it."""
+        return self._scan(tail)
+
+    def reaches(self, tail: Tail) -> bool:
+        """Whether ``tail`` is, or was, the end of this journal's chain."""
+        data = self._directory.get(chunk_key(tail.seq - 1))
+        return data is not None and checksum(data) == tail.checksum
+
+    def count(self) -> int:
+        """The number of records there are now; looks at names only."""
+        self._require_first()
+        block = max((_number(CHUNKS, name) for name in self._directory.names(CHUNKS)), default=0)
+        key = block_key(block)
+        last = max((_number(key, n, BLOCK) for n in self._directory.names(key)), default=-1)
+        return block * BLOCK + last + 1
+
+    @property
+    def start(self) -> Tail:
+        """The end of the chain before its first record."""
+        return self._start
+
+    @property
+    def directory(self) -> Directory:
+        """Where the run is kept."""
+        return self._directory
+
     @property
     def being_written(self) -> bool:
         """Whether a coordinator has the run open for writing now, as far as can be seen here."""

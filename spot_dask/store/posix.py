@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -94,6 +94,18 @@ class Directory:
                 temporary.replace(final)
             self.sync(final.parent)
 
+    def put_all(self, objects: Iterable[tuple[str, bytes]]) -> None:
+        """Create or replace objects that nobody reads yet: all durable at the end, not before."""
+        quick, paths = Directory(self.root, "process"), set()
+        for key, data in objects:
+            quick.put_any(key, data)
+            final = self.root / key
+            paths |= {final, *final.parents} - {*self.root.parents}
+        with self._reported("write", "objects"):
+            for path in paths if self._sync else ():
+                self.sync(path)
+        self._ready |= quick._ready
+
     def settle(self, key: str) -> None:
         """Make an existing object durable whose creation was reported as failed."""
         final = self.root / key
@@ -101,14 +113,22 @@ class Directory:
             self.sync(final)
             self.sync(final.parent)
 
+    def remove_tree(self, key: str) -> None:
+        """Remove all below a key; from the first moment on nothing can be written there."""
+        path = self.root / key
+        trash = path.with_name(f".{uuid.uuid4().hex}{PARTIAL}")
+        with self._reported("remove", key):
+            path.rename(trash)
+            shutil.rmtree(trash)
+
     def sweep(self, key: str) -> None:
-        """Remove temporary files that a crash left below a key more than an hour ago."""
+        """Remove temporary objects that a crash left below a key more than an hour ago."""
         oldest = time.time() - STALE_SECONDS
         with self._reported("write", key):
             for path in (self.root / key).rglob(f".*{PARTIAL}"):
                 with contextlib.suppress(FileNotFoundError):
                     if path.stat().st_mtime < oldest:
-                        path.unlink()
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def create(self, objects: Mapping[str, bytes]) -> WriterLock:
         """Put a complete run at ``root``: of two writers that create it one comes second."""

@@ -1,0 +1,300 @@
+"""The tables of a run: columnar views of its journal, made anew at growing intervals.
+
+::
+
+    run.zarr/tables/zarr.json     group; its attribute ``latest`` names the newest generation
+    run.zarr/tables/g<seq>/       a generation: the table of all records before ``seq``
+
+A generation is written once, its group's metadata last, so that nobody ever sees half of it, and
+it is a pure function of the records: the journal is the truth, and a table that is missing or
+damaged is made again from it. Reading a run is reading its newest generation and the records since.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+from spot_dask.errors import SpotDaskError, StoreCorrupt
+from spot_dask.records import Entry, Told
+from spot_dask.store import Header, Record
+from spot_dask.store.columns import Table
+from spot_dask.store.journal import Journal, Tail
+from spot_dask.store.posix import Directory
+from spot_dask.store.table_format import (
+    array_document,
+    arrays,
+    assembled,
+    chunk_keys,
+    decode_chunk,
+    encoded_chunks,
+    group_document,
+    parse_group,
+    table_of,
+)
+from spot_dask.store.tabulate import tabulate
+
+logger = logging.getLogger(__name__)
+
+TABLES = "tables"
+GROUP = "zarr.json"
+
+FEWEST_NEW = 1000
+GROWTH = 0.25
+PAUSE_SECONDS = 60.0
+KEPT_SECONDS = 3600.0
+"""How long a generation can still be read after a newer one was published."""
+
+_DAMAGE = (ValueError, KeyError, TypeError, StoreCorrupt)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A published table: where it is, the end of the chain it covers, when it was published."""
+
+    key: str
+    through: Tail
+    rows: int
+    published: float
+    metadata: dict[str, Any]
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read(journal: Journal, end: int | None = None) -> Table:
+    """The table of a run's records (before ``end``, if given), every byte of it checked.
+
+    Raises StoreCorrupt where the journal is damaged.
+    """
+    table, _ = _read(journal, journal.count() if end is None else end)
+    return table.first(int(table["record"].values.searchsorted(end))) if end else table
+
+
+def _read(journal: Journal, end: int) -> tuple[Table, Tail]:
+    """The newest table, continued to ``end``, and the end of the chain that it covers."""
+    for generation in generations(journal.directory, journal.header):
+        if not journal.reaches(generation.through):
+            logger.warning("%s is not a table of this journal; ignored", generation.key)
+            continue
+        try:
+            table = load_table(journal.directory, generation.key, generation.metadata)
+        except _DAMAGE as error:
+            logger.warning("%s is damaged (%s); ignored", generation.key, error)
+            continue
+        return _continued(journal, table, generation.through, end)
+    return _continued(journal, None, journal.start, end)
+
+
+def _continued(journal: Journal, table: Table | None, tail: Tail, end: int) -> tuple[Table, Tail]:
+    last = tail
+
+    def following() -> Iterator[Record]:
+        nonlocal last
+        chain = journal.follow(tail)
+        while last.seq < end and (link := next(chain, None)) is not None:
+            record, last = link
+            yield record
+
+    return tabulate(journal.header, following(), table), last
+
+
+def generations(directory: Directory, header: Header) -> Iterator[Generation]:
+    """The published generations of a run, the newest first; damaged ones are left out."""
+    for key in _keys(directory):
+        try:
+            generation = _generation(directory, key, header)
+        except _DAMAGE as error:
+            logger.warning("%s is damaged (%s); ignored", key, error)
+            continue
+        if generation is not None:
+            yield generation
+
+
+def problems(journal: Journal) -> Iterator[str]:
+    """What is wrong with the published tables, one line each; looks at every byte of them."""
+    directory = journal.directory
+    for key in _keys(directory):
+        try:
+            generation = _generation(directory, key, journal.header)
+            if generation is None:
+                continue
+            if not journal.reaches(generation.through):
+                yield f"{key} does not belong to the journal"
+            load_table(directory, key, generation.metadata)
+            for name, document in generation.metadata.items():
+                if directory.get(f"{key}/{name}/{GROUP}") != array_document(document):
+                    yield f"{key}/{name}/{GROUP} is missing or damaged"
+        except _DAMAGE as error:
+            yield f"{key} is damaged: {error}"
+
+
+def _keys(directory: Directory) -> list[str]:
+    """Where there are generations, finished or not, the newest first."""
+    names = (name for name in directory.names(TABLES) if name.startswith("g"))
+    return [f"{TABLES}/{name}" for name in sorted(names, reverse=True)]
+
+
+def _generation(directory: Directory, key: str, header: Header) -> Generation | None:
+    """A generation, None if it was never finished; raises one of ``_DAMAGE``."""
+    data = directory.get(f"{key}/{GROUP}")
+    if data is None:
+        return None
+    attributes, metadata = parse_group(data)
+    if attributes["run_id"] != header.run_id:
+        raise ValueError(f"it is a table of run {attributes['run_id']}")
+    through = Tail(**attributes["through"])
+    return Generation(key, through, attributes["rows"], attributes["published"], metadata)
+
+
+def load_table(directory: Directory, key: str, metadata: dict[str, Any]) -> Table:
+    """The table below ``key``; raises ValueError naming the chunk that is missing or damaged."""
+    found = {}
+    for name, document in metadata.items():
+        chunks = []
+        for chunk in chunk_keys(document):
+            where = f"{key}/{name}/{chunk}"
+            data = directory.get(where)
+            if data is None:
+                raise ValueError(f"{where} is missing")
+            try:
+                chunks.append(decode_chunk(document, data))
+            except (ValueError, RuntimeError) as error:
+                raise ValueError(f"{where}: {error}") from error
+        found[name] = document, assembled(document, chunks)
+    return table_of(found)
+
+
+# ---------------------------------------------------------------- writing
+
+
+def publish(journal: Journal, directory: Directory) -> None:
+    """Write the table of all records of a run, unless it is there, and remove outdated ones.
+
+    Raises StoreError; a reader then still has the tables from before.
+    """
+    table, through = _read(journal, journal.count())
+    key = f"{TABLES}/g{through.seq:010d}"
+    if directory.get(f"{key}/{GROUP}") is None:
+        attributes = {
+            **about(journal.header),
+            "rows": len(table),
+            "through": asdict(through),
+            "published": time.time(),
+        }
+        write_table(directory, key, table, attributes)
+    published = list(generations(directory, journal.header))
+    directory.put_any(f"{TABLES}/{GROUP}", _hint(published[0].key))
+    _prune(directory, published)
+    directory.sweep(TABLES)
+
+
+def write_table(directory: Directory, key: str, table: Table, attributes: dict[str, Any]) -> None:
+    """Write a table below ``key``, what makes it visible last."""
+    prefix = f"{key}/" if key else ""
+    metadata = {}
+
+    def objects() -> Iterator[tuple[str, bytes]]:
+        for name, document, values in arrays(table):
+            metadata[name] = document
+            yield f"{prefix}{name}/{GROUP}", array_document(document)
+            chunks = encoded_chunks(document, values)
+            for chunk, data in zip(chunk_keys(document), chunks, strict=True):
+                yield f"{prefix}{name}/{chunk}", data
+
+    directory.put_all(objects())
+    directory.put_new(f"{prefix}{GROUP}", group_document(metadata, attributes))
+
+
+def about(header: Header) -> dict[str, Any]:
+    """What a table says about its run."""
+    return {name: getattr(header, name) for name in ("run_id", "name", "objective", "direction")}
+
+
+def _hint(key: str) -> bytes:
+    """Metadata of the group of tables; what it says can be derived from their names."""
+    latest = key.rpartition("/")[2]
+    document = {"zarr_format": 3, "node_type": "group", "attributes": {"latest": latest}}
+    return json.dumps(document, indent=1).encode()
+
+
+def _prune(directory: Directory, published: Sequence[Generation]) -> None:
+    """Remove the tables that nobody can still be reading.
+
+    The newest two stay, and each older one for an hour after the one that follows it appeared.
+    What is older than the newest one and was never finished goes at once: only a coordinator that
+    was taken over could still be writing there, and it then fails instead of publishing.
+    """
+    kept = {generation.key for generation in published[:2]}
+    for newer, older in pairwise(published):
+        if time.time() - newer.published < KEPT_SECONDS:
+            kept.add(older.key)
+    for key in _keys(directory):
+        if key < published[0].key and key not in kept:
+            directory.remove_tree(key)
+
+
+class Published:
+    """A journal as a Store that keeps its tables up to date.
+
+    They are made in a thread of their own after the number of evaluations has grown by a quarter
+    (at least by 1000, at most once a minute), and at the end. A table that cannot be written is a
+    warning: nothing is lost by it.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.header: Header = journal.header
+        self._journal = journal
+        newest = next(generations(journal.directory, journal.header), None)
+        self._rows = 0 if newest is None else newest.rows
+        self._new = 0
+        self._began = time.monotonic()
+        self._thread: threading.Thread | None = None
+        self._failing = False
+
+    def append(self, entry: Entry) -> Record:
+        """As the journal does."""
+        self._failing = True
+        record = self._journal.append(entry)
+        self._failing = False
+        if isinstance(entry, Told):
+            self._new += 1
+            if self._due():
+                self._start()
+        return record
+
+    def records(self) -> list[Record]:
+        """As the journal does."""
+        return self._journal.records()
+
+    def close(self) -> None:
+        """Publish the last table, unless the journal cannot be written; leaves the journal open."""
+        if self._thread is not None:
+            self._thread.join()
+        if not self._failing:
+            self._publish()
+
+    def _due(self) -> bool:
+        return (
+            self._new > max(FEWEST_NEW, GROWTH * self._rows)
+            and time.monotonic() - self._began > PAUSE_SECONDS
+            and (self._thread is None or not self._thread.is_alive())
+        )
+
+    def _start(self) -> None:
+        self._rows, self._new, self._began = self._rows + self._new, 0, time.monotonic()
+        self._thread = threading.Thread(target=self._publish, name="spot-dask-tables", daemon=True)
+        self._thread.start()
+
+    def _publish(self) -> None:
+        try:
+            reader = Journal.open(self._journal.directory.root)
+            publish(reader, self._journal.directory)
+        except SpotDaskError as error:
+            logger.warning("the tables of the run were not renewed: %s", error)

@@ -1,0 +1,391 @@
+"""The tables of a run: published whole, kept up to date, and never trusted over the journal."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import shutil
+import threading
+import time
+from contextlib import closing, suppress
+from itertools import pairwise
+
+import pytest
+from table_examples import header, story
+from test_journal_crashes import Crash, crash_everywhere, file_system
+
+from spot_dask.errors import RunTakenOver
+from spot_dask.records import Closed
+from spot_dask.store import tables, tabulate
+from spot_dask.store.journal import Journal
+from spot_dask.store.tables import Published
+from spot_dask.store.tabulate import tabulate as tabulated
+
+
+def create(path, entries):
+    journal = Journal.create(path, header(), durability="process")
+    for entry in entries:
+        journal.append(entry)
+    journal.close()
+
+
+def extend(path, entries):
+    journal = Journal.resume(path, durability="process")
+    for entry in entries:
+        journal.append(entry)
+    journal.close()
+
+
+def publish(path):
+    journal = Journal.open(path)
+    tables.publish(journal, journal.directory)
+
+
+def names(path):
+    return sorted(p.name for p in (path / "tables").glob("g*"))
+
+
+def truth(path):
+    journal = Journal.open(path)
+    return tabulated(journal.header, journal.records())
+
+
+def read(path):
+    return tables.read(Journal.open(path))
+
+
+def same(table, other):
+    assert repr(table.columns) == repr(other.columns)
+    for one, two in zip(table.columns, other.columns, strict=True):
+        assert one.values.tolist() == two.values.tolist() or one.kind == "real"
+        assert one.kind == "text" or one.values.tobytes() == two.values.tobytes()
+    for one, two in zip(table.curves, other.curves, strict=True):
+        assert (one.name, one.sizes.tolist()) == (two.name, two.sizes.tolist())
+        assert one.values.tobytes() == two.values.tobytes()
+    return True
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "run.zarr"
+    create(path, story(12))
+    return path
+
+
+@pytest.fixture
+def few_columns(monkeypatch):
+    """Fewer steps, so that each of them can be the last."""
+    common = tabulate._common
+    monkeypatch.setattr(tabulate, "_common", lambda rows, header: common(rows, header)[:1])
+    monkeypatch.setattr(tabulate, "_FIELDS", tabulate._FIELDS[:1])
+    monkeypatch.setattr(tabulate, "_parameters", lambda rows, space: [])
+    for name in ("_metrics", "_curves"):
+        monkeypatch.setattr(tabulate, name, lambda rows: [])
+
+
+def test_a_published_table_reads_as_the_journal_does(path):
+    publish(path)
+    (name,) = names(path)
+    assert name == "g0000000017"  # 1 opened, 1 import, 3 batches of 1 + 4
+    same(read(path), truth(path))
+    assert not list(tables.problems(Journal.open(path)))
+    assert json.loads((path / "tables/zarr.json").read_text())["attributes"] == {"latest": name}
+
+
+def test_a_table_and_the_records_after_it_read_as_the_journal_does(path, monkeypatch):
+    publish(path)
+    extend(path, story(20)[-5:])
+    before = truth(path)
+    seen = []
+    original = tables.tabulate
+    monkeypatch.setattr(
+        tables, "tabulate", lambda h, r, t: original(h, seen.extend(found := list(r)) or found, t)
+    )
+    same(read(path), before)
+    assert [record.seq for record in seen] == list(range(17, 23))
+
+
+def test_large_tables_are_kept_in_several_chunks(path, monkeypatch):
+    monkeypatch.setattr("spot_dask.store.table_format.ROW_CHUNK", 4)
+    monkeypatch.setattr("spot_dask.store.table_format.POINT_CHUNK", 7)
+    publish(path)
+    same(read(path), truth(path))
+    assert len(list(path.glob("tables/g*/objective/c/*"))) == 4
+
+
+def test_publishing_what_is_published_changes_nothing(path):
+    publish(path)
+    before = sorted((p, p.stat().st_mtime_ns) for p in path.rglob("tables/g*/**/*"))
+    publish(path)
+    assert sorted((p, p.stat().st_mtime_ns) for p in path.rglob("tables/g*/**/*")) == before
+
+
+def complete(path):
+    """The generations that others see; each of them has all of its chunks."""
+    journal = Journal.open(path)
+    assert not list(tables.problems(journal))
+    return [g.through.seq for g in tables.generations(journal.directory, journal.header)]
+
+
+@pytest.mark.usefixtures("few_columns")
+def test_a_crash_at_any_step_of_publishing_leaves_whole_tables_only(tmp_path, monkeypatch):
+    path = tmp_path / "run.zarr"
+    create(path, story(4))
+    publish(path)
+    extend(path, story(8)[-5:])
+    publish(path)
+    extend(path, story(12)[-5:])
+    expected = truth(path)
+    monkeypatch.setattr(tables, "KEPT_SECONDS", 0.0)
+    seen = set()
+
+    def check(copy, done):
+        found = complete(copy)
+        seen.add(tuple(found))
+        assert not done or found == [19, 13]
+        same(read(copy), expected)
+        latest = json.loads((copy / "tables/zarr.json").read_text())["attributes"]["latest"]
+        assert int(latest[1:]) in found
+        publish(copy)
+        assert complete(copy) == [19, 13]
+
+    assert crash_everywhere(path, publish, check) > 50
+    assert {(13, 7), (19, 13, 7), (19, 13)} <= seen
+
+
+@pytest.mark.parametrize("call", ["mkdir", "open", "write", "replace", "link", "rename"])
+def test_a_full_disk_while_publishing_is_a_warning_and_the_run_goes_on(
+    path, monkeypatch, call, caplog
+):
+    monkeypatch.setattr(tables, "KEPT_SECONDS", 0.0)
+    for _ in range(2):
+        publish(path)
+        extend(path, [Closed("x")])
+    journal = Journal.resume(path)
+    store = Published(journal)
+    store.append(Closed("y"))
+    with file_system(call, error=errno.ENOSPC):
+        store.close()
+    journal.close()
+    assert "the tables of the run were not renewed" in caplog.text
+    assert "free some space" in caplog.text
+    same(read(path), truth(path))
+    complete(path)
+    publish(path)
+    assert complete(path)[0] == len(Journal.open(path).records())
+
+
+def test_every_flipped_or_cut_byte_is_found_and_what_is_read_stays_right(path, monkeypatch, caplog):
+    monkeypatch.setattr(tabulate, "_FIELDS", tabulate._FIELDS[:1])
+    publish(path)
+    expected = truth(path)
+    files = sorted(p for p in path.rglob("tables/g*/**/*") if p.is_file())
+    assert len(files) > 30
+    for file in files:
+        data = file.read_bytes()
+        for place in {0, 1, len(data) // 3, len(data) // 2, len(data) - 1}:
+            damaged = bytearray(data)
+            damaged[place] ^= 0x10
+            for bad in (bytes(damaged), data[:place]):
+                file.write_bytes(bad)
+                assert list(tables.problems(Journal.open(path))), (file, place)
+        file.unlink()
+        if file.name != "zarr.json" or file.parent.name.startswith("g"):
+            same(read(path), expected)
+        if file.parent.name.startswith("g"):
+            assert not list(tables.problems(Journal.open(path)))  # as if it was never published
+        else:
+            assert list(tables.problems(Journal.open(path)))
+        file.write_bytes(data)
+    assert not list(tables.problems(Journal.open(path)))
+    assert "is missing); ignored" in caplog.text
+
+
+def test_a_damaged_table_is_replaced_by_the_one_before(path, caplog):
+    publish(path)
+    extend(path, story(16)[-5:])
+    publish(path)
+    first, second = names(path)
+    chunk = path / "tables" / second / "objective/c/0"
+    chunk.write_bytes(bytes([chunk.read_bytes()[0] ^ 1]) + chunk.read_bytes()[1:])
+    same(read(path), truth(path))
+    assert f"{second} is damaged" in caplog.text
+    shutil.rmtree(path / "tables" / first)
+    same(read(path), truth(path))
+
+
+def test_a_table_of_another_run_is_not_read(path, tmp_path, caplog):
+    other = tmp_path / "other.zarr"
+    create(other, story(16)[:-5])
+    publish(other)
+    shutil.copytree(other / "tables", path / "tables")
+    same(read(path), truth(path))
+    assert "is not a table of this journal" in caplog.text
+    assert ["does not belong" in line for line in tables.problems(Journal.open(path))] == [True]
+
+
+def test_old_tables_go_after_an_hour_and_the_newest_two_stay(path, monkeypatch):
+    now = time.time()
+    kept = []
+    for hours in range(5):
+        monkeypatch.setattr(time, "time", lambda hours=hours: now + 2400 * hours)
+        extend(path, [Closed(str(hours))])
+        publish(path)
+        kept.append([int(name[1:]) for name in names(path)])
+    assert kept == [[19], [19, 21], [19, 21, 23], [21, 23, 25], [23, 25, 27]]
+
+
+def test_what_was_never_finished_goes_with_the_next_table(path):
+    with file_system("link", error=None) as system, suppress(Crash):
+        system.at = "link"
+        publish(path)
+    assert names(path) == ["g0000000017"]
+    assert complete(path) == []
+    extend(path, [Closed("x")])
+    publish(path)
+    assert names(path) == ["g0000000019"]
+
+
+def test_a_coordinator_that_was_taken_over_cannot_finish_a_table_that_was_removed(path):
+    """It wrote half of a table, the next one removed that half: it must fail, not publish."""
+    journal = Journal.open(path)
+    directory = journal.directory
+    original = directory.put_new
+
+    def late(key, data):
+        directory.remove_tree(key.rpartition("/")[0])
+        return original(key, data)
+
+    directory.put_new = late
+    with pytest.raises(Exception, match="No such file"):
+        tables.publish(journal, directory)
+    assert complete(path) == []
+
+
+def test_readers_see_whole_tables_while_a_writer_publishes(path, monkeypatch, caplog):
+    monkeypatch.setattr(tables, "KEPT_SECONDS", 0.0)
+    entries = story(40)
+    journal = Journal.resume(path)
+    reader = Journal.open(path)
+    over = threading.Event()
+
+    def write():
+        try:
+            for i, entry in enumerate(entries[16:]):
+                journal.append(entry)
+                if i % 5 == 0:
+                    tables.publish(reader, journal.directory)
+        finally:
+            over.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    counts = []
+    try:
+        while not over.is_set():
+            table = read(path)
+            trials = table["trial"].values[2:].tolist()
+            assert trials == list(range(len(trials)))
+            ok = table["status"].values[2:] == 0
+            expected = [t + 0.25 for t in trials if t % 5 != 4]
+            assert table["objective"].values[2:][ok].tolist() == expected
+            assert len(table.curves[0].values) == 5 * ok.sum()
+            counts.append(len(table))
+    finally:
+        thread.join()
+        journal.close()
+    assert counts == sorted(counts)
+    assert len(set(counts)) > 3
+    assert len(read(path)) == 42
+    assert "is not a table of this journal" not in caplog.text
+
+
+# ---------------------------------------------------------------- kept up to date
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Tables after every five evaluations, at once."""
+    monkeypatch.setattr(tables, "FEWEST_NEW", 4)
+    monkeypatch.setattr(tables, "PAUSE_SECONDS", -1.0)
+
+
+def test_tables_are_made_at_growing_intervals_and_at_the_end(tmp_path, eager, monkeypatch):
+    path, rows = tmp_path / "run.zarr", []
+    original = tables.publish
+
+    def noted(journal, directory):
+        original(journal, directory)
+        rows.append(next(tables.generations(directory, journal.header)).rows)
+
+    monkeypatch.setattr(tables, "publish", noted)
+    with closing(Journal.create(path, header(), durability="process")) as journal:
+        store = Published(journal)
+        for entry in story(100, points=1):
+            store.append(entry)
+            if store._thread is not None:
+                store._thread.join()
+        store.close()
+    grown = [later - earlier for earlier, later in pairwise(rows)]
+    assert rows[-1] == 102
+    assert 6 < len(rows) < 15
+    assert grown[:-1] == sorted(grown[:-1])
+    same(read(path), truth(path))
+
+
+def test_a_run_is_not_held_up_while_its_tables_are_written(tmp_path, eager, monkeypatch):
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow(journal, directory):
+        began.set()
+        assert go_on.wait(60)
+
+    monkeypatch.setattr(tables, "publish", slow)
+    with closing(Journal.create(tmp_path / "run.zarr", header(), durability="process")) as journal:
+        store = Published(journal)
+        for entry in story(40):
+            store.append(entry)
+        assert began.wait(60)
+        assert store._thread.is_alive()
+        assert len(store.records()) > 50
+        go_on.set()
+        store.close()
+        assert not store._thread.is_alive()
+
+
+def test_at_most_one_table_a_minute_is_made(tmp_path, eager, monkeypatch):
+    monkeypatch.setattr(tables, "PAUSE_SECONDS", 60.0)
+    with closing(Journal.create(tmp_path / "run.zarr", header(), durability="process")) as journal:
+        store = Published(journal)
+        for entry in story(40):
+            store.append(entry)
+        assert not (tmp_path / "run.zarr/tables").exists()
+        store.close()
+    assert len(names(tmp_path / "run.zarr")) == 1
+
+
+def test_a_resumed_run_counts_from_its_last_table(path, eager, monkeypatch):
+    monkeypatch.setattr(tables, "FEWEST_NEW", 1)
+    monkeypatch.setattr(tables, "GROWTH", 0.5)
+    publish(path)
+    with closing(Journal.resume(path, durability="process")) as journal:
+        store = Published(journal)
+        for entry in story(16)[-5:-1]:
+            store.append(entry)
+        assert store._thread is None  # 3 more than 14
+
+
+def test_a_coordinator_that_was_taken_over_publishes_nothing(path):
+    with closing(Journal.resume(path, durability="process")) as journal:
+        first = Published(journal)
+        Journal.resume(path, takeover=True, durability="process").close()
+        with pytest.raises(RunTakenOver):
+            first.append(Closed("stale"))
+        first.close()
+    assert not (path / "tables").exists()
+
+
+@pytest.fixture(autouse=True)
+def _logged(caplog):
+    caplog.set_level(logging.WARNING, "spot_dask")
