@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spot_dask.design import Design
 from spot_dask.errors import StoreError
@@ -20,11 +20,16 @@ from spot_dask.records import History
 from spot_dask.session import STOP
 from spot_dask.settings import DEFAULT_EVALUATIONS
 from spot_dask.space import Space
-from spot_dask.store import Header, Opened, Record
+from spot_dask.store import Header, Opened, Record, export, frames, tables
 from spot_dask.store.backend import address
+from spot_dask.store.columns import Table
 from spot_dask.store.journal import Journal
 from spot_dask.store.replay import Replay, replay
 from spot_dask.tuner import Best, Model, Tuner
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 COMPLETE = ("budget", "wall", "exhausted")
 """The reasons of a run that ended because it had done what it was asked to do."""
@@ -43,16 +48,46 @@ class Run:
 
     path: Path | str
     header: Header
-    records: Sequence[Record]
-    being_written: bool = False
+    being_written: bool
+    end: int
+    journal: Journal = field(repr=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """Read the store at ``path``; raises StoreError or StoreCorrupt if that is not possible."""
+        """Open the store at ``path``; raises StoreError or StoreCorrupt if that is not possible.
+
+        What it holds is read when it is asked for, up to the record that is the last one now.
+        """
         path = address(path)
         journal = Journal.open(path)
         being_written = journal.being_written  # first: a run that ends meanwhile is not killed
-        return cls(path, journal.header, tuple(journal.records()), being_written)
+        return cls(path, journal.header, being_written, journal.count(), journal)
+
+    @cached_property
+    def records(self) -> Sequence[Record]:
+        """The records of the journal; raises StoreCorrupt naming what is wrong."""
+        return tuple(record for record in self.journal.records() if record.seq < self.end)
+
+    @cached_property
+    def table(self) -> Table:
+        """One row per evaluation: from the newest table in the store and the records after it."""
+        return tables.read(self.journal, self.end)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per evaluation, finished or imported, in the order of the journal.
+
+        The columns are described in the README; a parameter ``lr`` is ``config.lr``. Raises
+        SpotDaskError if pandas is not installed.
+        """
+        return frames.to_dataframe(self.table)
+
+    def curves(self) -> pd.DataFrame:
+        """The learning curves in long form: trial, metric, epoch (from 1), value."""
+        return frames.curves(self.table)
+
+    def to_xarray(self) -> xr.Dataset:
+        """Evaluations and curves as a Dataset; raises SpotDaskError if xarray is not installed."""
+        return frames.to_xarray(self.table)
 
     @cached_property
     def space(self) -> Space:
@@ -209,6 +244,18 @@ class Run:
         it was parallel; with other versions of the libraries it need not be.
         """
         return list(deviations(self.records, self.header.settings, self._tuner_of))
+
+    def export(self, to: str, path: str | Path | None = None, *, force: bool = False) -> Path:
+        """Write the table as ``csv``, ``curves.csv``, ``jsonl``, ``parquet`` or ``zarr``.
+
+        The default path is ``evaluations.<to>`` in the folder where ``report`` writes by default.
+        Raises StoreError if something is there, unless ``force``.
+        """
+        if to not in export.FORMATS:
+            raise ValueError(f"no format {to!r}; there are: {', '.join(export.FORMATS)}")
+        target = self._beside / f"evaluations.{to}" if path is None else Path(path)
+        export.export(self.table, target, to, tables.about(self.header), force=force)
+        return target
 
     @property
     def _beside(self) -> Path:

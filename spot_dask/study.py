@@ -39,6 +39,7 @@ from spot_dask.store import Header, Store
 from spot_dask.store.backend import address
 from spot_dask.store.journal import Journal
 from spot_dask.store.replay import replay
+from spot_dask.store.tables import Published
 from spot_dask.surrogates import Surrogate
 from spot_dask.tasks import Task
 from spot_dask.tasks.function import FunctionTask
@@ -46,6 +47,8 @@ from spot_dask.tuner import Best, Tuner
 from spot_dask.warmstart import summary, take_over
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
     from distributed import Client
 
 logger = logging.getLogger(__name__)
@@ -157,10 +160,11 @@ class Study:
         with (
             closing(_executor(study, header.run_id, client, local)) as executor,
             closing(Journal.create(path, header)) as journal,
+            closing(Published(journal)) as published,
         ):
             for entry in imported:
                 journal.append(entry)
-            study._drive(journal, executor, listener, ending)
+            study._drive(published, executor, listener, ending)
         self._last = Run.open(path)
         return self._last
 
@@ -195,8 +199,9 @@ class Study:
         with (
             closing(_executor(study, run.header.run_id, client, local)) as executor,
             closing(Journal.resume(run.path, settings=settings, takeover=takeover)) as journal,
+            closing(Published(journal)) as published,
         ):
-            study._drive(journal, executor, listener, ending)
+            study._drive(published, executor, listener, ending)
         self._last = Run.open(run.path)
         return self._last
 
@@ -208,6 +213,18 @@ class Study:
     def report(self, path: str | Path | None = None) -> Path:
         """Write the report of the study's last run; returns the path of the HTML file."""
         return self._run().report(path)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The evaluations of the study's last run, one per row; see ``Run.to_dataframe``."""
+        return self._run().to_dataframe()
+
+    def curves(self) -> pd.DataFrame:
+        """The learning curves of the study's last run; see ``Run.curves``."""
+        return self._run().curves()
+
+    def to_xarray(self) -> xr.Dataset:
+        """Evaluations and curves of the study's last run; see ``Run.to_xarray``."""
+        return self._run().to_xarray()
 
     @property
     def limits(self) -> Limits:

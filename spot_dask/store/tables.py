@@ -273,6 +273,11 @@ class Published:
         """As the journal does."""
         return self._journal.records()
 
+    @property
+    def stop_requested(self) -> bool:
+        """As the journal says."""
+        return self._journal.stop_requested
+
     def close(self) -> None:
         """Publish the last table, unless the journal cannot be written; leaves the journal open."""
         if self._thread is not None:

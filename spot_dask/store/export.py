@@ -1,0 +1,210 @@
+"""A table as a file that other programs read: CSV, JSON lines, Parquet or Zarr.
+
+Numbers that are not finite survive: CSV and JSON lines write them as ``NaN``, ``Infinity`` and
+``-Infinity`` (JSON lines as strings, since JSON has no such numbers), Parquet and Zarr hold them
+as they are. A missing value is empty in CSV, left out in JSON lines, null in Parquet and
+``_FillValue`` in Zarr.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from spot_dask.codec import number_to_json
+from spot_dask.errors import StoreError
+from spot_dask.store.columns import Column, Table
+from spot_dask.store.frames import epochs, optional
+from spot_dask.store.posix import PARTIAL, Directory, failure, make_directories, what_is_at
+from spot_dask.store.table_format import parse_group
+from spot_dask.store.tables import write_table
+
+JSON = dict[str, Any]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def export(table: Table, path: Path, to: str, about: JSON, *, force: bool = False) -> None:
+    """Write a table to ``path`` as one of ``FORMATS``, whole or not at all.
+
+    Raises StoreError if something is there, unless ``force``, or if it cannot be written;
+    SpotDaskError if a package is missing.
+    """
+    _refuse(path, to, force)
+    make_directories(path.parent.absolute(), "process")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    try:
+        if to == "zarr":
+            temporary.mkdir()
+            write_table(Directory(temporary, "process"), "", table, about)
+        elif to == "parquet":
+            write_parquet(table, temporary)
+        else:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                TEXT_FORMATS[to](table, file)
+        _replace(temporary, path)
+    except OSError as error:
+        raise StoreError(failure(f"cannot write {path}", error)) from error
+    finally:
+        _discard(temporary)
+
+
+def _refuse(path: Path, to: str, force: bool) -> None:
+    seen = what_is_at(path)
+    if seen == "nothing":
+        return
+    if not force:
+        raise StoreError(f"{path} is already there ({seen}): give another path (-o) or --force")
+    if (to == "zarr") != path.is_dir() or (path.is_dir() and not _is_table(path)):
+        raise StoreError(
+            f"{path} is {seen}, but no earlier export to {to}: --force does not replace it; "
+            "remove it yourself or give another path (-o)"
+        )
+
+
+def _is_table(path: Path) -> bool:
+    try:
+        parse_group((path / "zarr.json").read_bytes())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    if path.is_dir():
+        _discard(path.rename(temporary.with_name(f"{temporary.name}.old")))
+    temporary.replace(path)
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    elif path.exists():
+        path.unlink()
+
+
+def write_csv(table: Table, file: TextIO) -> None:
+    """One line per evaluation, in the order of the journal; curves are left out."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([column.name for column in table.columns])
+    texts = [[_text(value) for value in _values(column)] for column in table.columns]
+    writer.writerows(zip(*texts, strict=True))
+
+
+def write_curves_csv(table: Table, file: TextIO) -> None:
+    """One line per epoch of an evaluation and metric: trial, metric, epoch, value."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["trial", "metric", "epoch", "value"])
+    trials = table["trial"].values
+    for curve in table.curves:
+        points = zip(
+            np.repeat(trials, curve.sizes).tolist(),
+            epochs(curve.sizes).tolist(),
+            curve.values.tolist(),
+            strict=True,
+        )
+        writer.writerows((trial, curve.name, epoch, _text(y)) for trial, epoch, y in points)
+
+
+def write_jsonl(table: Table, file: TextIO) -> None:
+    """One JSON object per evaluation; configuration, metrics and curves are objects in it."""
+    for row in _objects(table):
+        file.write(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_parquet(table: Table, path: Path) -> None:
+    """One row per evaluation, curves as lists; raises SpotDaskError without pyarrow."""
+    pa = optional("pyarrow", "Parquet")
+    parquet = optional("pyarrow.parquet", "Parquet")
+    arrays = {column.name: _arrow(pa, column) for column in table.columns}
+    for curve in table.curves:
+        offsets = np.concatenate([[0], np.cumsum(curve.sizes)])
+        arrays[f"curve.{curve.name}"] = pa.LargeListArray.from_arrays(offsets, curve.values)
+    parquet.write_table(pa.table(arrays), path)
+
+
+TEXT_FORMATS: Mapping[str, Callable[[Table, TextIO], None]] = {
+    "csv": write_csv,
+    "curves.csv": write_curves_csv,
+    "jsonl": write_jsonl,
+}
+FORMATS = (*TEXT_FORMATS, "parquet", "zarr")
+
+
+def _objects(table: Table) -> Iterator[JSON]:
+    groups: dict[str, list[tuple[str, Sequence[Any]]]] = {"": [], "config": [], "metric": []}
+    for column in table.columns:
+        group, dot, name = column.name.partition(".")
+        groups[group if dot else ""].append((name if dot else group, _values(column)))
+    ends = [np.cumsum(curve.sizes).tolist() for curve in table.curves]
+    for i in range(len(table)):
+        row = _present(groups[""], i)
+        row["config"] = _present(groups["config"], i)
+        row["metrics"] = _present(groups["metric"], i)
+        row["curves"] = {
+            curve.name: [number_to_json(y) for y in curve.values[stop - size : stop].tolist()]
+            for curve, stop, size in (
+                (curve, end[i], int(curve.sizes[i]))
+                for curve, end in zip(table.curves, ends, strict=True)
+            )
+            if size
+        }
+        yield row
+
+
+def _present(columns: Sequence[tuple[str, Sequence[Any]]], i: int) -> JSON:
+    return {
+        name: number_to_json(values[i]) if isinstance(values[i], float) else values[i]
+        for name, values in columns
+        if values[i] is not None
+    }
+
+
+def _values(column: Column) -> list[Any]:
+    """The values as Python has them, None where missing; times in ISO 8601."""
+    values: list[Any] = column.values.tolist()
+    convert: Callable[[Any], Any] | None = None
+    if column.kind == "time":
+        convert = _iso
+    elif column.kind == "factor":
+        convert = column.levels.__getitem__
+    if convert is None and not column.optional:
+        return values
+    missing = column.missing.tolist()
+    return [
+        None if gone else value if convert is None else convert(value)
+        for value, gone in zip(values, missing, strict=True)
+    ]
+
+
+def _iso(microseconds: int) -> str:
+    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(number_to_json(value)) if isinstance(value, float) else str(value)
+
+
+def _arrow(pa: Any, column: Column) -> Any:
+    missing = column.missing
+    if column.kind == "time":
+        return pa.array(column.values, pa.timestamp("us", "UTC"), mask=missing)
+    if column.kind == "factor":
+        # Levels of several types have no common one in Parquet: they become texts.
+        alike = len({type(level) for level in column.levels}) == 1
+        levels = column.levels if alike else [_text(level) for level in column.levels]
+        return pa.array(np.array([*levels, None], dtype=object)[column.values])
+    if column.kind == "text":
+        return pa.array(column.values, pa.string(), mask=missing)
+    return pa.array(column.values, mask=missing)
