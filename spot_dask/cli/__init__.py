@@ -24,6 +24,7 @@ COMMANDS = {
     "status": "spot_dask.cli.results",
     "best": "spot_dask.cli.results",
     "report": "spot_dask.cli.results",
+    "export": "spot_dask.cli.export",
     "init": "spot_dask.cli.init",
     "check": "spot_dask.cli.check",
 }
