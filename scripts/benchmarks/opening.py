@@ -15,7 +15,7 @@ from spot_dask.run import Run
 
 
 def _open(path: str) -> dict[str, Any]:
-    """Replay a run, and make a DataFrame of it where this version can."""
+    """Replay a run, and make a DataFrame of it."""
     before = _resident()
     began = time.perf_counter(), time.process_time()
     run = Run.open(path)
@@ -23,10 +23,9 @@ def _open(path: str) -> dict[str, Any]:
     seconds, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
     found = {"evaluations": evaluations, "seconds": seconds, "cpu": cpu}
     found |= {"added": _resident() - before, "peak": _peak()}
-    if hasattr(run, "to_dataframe"):
-        began = time.perf_counter(), time.process_time()
-        assert len(Run.open(path).to_dataframe()) == evaluations
-        found["frame"] = time.perf_counter() - began[0]
+    began = time.perf_counter(), time.process_time()
+    assert len(Run.open(path).to_dataframe()) == evaluations
+    found["frame"] = time.perf_counter() - began[0]
     return found
 
 

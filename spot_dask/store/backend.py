@@ -6,7 +6,7 @@ A backend is chosen by the address of a store: a path, or ``s3://bucket/run.zarr
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -69,6 +69,14 @@ class Backend(Protocol):
 
     def put_any(self, key: str, data: bytes) -> None:
         """Create or replace an object; for hints only, which can be derived again."""
+        ...
+
+    def put_all(self, objects: Iterable[tuple[str, bytes]]) -> None:
+        """Create or replace objects that nobody reads yet: all durable at the end, not before."""
+        ...
+
+    def remove_tree(self, key: str) -> None:
+        """Remove all below a key, unless another writer could then still complete what is there."""
         ...
 
     def settle(self, key: str) -> None:

@@ -24,9 +24,10 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spot_dask.errors import StoreError
@@ -78,7 +79,7 @@ class Bucket:
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """``get`` of every key, many at a time."""
-        with ThreadPoolExecutor(min(_AT_ONCE, len(keys))) as pool:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(self.get, keys))
 
     def names(self, key: str) -> list[str]:
@@ -107,6 +108,22 @@ class Bucket:
     def put_any(self, key: str, data: bytes) -> None:
         """Create or replace an object; for hints only, which can be derived again."""
         self._asked("write", key, lambda: _obstore().put(self.store, key, data))
+
+    def put_all(self, objects: Iterable[tuple[str, bytes]]) -> None:
+        """Create or replace objects that nobody reads yet, many at a time."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for _ in pool.map(lambda each: self.put_any(*each), objects):
+                pass
+
+    def remove_tree(self, key: str) -> None:
+        """Remove all below a key, but not within an hour after something was written there."""
+        tree = self._asked(
+            "read", key, lambda: [*chain.from_iterable(_obstore().list(self.store, key))]
+        )
+        oldest = self._newest() - timedelta(seconds=STALE_SECONDS)
+        if all(each["last_modified"] < oldest for each in tree):
+            for each in tree:
+                self.discard(each["path"])
 
     def settle(self, key: str) -> None:
         """Nothing is left to do: what can be read is durable."""

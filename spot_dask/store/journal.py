@@ -194,7 +194,7 @@ class Journal:
         return self._start
 
     @property
-    def directory(self) -> Directory:
+    def backend(self) -> Backend:
         """Where the run is kept."""
         return self._directory
 

@@ -24,9 +24,9 @@ from typing import Any
 from spot_dask.errors import SpotDaskError, StoreCorrupt
 from spot_dask.records import Entry, Told
 from spot_dask.store import Header, Record
+from spot_dask.store.backend import Backend
 from spot_dask.store.columns import Table
 from spot_dask.store.journal import Journal, Tail
-from spot_dask.store.posix import Directory
 from spot_dask.store.table_format import (
     array_document,
     arrays,
@@ -79,12 +79,12 @@ def read(journal: Journal, end: int | None = None) -> Table:
 
 def _read(journal: Journal, end: int) -> tuple[Table, Tail]:
     """The newest table, continued to ``end``, and the end of the chain that it covers."""
-    for generation in generations(journal.directory, journal.header):
+    for generation in generations(journal.backend, journal.header):
         if not journal.reaches(generation.through):
             logger.warning("%s is not a table of this journal; ignored", generation.key)
             continue
         try:
-            table = load_table(journal.directory, generation.key, generation.metadata)
+            table = load_table(journal.backend, generation.key, generation.metadata)
         except _DAMAGE as error:
             logger.warning("%s is damaged (%s); ignored", generation.key, error)
             continue
@@ -105,11 +105,11 @@ def _continued(journal: Journal, table: Table | None, tail: Tail, end: int) -> t
     return tabulate(journal.header, following(), table), last
 
 
-def generations(directory: Directory, header: Header) -> Iterator[Generation]:
+def generations(backend: Backend, header: Header) -> Iterator[Generation]:
     """The published generations of a run, the newest first; damaged ones are left out."""
-    for key in _keys(directory):
+    for key in _keys(backend):
         try:
-            generation = _generation(directory, key, header)
+            generation = _generation(backend, key, header)
         except _DAMAGE as error:
             logger.warning("%s is damaged (%s); ignored", key, error)
             continue
@@ -119,31 +119,31 @@ def generations(directory: Directory, header: Header) -> Iterator[Generation]:
 
 def problems(journal: Journal) -> Iterator[str]:
     """What is wrong with the published tables, one line each; looks at every byte of them."""
-    directory = journal.directory
-    for key in _keys(directory):
+    backend = journal.backend
+    for key in _keys(backend):
         try:
-            generation = _generation(directory, key, journal.header)
+            generation = _generation(backend, key, journal.header)
             if generation is None:
                 continue
             if not journal.reaches(generation.through):
                 yield f"{key} does not belong to the journal"
-            load_table(directory, key, generation.metadata)
+            load_table(backend, key, generation.metadata)
             for name, document in generation.metadata.items():
-                if directory.get(f"{key}/{name}/{GROUP}") != array_document(document):
+                if backend.get(f"{key}/{name}/{GROUP}") != array_document(document):
                     yield f"{key}/{name}/{GROUP} is missing or damaged"
         except _DAMAGE as error:
             yield f"{key} is damaged: {error}"
 
 
-def _keys(directory: Directory) -> list[str]:
+def _keys(backend: Backend) -> list[str]:
     """Where there are generations, finished or not, the newest first."""
-    names = (name for name in directory.names(TABLES) if name.startswith("g"))
+    names = (name for name in backend.names(TABLES) if name.startswith("g"))
     return [f"{TABLES}/{name}" for name in sorted(names, reverse=True)]
 
 
-def _generation(directory: Directory, key: str, header: Header) -> Generation | None:
+def _generation(backend: Backend, key: str, header: Header) -> Generation | None:
     """A generation, None if it was never finished; raises one of ``_DAMAGE``."""
-    data = directory.get(f"{key}/{GROUP}")
+    data = backend.get(f"{key}/{GROUP}")
     if data is None:
         return None
     attributes, metadata = parse_group(data)
@@ -153,14 +153,16 @@ def _generation(directory: Directory, key: str, header: Header) -> Generation | 
     return Generation(key, through, attributes["rows"], attributes["published"], metadata)
 
 
-def load_table(directory: Directory, key: str, metadata: dict[str, Any]) -> Table:
+def load_table(backend: Backend, key: str, metadata: dict[str, Any]) -> Table:
     """The table below ``key``; raises ValueError naming the chunk that is missing or damaged."""
+    keys = [f"{key}/{name}/{chunk}" for name in metadata for chunk in chunk_keys(metadata[name])]
+    objects = dict(zip(keys, backend.get_many(keys), strict=True))
     found = {}
     for name, document in metadata.items():
         chunks = []
         for chunk in chunk_keys(document):
             where = f"{key}/{name}/{chunk}"
-            data = directory.get(where)
+            data = objects[where]
             if data is None:
                 raise ValueError(f"{where} is missing")
             try:
@@ -174,28 +176,28 @@ def load_table(directory: Directory, key: str, metadata: dict[str, Any]) -> Tabl
 # ---------------------------------------------------------------- writing
 
 
-def publish(journal: Journal, directory: Directory) -> None:
+def publish(journal: Journal, backend: Backend) -> None:
     """Write the table of all records of a run, unless it is there, and remove outdated ones.
 
     Raises StoreError; a reader then still has the tables from before.
     """
     table, through = _read(journal, journal.count())
     key = f"{TABLES}/g{through.seq:010d}"
-    if directory.get(f"{key}/{GROUP}") is None:
+    if backend.get(f"{key}/{GROUP}") is None:
         attributes = {
             **about(journal.header),
             "rows": len(table),
             "through": asdict(through),
             "published": time.time(),
         }
-        write_table(directory, key, table, attributes)
-    published = list(generations(directory, journal.header))
-    directory.put_any(f"{TABLES}/{GROUP}", _hint(published[0].key))
-    _prune(directory, published)
-    directory.sweep(TABLES)
+        write_table(backend, key, table, attributes)
+    published = list(generations(backend, journal.header))
+    backend.put_any(f"{TABLES}/{GROUP}", _hint(published[0].key))
+    _prune(backend, published)
+    backend.sweep(TABLES)
 
 
-def write_table(directory: Directory, key: str, table: Table, attributes: dict[str, Any]) -> None:
+def write_table(backend: Backend, key: str, table: Table, attributes: dict[str, Any]) -> None:
     """Write a table below ``key``, what makes it visible last."""
     prefix = f"{key}/" if key else ""
     metadata = {}
@@ -208,8 +210,8 @@ def write_table(directory: Directory, key: str, table: Table, attributes: dict[s
             for chunk, data in zip(chunk_keys(document), chunks, strict=True):
                 yield f"{prefix}{name}/{chunk}", data
 
-    directory.put_all(objects())
-    directory.put_new(f"{prefix}{GROUP}", group_document(metadata, attributes))
+    backend.put_all(objects())
+    backend.put_new(f"{prefix}{GROUP}", group_document(metadata, attributes))
 
 
 def about(header: Header) -> dict[str, Any]:
@@ -224,20 +226,20 @@ def _hint(key: str) -> bytes:
     return json.dumps(document, indent=1).encode()
 
 
-def _prune(directory: Directory, published: Sequence[Generation]) -> None:
+def _prune(backend: Backend, published: Sequence[Generation]) -> None:
     """Remove the tables that nobody can still be reading.
 
     The newest two stay, and each older one for an hour after the one that follows it appeared.
-    What is older than the newest one and was never finished goes at once: only a coordinator that
-    was taken over could still be writing there, and it then fails instead of publishing.
+    What is older than the newest one and was never finished goes, too: only a coordinator that was
+    taken over could still be writing there, see ``Backend.remove_tree``.
     """
     kept = {generation.key for generation in published[:2]}
     for newer, older in pairwise(published):
         if time.time() - newer.published < KEPT_SECONDS:
             kept.add(older.key)
-    for key in _keys(directory):
+    for key in _keys(backend):
         if key < published[0].key and key not in kept:
-            directory.remove_tree(key)
+            backend.remove_tree(key)
 
 
 class Published:
@@ -251,7 +253,7 @@ class Published:
     def __init__(self, journal: Journal) -> None:
         self.header: Header = journal.header
         self._journal = journal
-        newest = next(generations(journal.directory, journal.header), None)
+        newest = next(generations(journal.backend, journal.header), None)
         self._rows = 0 if newest is None else newest.rows
         self._new = 0
         self._began = time.monotonic()
@@ -299,7 +301,7 @@ class Published:
 
     def _publish(self) -> None:
         try:
-            reader = Journal.open(self._journal.directory.root)
-            publish(reader, self._journal.directory)
+            reader = Journal.open(self._journal.backend.where)
+            publish(reader, self._journal.backend)
         except SpotDaskError as error:
             logger.warning("the tables of the run were not renewed: %s", error)

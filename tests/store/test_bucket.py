@@ -16,13 +16,15 @@ import zarr
 from object_service import BUCKET, environment, proxy
 from store_examples import ENTRIES, HEADER
 from store_processes import writers, written
+from table_examples import header, story
 
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
 from spot_dask.run import Run
-from spot_dask.store import Closed, Opened, bucket
+from spot_dask.store import Closed, Opened, bucket, tables
 from spot_dask.store.backend import address, backend_at
 from spot_dask.store.bucket import bucket_at
 from spot_dask.store.journal import Journal
+from spot_dask.store.tabulate import tabulate
 
 
 def one_line(text):
@@ -109,6 +111,29 @@ def test_a_missing_and_a_damaged_record_are_named(where, journal):
     store.delete("log/c/0/3")
     with pytest.raises(StoreCorrupt, match=one_line("log/c/0/3 is missing, but")):
         Journal.open(where).records()
+
+
+def test_tables_are_renewed_and_what_may_still_be_written_is_left_for_an_hour(where, monkeypatch):
+    monkeypatch.setattr(tables, "KEPT_SECONDS", 0.0)
+    journal = Journal.create(where, header())
+    backend = bucket_at(where)
+    backend.put_any("tables/g0000000001/trial/c/0", b"of a coordinator that was taken over")
+    for entry in story(1)[:3]:
+        journal.append(entry)
+        tables.publish(Journal.open(where), backend)
+    unfinished, *published = sorted(backend.names("tables"))[:-1]
+    assert unfinished == "g0000000001"
+    assert published == ["g0000000002", "g0000000003", "g0000000004"]
+    table = tables.read(Journal.open(where))
+    assert repr(table) == repr(tabulate(journal.header, journal.records()))
+    assert len(table)
+    assert not list(tables.problems(journal))
+    monkeypatch.setattr(bucket, "STALE_SECONDS", 0.5)
+    time.sleep(2.1)
+    bucket_at(where).renew(journal._lock.key, b"")
+    tables.publish(Journal.open(where), backend)
+    assert sorted(backend.names("tables")) == ["g0000000003", "g0000000004", "zarr.json"]
+    journal.close()
 
 
 # ---------------------------------------------------------------- two coordinators
@@ -421,9 +446,9 @@ def test_the_text_of_a_failure_is_one_line_without_a_signed_address():
 
 
 def test_the_report_of_a_run_in_a_bucket_goes_to_the_current_directory(where, tmp_path):
-    run = Run(where, HEADER, ())
+    run = Run(where, HEADER, False, 0, None)
     assert run._beside == Path("run")
-    assert Run(tmp_path / "a.zarr", HEADER, ())._beside == tmp_path / "a"
+    assert Run(tmp_path / "a.zarr", HEADER, False, 0, None)._beside == tmp_path / "a"
 
 
 def test_whether_a_sign_is_fresh_goes_by_the_time_between(monkeypatch):

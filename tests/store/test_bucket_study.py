@@ -56,6 +56,8 @@ def test_every_command_takes_the_address_of_an_object_store(folder: Path, prefix
     assert json.loads(spot("best", first, "--json"))["store"] == first
     assert spot("report", first, "-o", "mine/r.html").splitlines()[-1] == "mine/r.html"
     assert (folder / "mine/r.html").is_file()
+    assert spot("export", first, "--to", "csv").splitlines()[-1] == "first/evaluations.csv"
+    assert len((folder / "first/evaluations.csv").read_text().splitlines()) == 1 + 5
 
     options = ["--local", 0, "--no-report", "--warm-start", first]
     spot("run", "study.py", *options, "--store", second)

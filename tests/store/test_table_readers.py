@@ -20,7 +20,7 @@ def run(tmp_path_factory):
     journal = Journal.create(path, header("max"), durability="process")
     for entry in story(12):
         journal.append(entry)
-    tables.publish(Journal.open(path), journal.directory)
+    tables.publish(Journal.open(path), journal.backend)
     journal.close()
     return path
 
@@ -165,7 +165,7 @@ def test_a_run_without_evaluations_gives_empty_frames(tmp_path):
     assert frames.curves(empty).shape == (0, 4)
     assert frames.to_xarray(empty).sizes == {"evaluation": 0}
     journal = Journal.open(path)
-    tables.publish(journal, journal.directory)
+    tables.publish(journal, journal.backend)
     (generation,) = path.glob("tables/g*")
     assert pytest.importorskip("xarray").open_zarr(generation, chunks=None).sizes == {
         "evaluation": 0

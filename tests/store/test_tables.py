@@ -39,7 +39,7 @@ def extend(path, entries):
 
 def publish(path):
     journal = Journal.open(path)
-    tables.publish(journal, journal.directory)
+    tables.publish(journal, journal.backend)
 
 
 def names(path):
@@ -125,7 +125,7 @@ def complete(path):
     """The generations that others see; each of them has all of its chunks."""
     journal = Journal.open(path)
     assert not list(tables.problems(journal))
-    return [g.through.seq for g in tables.generations(journal.directory, journal.header)]
+    return [g.through.seq for g in tables.generations(journal.backend, journal.header)]
 
 
 @pytest.mark.usefixtures("few_columns")
@@ -250,7 +250,7 @@ def test_what_was_never_finished_goes_with_the_next_table(path):
 def test_a_coordinator_that_was_taken_over_cannot_finish_a_table_that_was_removed(path):
     """It wrote half of a table, the next one removed that half: it must fail, not publish."""
     journal = Journal.open(path)
-    directory = journal.directory
+    directory = journal.backend
     original = directory.put_new
 
     def late(key, data):
@@ -275,7 +275,7 @@ def test_readers_see_whole_tables_while_a_writer_publishes(path, monkeypatch, ca
             for i, entry in enumerate(entries[16:]):
                 journal.append(entry)
                 if i % 5 == 0:
-                    tables.publish(reader, journal.directory)
+                    tables.publish(reader, journal.backend)
         finally:
             over.set()
 
