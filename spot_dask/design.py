@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import qmc
 
 from spot_dask.errors import did_you_mean
-from spot_dask.records import Configuration
+from spot_dask.records import Configuration, Import
 from spot_dask.space import Space
 from spot_dask.space.parameters import FloatArray
 
@@ -76,6 +76,23 @@ def initial_design(
         missing = design.size(space) - len(rows)
         rows = np.vstack([rows, space_filling(space, missing, rows, rng)])
     return list(space.decode(rows))
+
+
+def best_of_each(
+    space: Space, sources: Sequence[Sequence[Import]], count: int
+) -> list[Configuration]:
+    """At most ``count`` distinct configurations: the best of each source in turn, then the next.
+
+    Equals count as better the earlier they were imported.
+    """
+    ranked = [sorted(items, key=lambda item: item.y) for items in sources]
+    found: dict[bytes, Configuration] = {}
+    for rank in range(max(map(len, ranked), default=0)):
+        for items in ranked:
+            if rank < len(items) and len(found) < count:
+                config = items[rank].config
+                found.setdefault(space.keys(space.encode([config]))[0], config)
+    return list(found.values())
 
 
 def space_filling(space: Space, n: int, known: FloatArray, rng: np.random.Generator) -> FloatArray:

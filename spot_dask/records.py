@@ -35,6 +35,7 @@ class Origin(StrEnum):
 
     DEFAULT = "default"
     USER = "user"
+    PRIOR = "prior"  # among the best of a related objective
     DESIGN = "design"
     INFILL = "infill"
     REPLICATE = "replicate"  # again, because it may be the best
@@ -133,11 +134,16 @@ class Import:
 
 @dataclass(frozen=True)
 class History:
-    """Everything known about a study: evaluations, pending trials and imported evaluations."""
+    """Everything known about a study: evaluations, pending trials and imported evaluations.
+
+    ``imports`` are evaluations of the same objective. ``priors`` are those of other ones (other
+    data, another budget), one tuple per source: they inform proposals and count as nothing else.
+    """
 
     evaluations: tuple[Evaluation, ...] = ()
     pending: tuple[Trial, ...] = ()
     imports: tuple[Import, ...] = ()
+    priors: tuple[tuple[Import, ...], ...] = ()
 
     @property
     def asked(self) -> int:
@@ -214,11 +220,17 @@ class Retried:
 
 @dataclass(frozen=True)
 class Imported:
-    """Evaluations taken over from another store; ``dropped`` says what was not, and why."""
+    """Evaluations taken over from a source; ``dropped`` says what was not, and why.
+
+    ``mode`` is ``data`` (the study's own objective) or ``prior`` (another one); ``assumed`` says
+    what the source does not record and was supplied.
+    """
 
     source: str
     items: Sequence[Import]
     dropped: Sequence[str] = ()
+    mode: str = "data"
+    assumed: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

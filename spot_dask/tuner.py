@@ -19,15 +19,25 @@ import numpy as np
 
 from spot_dask import identify, surrogates
 from spot_dask import infill as criteria
-from spot_dask.design import Design, initial_design, space_filling
+from spot_dask.design import Design, best_of_each, initial_design, space_filling
 from spot_dask.errors import warn_once
 from spot_dask.infill import Infill, Request
 from spot_dask.infill.feasible import Risk
-from spot_dask.records import Configuration, Evaluation, History, Origin, Status, Trial
+from spot_dask.records import (
+    Configuration,
+    Evaluation,
+    History,
+    Import,
+    Origin,
+    Status,
+    Trial,
+)
 from spot_dask.space import Space
 from spot_dask.stats.diagnostics import leave_one_out
 from spot_dask.surrogates import FloatArray, Posterior, Surrogate
 from spot_dask.surrogates.feasibility import fit_feasibility
+from spot_dask.surrogates.posterior import KrigingPosterior
+from spot_dask.surrogates.transfer import Transfer, source_model
 
 logger = logging.getLogger(__name__)
 
@@ -116,11 +126,13 @@ class Tuner:
 
     def model(self, history: History) -> Model | None:
         """The surrogate fitted to the history; None while fewer than two evaluations succeeded."""
+        return self._fitted(surrogates.find(self.surrogate), history)
+
+    def _fitted(self, surrogate: Surrogate, history: History) -> Model | None:
         X, y = self._data(history)
         if len(self._good(history)) < 2:
             return None
         rng = np.random.default_rng([self.seed, _MODEL, len(y)])
-        surrogate = surrogates.find(self.surrogate)
         features = self.space.features(X)
         return Model(self.space, X, y, surrogate.fit(features, y, self.space.groups, rng))
 
@@ -151,54 +163,71 @@ class Tuner:
         return found
 
     def _planned(self, history: History) -> list[tuple[Configuration, int, Origin]]:
-        """The initial design with its replicates; imported evaluations replace its filling."""
+        """The initial design with its replicates; imported evaluations replace its filling.
+
+        A third of the filling are the best configurations of other objectives, where there are any.
+        """
         must = 1 + len(self.start)
         size = max(must, self.design.size(self.space) - len(history.imports))
         if history.asked >= size * self.design.replicates:
             return []
+        hints = best_of_each(self.space, history.priors, (size - must + 1) // 3)
         imported = set(self._keys([item.config for item in history.imports]))
         return [
             (config, replicate, origin)
-            for config, key, origin in self._design(size)
+            for config, key, origin in self._design(size, hints)
             if origin is not Origin.DESIGN or key not in imported
             for replicate in range(self.design.replicates)
         ]
 
-    def _design(self, size: int) -> list[tuple[Configuration, bytes, Origin]]:
+    def _design(
+        self, size: int, hints: Sequence[Configuration]
+    ) -> list[tuple[Configuration, bytes, Origin]]:
         """The initial design of so many configurations; made once, as it is asked for often."""
-        if size not in self._designs:
+        hinted = self._keys(hints)
+        made = size, tuple(hinted)
+        if made not in self._designs:
             rng = np.random.default_rng([self.seed, _DESIGN])
             design = replace(self.design, initial=size)
-            configs = initial_design(self.space, design, self.start, rng)
-            keys, users = self._keys(configs), set(self._keys(self.start))
-            origins = [Origin.USER if key in users else Origin.DESIGN for key in keys]
+            configs = initial_design(self.space, design, (*self.start, *hints), rng)
+            origin = dict.fromkeys(hinted, Origin.PRIOR)
+            origin |= dict.fromkeys(self._keys(self.start), Origin.USER)
+            keys = self._keys(configs)
+            origins = [origin.get(key, Origin.DESIGN) for key in keys]
             origins[0] = Origin.DEFAULT
-            self._designs[size] = list(zip(configs, keys, origins, strict=True))
-        return self._designs[size]
+            self._designs[made] = list(zip(configs, keys, origins, strict=True))
+        return self._designs[made]
 
     @cached_property
-    def _designs(self) -> dict[int, list[tuple[Configuration, bytes, Origin]]]:
+    def _designs(
+        self,
+    ) -> dict[tuple[int, tuple[bytes, ...]], list[tuple[Configuration, bytes, Origin]]]:
         return {}
 
     def _infill(self, history: History, q: int) -> list[Trial]:
         """q trials chosen by the surrogate, given all that is known and pending: replicates of
-        what may be the best towards the end of the budget, else by the infill criterion."""
+        what may be the best towards the end of the budget, else by the infill criterion.
+
+        Other objectives inform where to look, not what is replicated."""
         rng = np.random.default_rng([self.seed, _ASK, history.asked])
         model = self._believed(history)
+        informed = (history.priors and self._believed(history, history.priors)) or model
         trials = self._replicates(history, model, self._due(history, model, q))
-        trials += self._new(history.ask(trials), model, q - len(trials), rng)
+        trials += self._new(history.ask(trials), informed, q - len(trials), rng)
         if len(trials) < q and self.budget is not None and self.replication > 0:
             # No new configuration is left: what remains of the budget may still tell them apart.
             trials += self._replicates(history.ask(trials), model, q - len(trials))
         return trials
 
-    def _believed(self, history: History) -> Model | None:
-        """The surrogate, if it knows more than a space-filling design covers."""
+    def _believed(self, history: History, priors: Sequence[Sequence[Import]] = ()) -> Model | None:
+        """The surrogate, informed by priors, if it knows more than a space-filling design does."""
         if len(self._good(history)) < min(self.space.d + 1, self.design.size(self.space)):
             return None
-        surrogates.find(self.surrogate)  # a name of which there is none is refused
+        surrogate = surrogates.find(self.surrogate)  # a name of which there is none is refused
         try:
-            return self.model(history)
+            if priors:
+                surrogate = Transfer(surrogate, [self._source(items) for items in priors])
+            return self._fitted(surrogate, history)
         except Exception as error:
             # Weeks of training must not end for one fit.
             warn_once(logger, "no surrogate: %s; space-filling points", _told(error))
@@ -283,6 +312,19 @@ class Tuner:
                 name = type(infill).__name__
                 warn_once(logger, f"infill {name} failed: %s; another one serves", _told(error))
         return nothing
+
+    def _source(self, items: Sequence[Import]) -> KrigingPosterior:
+        """The model of a source; made once, as it is the same for every proposal."""
+        key = tuple((i.source_run, i.source_trial, i.y) for i in items)
+        if key not in self._sources:
+            X = self.space.features(self._rows(i.config for i in items))
+            y = _bounded(np.array([i.y for i in items]))
+            self._sources[key] = source_model(X, y, self.space.groups)
+        return self._sources[key]
+
+    @cached_property
+    def _sources(self) -> dict[tuple[tuple[str, int, float], ...], KrigingPosterior]:
+        return {}
 
     def _risk(self, history: History) -> Risk | None:
         """Where trainings fail, as learnt from all that succeeded, failed or crashed.

@@ -160,6 +160,77 @@ def test_imported_evaluations_replace_the_design() -> None:
     assert [t.origin for t in trials] == [Origin.DEFAULT, Origin.INFILL, Origin.INFILL]
 
 
+def related(objective: Objective, seed: int = 9) -> tuple[Import, ...]:
+    """20 evaluations of a tuner on another objective."""
+    old = after(20, Tuner(SPACE, seed=seed), objective)
+    return tuple(Import(e.trial.config, e.y, "old", e.trial.number) for e in old.evaluations)
+
+
+def test_a_prior_neither_shortens_the_design_nor_replaces_its_user_points() -> None:
+    start = ({"lr": 0.5, "opt": "adam"},)
+    tuner, priors = Tuner(SPACE, start=start), (related(bowl),)
+    trials = tuner.ask(History(priors=priors), 9)
+    assert [t.origin for t in trials] == [
+        Origin.DEFAULT, Origin.USER, *[Origin.PRIOR] * 2, *[Origin.DESIGN] * 4, Origin.INFILL
+    ]  # fmt: skip
+    best = sorted(priors[0], key=lambda i: i.y)[:2]
+    assert [t.config for t in trials[2:4]] == [i.config for i in best]
+    assert trials[1].config == SPACE.validate(start[0])
+
+
+def test_the_best_of_several_sources_take_turns() -> None:
+    one, other = related(bowl), related(lambda c: -bowl(c))
+    trials = Tuner(SPACE, design=Design(initial=12)).ask(History(priors=(one, other)), 12)
+    hints = [t.config for t in trials if t.origin is Origin.PRIOR]
+    ranked = [sorted(items, key=lambda i: i.y) for items in (one, other)]
+    assert hints == [ranked[0][0].config, ranked[1][0].config, ranked[0][1].config,
+                     ranked[1][1].config]  # fmt: skip
+
+
+def test_a_prior_that_misleads_changes_no_proposal_of_the_surrogate() -> None:
+    history = after(20, Tuner(SPACE))
+    misled = replace(history, priors=(related(lambda c: -bowl(c)),))
+    assert Tuner(SPACE).ask(misled, 4) == Tuner(SPACE).ask(history, 4)
+
+
+def test_a_prior_informs_proposals_but_not_the_model_that_is_reported() -> None:
+    history = after(10, Tuner(SPACE))
+    informed = replace(history, priors=(related(lambda c: 100 + 7 * bowl(c)),))
+    tuner = Tuner(SPACE)
+    assert tuner.ask(informed, 4) != tuner.ask(history, 4)
+    assert tuner.ask(informed, 4) == Tuner(SPACE).ask(informed, 4)
+    mine, theirs = tuner.model(informed), tuner.model(history)
+    assert mine is not None
+    assert theirs is not None
+    assert mine.y.tolist() == theirs.y.tolist()
+    rows = SPACE.encode([SPACE.default])
+    assert mine.predict(rows) == theirs.predict(rows)
+    assert tuner.recommend(informed, mine) == tuner.recommend(history, theirs)
+
+
+@pytest.mark.parametrize(
+    ("infill", "surrogate"),
+    [
+        *((infill, "kriging") for infill in ("log_nei", "ucb", "thompson", "ei_exact")),
+        ("log_ei", "warped"),
+        ("log_ei", "sklearn:ensemble.ExtraTreesRegressor"),
+    ],
+)
+def test_every_criterion_and_surrogate_can_be_informed(infill: str, surrogate: str) -> None:
+    tuner = Tuner(SPACE, infill=infill, surrogate=surrogate)
+    history = replace(after(10, Tuner(SPACE)), priors=(related(bowl),))
+    trials = tuner.ask(history, 2)
+    assert len(trials) == 2
+    assert tuner.ask(history, 2) == trials
+
+
+def test_what_a_prior_has_evaluated_may_be_evaluated_here() -> None:
+    space = Space(k=Categorical(["a", "b", "c"], default="a"))
+    items = tuple(Import({"k": k}, float(i), "old", i) for i, k in enumerate("abc"))
+    trials = Tuner(space).ask(History(priors=(items,)), 5)
+    assert sorted(str(t.config["k"]) for t in trials) == ["a", "b", "c"]
+
+
 def test_the_recommendation_beats_the_luckiest_of_noisy_values() -> None:
     def noisy(config: Configuration) -> float:
         return bowl(config) + rng.normal(0, 0.5)
