@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from spot_dask.errors import ClusterError, SpotDaskError, StoreError, StudyError
     from spot_dask.records import Evaluation, History, Trial
     from spot_dask.run import Run
+    from spot_dask.sources import WarmStart
     from spot_dask.space import Categorical, Integer, Real, Space
     from spot_dask.study import Budget, Study
     from spot_dask.tasks.function import FunctionTask
@@ -40,6 +41,7 @@ _HOMES = {
     "TorchTask": "tasks.torch",
     "Trial": "records",
     "Tuner": "tuner",
+    "WarmStart": "sources",
 }
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "TorchTask",
     "Trial",
     "Tuner",
+    "WarmStart",
 ]
 
 

@@ -175,6 +175,7 @@ class Run:
                 "failed": len(history.failed),
                 "pending": len(history.pending),
                 "imported": len(history.imports),
+                "hints": sum(map(len, history.priors)),
             },
             "incumbent": self.best_json(self.best),
             "last_event": self.records[-1].time if self.records else None,

@@ -34,6 +34,7 @@ from spot_dask.run import Run
 from spot_dask.session import Listener, Session, Update
 from spot_dask.settings import DEFAULT_EVALUATIONS
 from spot_dask.signals import Ending
+from spot_dask.sources import WarmStart
 from spot_dask.space import Space
 from spot_dask.store import Header, Store
 from spot_dask.store.backend import address
@@ -140,7 +141,7 @@ class Study:
         client: Client | str | None = None,
         local: int | None = None,
         store: str | Path | None = None,
-        warm_start: Iterable[str | Path] = (),
+        warm_start: Iterable[str | Path | WarmStart] = (),
         listener: Listener | None = None,
         ending: Ending | None = None,
     ) -> Run:
@@ -149,14 +150,16 @@ class Study:
         ``client`` is a Dask client or the address of a scheduler; without it, a cluster of
         ``local`` slots is embedded in this process (0: no cluster, one training after the other
         right here, for debugging). ``store`` is a path, or s3://bucket/run.zarr and
-        the like; it defaults to ``runs/<name>-<time>.zarr``. ``ending`` says what a signal does
+        the like; it defaults to ``runs/<name>-<time>.zarr``. ``warm_start`` are sources of earlier
+        evaluations: stores, CSV or JSON lines files, studies of Optuna; a path stands for
+        ``WarmStart(path)``, evaluations of the same objective. ``ending`` says what a signal does
         with the trainings that run. Raises StoreError if the store exists, ClusterError if the
         scheduler does not answer.
         """
         study = self if budget is None else replace(self, budget=budget)
         path = address(store) if store is not None else default_store(self.name)
         header = study._header()
-        imported = take_over([Run.open(source) for source in warm_start], header)
+        imported = take_over(warm_start, header)
         with (
             closing(_executor(study, header.run_id, client, local)) as executor,
             closing(Journal.create(path, header)) as journal,
@@ -283,7 +286,11 @@ class Study:
             coordinator, self.tuner, executor, store, listener or _silent, past.elapsed, ending
         )
         design = self.design.size(self.space)
-        if policy.evaluations is not None and policy.evaluations <= design and not past.imports:
+        if (
+            policy.evaluations is not None
+            and policy.evaluations <= design
+            and not past.history.imports
+        ):
             session.tell(
                 f"the budget of {policy.evaluations} ends within the initial design of {design}: "
                 "no configuration will be chosen by the surrogate"

@@ -1,72 +1,225 @@
-"""Warm start: what an earlier run's evaluations are worth to a new study.
+"""Warm start: what earlier evaluations are worth to a new study.
 
-Parameters are mapped by name, type and bounds; an evaluation that has no equivalent in the new
-space is dropped, and why is recorded. The source is only read.
+Parameters are mapped by name (``WarmStart.rename`` says otherwise), type and bounds. An evaluation
+that has no equivalent in the new space is dropped, and why is recorded:
+
+* changed bounds: what lies outside of the new ones is dropped;
+* added parameters are taken to have been at their default *here*: it is the study that knows what
+  the earlier trainings did, so this is said and recorded;
+* removed parameters must have been at their default there. Where the source records no defaults
+  (anything but a store) they must have had one value throughout, or be left out by the user.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from spot_dask.errors import StoreError
-from spot_dask.records import Configuration, Import, Imported
-from spot_dask.run import Run
-from spot_dask.space import Space
+from spot_dask.errors import StoreError, did_you_mean
+from spot_dask.records import Import, Imported, Value
+from spot_dask.sources import Earlier, WarmStart, read
+from spot_dask.space import Categorical, Integer, Real, Space
+from spot_dask.space.parameters import Parameter
 from spot_dask.store import Header
 
 
-def take_over(sources: Sequence[Run], header: Header) -> list[Imported]:
+def take_over(sources: Iterable[str | Path | WarmStart], header: Header) -> list[Imported]:
     """The sources' successful evaluations as those of the study that ``header`` describes.
 
     What a source had itself imported comes along; an evaluation that reaches the study by two
-    ways counts once. Raises StoreError if a source does not have the study's objective in the
-    same direction.
+    ways counts once, as data if it is that to one of them. Raises StoreError if a source cannot be
+    read, does not fit the names it is to have, or is no data for the study's objective.
     """
-    taken: set[tuple[str, int]] = set()
-    return [_take(source, header, taken) for source in sources]
-
-
-def _take(source: Run, header: Header, taken: set[tuple[str, int]]) -> Imported:
-    theirs = (source.header.objective, source.header.direction)
-    ours = (header.objective, header.direction)
-    if theirs != ours:
-        raise StoreError(
-            f"{source.path} cannot warm-start this study: its objective is {theirs[0]} "
-            f"({theirs[1]}imised), this study's is {ours[0]} ({ours[1]}imised)"
-        )
+    given = [s if isinstance(s, WarmStart) else WarmStart(s) for s in sources]
+    given.sort(key=lambda source: source.mode)  # data first
     space = Space.from_json(header.space)
-    items = []
-    dropped = [f"trial {e.trial.number}: it had failed" for e in source.history.failed]
-    for run, number, config, y in _evaluations(source):
-        if (run, number) in taken:
-            dropped.append(f"trial {number}: it was taken already")
-            continue
-        try:
-            items.append(Import(space.adopt(config, source.space), y, run, number))
-            taken.add((run, number))
-        except ValueError as error:
-            dropped.append(f"trial {number}: {error}")
-    return Imported(str(source.path), tuple(items), tuple(dropped))
-
-
-def _evaluations(source: Run) -> Iterator[tuple[str, int, Configuration, float]]:
-    """Run, trial number, configuration and value of all the source knows."""
-    for item in source.history.imports:
-        yield item.source_run, item.source_trial, item.config, item.y
-    for evaluation in source.history.ok:
-        trial = evaluation.trial
-        yield source.header.run_id, trial.number, trial.config, evaluation.y
+    found = [(source, _read(source, space, header)) for source in given]
+    _check_renamed(found, header.objective)
+    taken: set[tuple[str, int]] = set()
+    return [_take(source, earlier, space, header, taken) for source, earlier in found]
 
 
 def summary(imported: Imported) -> str:
-    """One line: how many evaluations were taken, how many dropped, and over what."""
+    """One line: how many evaluations were taken, as what, how many dropped, and over what."""
     total = len(imported.items) + len(imported.dropped)
     line = f"took {len(imported.items)} of {total} evaluations"
-    if not imported.dropped:
-        return line
-    # "trial 7: lr: 0.5 is above ..." or "trial 8: it had failed": group by the part after trial.
-    over = Counter(reason.split(": ")[1] for reason in imported.dropped)
-    causes = ", ".join(f"{count} for {cause}" for cause, count in over.most_common())
-    first = imported.dropped[0]
-    return f"{line}; dropped {len(imported.dropped)} ({causes}; the first: {first})"
+    if imported.mode == "prior":
+        line += " as hints from another objective"
+    if imported.dropped:
+        # "trial 7: lr: 0.5 is above ..." or "line 8: it had failed": by the part after the number.
+        over = Counter(reason.split(": ")[1] for reason in imported.dropped)
+        causes = ", ".join(f"{count} for {cause}" for cause, count in over.most_common())
+        first = imported.dropped[0]
+        line += f"; dropped {len(imported.dropped)} ({causes}; the first: {first})"
+    return "; ".join([line, *imported.assumed])
+
+
+def _read(source: WarmStart, space: Space, header: Header) -> Earlier:
+    _check_targets(source, (*space.names, header.objective))
+    names = [old for old, new in source.rename.items() if new == header.objective]
+    earlier = read(str(source.path), (*names, header.objective))
+    theirs = (earlier.objective, earlier.direction or header.direction)
+    ours = (header.objective, header.direction)
+    same = theirs[0] in (None, *names, header.objective) and theirs[1] == ours[1]
+    if source.mode == "data" and not same:
+        raise StoreError(
+            f"{source.path} cannot warm-start this study: its objective is {theirs[0] or 'unnamed'}"
+            f" ({theirs[1]}imised), this study's is {ours[0]} ({ours[1]}imised); if it is related, "
+            "give it as a prior (--prior)"
+        )
+    return earlier
+
+
+def _take(
+    source: WarmStart, earlier: Earlier, space: Space, header: Header, taken: set[tuple[str, int]]
+) -> Imported:
+    path = str(source.path)
+    earlier = _renamed(earlier, source)
+    assumed = _assumed(earlier, space, path)
+    sign = -1.0 if (earlier.direction or header.direction) == "max" else 1.0
+    columns, items, dropped = _columns(earlier), [], []
+    for row in earlier.rows:
+        try:
+            if row.why or (row.run, row.number) in taken:
+                raise ValueError(row.why or "it was taken already")
+            config = _adopted(row.values, columns, earlier, space)
+        except ValueError as error:
+            dropped.append(f"{earlier.unit} {row.number}: {error}")
+            continue
+        items.append(Import(config, sign * row.y, row.run, row.number))
+        taken.add((row.run, row.number))
+    return Imported(path, tuple(items), tuple(dropped), source.mode, tuple(assumed))
+
+
+# --- names ------------------------------------------------------------------------------------
+
+
+def _check_targets(source: WarmStart, names: Sequence[str]) -> None:
+    """Raise StoreError where a name is mapped to what the study does not have."""
+    for old, new in source.rename.items():
+        if new and new not in names:
+            near = did_you_mean(new, names)
+            raise StoreError(
+                f"{source.path}: {old} is renamed to {new!r}, which this study does not have; "
+                f"there are {', '.join(names)}{near}"
+            )
+
+
+def _check_renamed(found: Sequence[tuple[WarmStart, Earlier]], objective: str) -> None:
+    """Raise StoreError if no source has a name that is to be renamed."""
+    there = list(dict.fromkeys(name for _, earlier in found for name in _columns(earlier)))
+    for source, _ in found:
+        for old, new in source.rename.items():
+            if new != objective and old not in there:
+                raise StoreError(
+                    f"{source.path}: there is no {old!r} to be renamed, there are "
+                    f"{', '.join(there)}{did_you_mean(old, there)}"
+                )
+
+
+def _columns(earlier: Earlier) -> dict[str, None]:
+    """The names of the parameters there, in their order."""
+    if earlier.space is not None:
+        return dict.fromkeys(earlier.space.names)
+    return dict.fromkeys(name for row in earlier.rows for name in row.values)
+
+
+def _renamed(earlier: Earlier, source: WarmStart) -> Earlier:
+    """The source in the study's names, without the values that are to be left out."""
+    named = {old: source.rename.get(old, old) for old in _columns(earlier)}
+    new = [name for name in named.values() if name]
+    if double := next((name for name in new if new.count(name) > 1), None):
+        raise StoreError(
+            f"{source.path}: two of its names stand for {double}; leave one out (--rename NAME=)"
+        )
+    rows = [
+        replace(row, values={named[n]: v for n, v in row.values.items() if named[n]})
+        for row in earlier.rows
+    ]
+    space = earlier.space and _renamed_space(earlier.space, {o: n or o for o, n in named.items()})
+    return replace(earlier, rows=rows, space=space)
+
+
+def _renamed_space(space: Space, named: Mapping[str, str]) -> Space:
+    data = space.to_json()
+    for parameter in data["parameters"]:
+        parameter["name"] = named[parameter["name"]]
+        parameter["when"] = {named[parent]: v for parent, v in parameter["when"].items()}
+    return Space.from_json(data)
+
+
+def _assumed(earlier: Earlier, space: Space, path: str) -> list[str]:
+    """What has to be assumed where the source and the study have different parameters.
+
+    Raises StoreError where a parameter that is only there may have mattered.
+    """
+    columns = _columns(earlier)
+    assumed = [
+        f"{name} is not in it: taken to be {space.parameters[name].default!r}"
+        for name in space.names
+        if name not in columns
+    ]
+    if earlier.space is not None:
+        return assumed  # it has defaults: each evaluation is judged by itself
+    for name in columns:
+        seen = {repr(row.values.get(name)) for row in earlier.rows if not row.why}
+        if name not in space.names and len(seen) > 1:
+            raise StoreError(
+                f"{path}: {name!r} is no parameter of this study and has different values; there "
+                f"are {', '.join(space.names)}{did_you_mean(name, space.names)}; say which it is "
+                f"(--rename {name}=NAME) or leave it out (--rename {name}=)"
+            )
+        if name not in space.names:
+            assumed += [f"{name} is not in this study: it was {value} throughout" for value in seen]
+    return assumed
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+def _adopted(
+    values: Mapping[str, Value], columns: Iterable[str], earlier: Earlier, space: Space
+) -> Mapping[str, Value]:
+    """A row's values as a configuration of the space; ValueError says why they are none."""
+    if earlier.space is not None:
+        return space.adopt(values, earlier.space)
+    given = {
+        name: _native(name, value, space.parameters[name], earlier.textual)
+        for name, value in values.items()
+        if name in space.parameters
+    }
+    config = space.validate(given)
+    for name in columns:
+        if name in config and name not in given:
+            raise ValueError(f"{name}: has no value")
+        if name in given and name not in config:
+            raise ValueError(f"{name}: is not active here but was {given[name]!r}")
+    return config
+
+
+def _native(name: str, value: Value, parameter: Parameter, textual: bool) -> Value:
+    """A table's value as the parameter's type has it: texts are read, 64.0 is 64."""
+    if textual and isinstance(parameter, Categorical):
+        return next((level for level in parameter.levels if _same(level, value)), value)
+    if textual and isinstance(parameter, Real | Integer):
+        try:
+            value = float(value)
+        except ValueError:
+            raise ValueError(f"{name}: {value!r} is no number") from None
+    if isinstance(parameter, Integer) and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _same(level: Value, text: Value) -> bool:
+    """Whether a text is that of a level."""
+    if isinstance(level, bool):
+        return str(text).lower() == str(level).lower()
+    if isinstance(level, str):
+        return level == text
+    try:
+        return float(level) == float(text)
+    except ValueError:
+        return False

@@ -15,7 +15,17 @@ LAYERS = (
     ("design", "surrogates", "infill", "identify", "stats"),
     ("tuner", "coordinator"),
     ("executors", "store", "tasks", "report"),
-    ("study", "run", "session", "reask", "signals", "warmstart", "config", "settings"),
+    (
+        "study",
+        "run",
+        "session",
+        "reask",
+        "signals",
+        "sources",
+        "warmstart",
+        "config",
+        "settings",
+    ),
     ("cli",),
 )
 EDGES = LAYERS[3]

@@ -144,6 +144,8 @@ def _show_status(run: Run, document: dict[str, Any]) -> None:
     click.echo(f"time         {clock(budget['wall_used_seconds'])}{of}")
     click.echo(f"pending      {trials['pending']}")
     click.echo(f"imported     {trials['imported']}")
+    if trials["hints"]:
+        click.echo(f"hints        {trials['hints']} (of related objectives)")
     for evaluation in run.history.failed[-3:]:
         click.echo(f"trial {evaluation.trial.number} {failure(evaluation)}")
     if document["incumbent"] is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spot_dask.config import Loaded
     from spot_dask.run import Run
     from spot_dask.signals import Ending
+    from spot_dask.sources import WarmStart
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +50,23 @@ FLAGS = {"evaluations": "budget.evaluations", "wall": "budget.wall", "batch": "b
 @click.option("--seed", type=click.IntRange(0), help="Seed of the study.")
 @click.option(
     "--warm-start",
-    metavar="STORE",
+    metavar="SOURCE",
     multiple=True,
     type=click.Path(),
-    help="Take over the evaluations of another run; repeatable.",
+    help="Evaluations of this objective: a store, .csv, .jsonl, an Optuna study; repeatable.",
+)
+@click.option(
+    "--prior",
+    metavar="SOURCE",
+    multiple=True,
+    type=click.Path(),
+    help="Evaluations of a related objective, which only hint at where to look; repeatable.",
+)
+@click.option(
+    "--rename",
+    metavar="OLD=NEW",
+    multiple=True,
+    help="What a name of the sources is called here; OLD= leaves it out. Repeatable.",
 )
 @opt.set_option
 @opt.grace_option
@@ -114,12 +128,30 @@ def _run(target: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
     with watch(options["progress"], goal) as listener:
         finished = study.run(
             store=store,
-            warm_start=options["warm_start"],
+            warm_start=_sources(options),
             listener=listener,
             ending=_ending(options, where),
             **where,
         )
     return finished, where
+
+
+def _sources(options: Mapping[str, Any]) -> list[WarmStart]:
+    """The sources of the warm start; every one has the names that are renamed, if it has them."""
+    from spot_dask.sources import WarmStart
+
+    rename = dict(_renaming(text) for text in options["rename"])
+    if rename and not (options["warm_start"] or options["prior"]):
+        raise click.UsageError("--rename needs a source, --warm-start or --prior")
+    data = [WarmStart(path, "data", rename) for path in options["warm_start"]]
+    return data + [WarmStart(path, "prior", rename) for path in options["prior"]]
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not (old and equals):
+        raise click.UsageError(f"--rename {text}: expected OLD=NEW, or OLD= to leave it out")
+    return old, new
 
 
 def _resume(store: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:

@@ -254,11 +254,16 @@ class FailureGroup:
 
 @dataclass(frozen=True)
 class WarmStart:
-    """Evaluations taken from another run, and why others were not."""
+    """Evaluations taken from a source, and why others were not.
+
+    ``mode`` is ``data`` or ``prior``; ``assumed`` is what the source does not record.
+    """
 
     source: str
     taken: int
     dropped: tuple[str, ...]
+    mode: str = "data"
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -242,4 +242,7 @@ def failures(digest: Digest) -> tuple[FailureGroup, ...]:
 
 
 def warm_starts(digest: Digest) -> tuple[WarmStart, ...]:
-    return tuple(WarmStart(i.source, len(i.items), tuple(i.dropped)) for i in digest.imported)
+    return tuple(
+        WarmStart(i.source, len(i.items), tuple(i.dropped), i.mode, tuple(i.assumed))
+        for i in digest.imported
+    )

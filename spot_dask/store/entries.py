@@ -65,11 +65,20 @@ def _items(entry: Entry) -> Items:
         case Retried(number, attempt, outcome):
             outcome_json = codec.outcome_to_json(outcome)
             return [{"number": number, "attempt": attempt, "outcome": outcome_json}]
-        case Imported(source, items, dropped):
-            imports = [codec.import_to_json(item) for item in items]
-            return [{"source": source, "items": imports, "dropped": list(dropped)}]
+        case Imported():
+            return [_imported_to_json(entry)]
         case Closed(reason):
             return [{"reason": reason}]
+
+
+def _imported_to_json(entry: Imported) -> JSON:
+    return {
+        "source": entry.source,
+        "mode": entry.mode,
+        "items": [codec.import_to_json(item) for item in entry.items],
+        "dropped": list(entry.dropped),
+        "assumed": list(entry.assumed),
+    }
 
 
 def _only(items: Items) -> JSON:
@@ -100,7 +109,9 @@ def _retried(items: Items) -> Retried:
 def _imported(items: Items) -> Imported:
     item = _only(items)
     imports: Sequence[Any] = tuple(map(codec.import_from_json, item["items"]))
-    return Imported(item["source"], imports, tuple(item["dropped"]))
+    # Records without a mode are older than priors.
+    mode, assumed = item.get("mode", "data"), tuple(item.get("assumed", ()))
+    return Imported(item["source"], imports, tuple(item["dropped"]), mode, assumed)
 
 
 def _closed(items: Items) -> Closed:

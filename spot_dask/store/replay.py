@@ -52,7 +52,9 @@ class _State:
         self.pending: dict[int, Trial] = {}
         self.retried: dict[int, tuple[Status, ...]] = {}  # of every trial ever asked
         self.evaluations: dict[int, Evaluation] = {}
-        self.imports: dict[tuple[str, int], Import] = {}
+        self.imports: list[Import] = []
+        self.taken: set[tuple[str, int]] = set()
+        self.priors: list[tuple[Import, ...]] = []
         self.imported: list[Imported] = []
         self.settings: dict[str, Any] = {}
         self.closed: str | None = None
@@ -72,7 +74,8 @@ class _State:
         history = History(
             tuple(self.evaluations.values()),
             tuple(self.pending.values()),
-            tuple(self.imports.values()),
+            tuple(self.imports),
+            tuple(self.priors),
         )
         retried = {n: self.retried[n] for n in self.pending if self.retried[n]}
         return Replay(
@@ -121,8 +124,15 @@ class _State:
 
     def _import(self, entry: Imported) -> None:
         self.imported.append(entry)
+        fresh = []
         for item in entry.items:
-            self.imports.setdefault((item.source_run, item.source_trial), item)
+            if (item.source_run, item.source_trial) not in self.taken:
+                self.taken.add((item.source_run, item.source_trial))
+                fresh.append(item)
+        if entry.mode == "data":
+            self.imports += fresh
+        elif fresh:
+            self.priors.append(tuple(fresh))
 
     def _is_open(self, number: int, seq: int) -> bool:
         """Whether the trial is pending; False, and logged, where it has its evaluation already."""

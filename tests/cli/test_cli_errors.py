@@ -92,6 +92,34 @@ def test_a_warm_start_from_what_is_no_store_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "a.zarr").exists()
 
 
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        (("--warm-start", "old.csv"), "no column 'loss', which is the objective"),
+        (
+            ("--warm-start", "old.csv", "--rename", "y=loss"),
+            "'step' is no parameter of this study and has different values",
+        ),
+        (("--prior", "old.csv", "--rename", "y=loss", "--rename", "z="), "there is no 'z'"),
+        (("--prior", "old.xls"), "expected a store's directory or .csv"),
+    ],
+)
+def test_a_source_that_does_not_fit_is_told(
+    args: tuple[str, ...], problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / "old.csv").write_text("x,step,y\n0.1,1,2\n0.2,2,3\n")
+    study = write_study(tmp_path)
+    given = [tmp_path / a if a.startswith("old") else a for a in args]
+    line = told("run", study, "--local", "0", "--store", tmp_path / "a.zarr", *given)
+    assert problem in line
+    assert not (tmp_path / "a.zarr").exists()
+
+
+@pytest.mark.parametrize("args", [("--rename", "a"), ("--rename", "a=b")])
+def test_a_renaming_of_nothing_is_told(args: tuple[str, str], tmp_path: Path) -> None:
+    assert "--rename" in told("run", write_study(tmp_path), *args)
+
+
 @pytest.mark.parametrize("args", [("--wall", "90"), ("--evaluations", "0"), ("--local", "x")])
 def test_a_bad_flag_is_told(args: tuple[str, str], tmp_path: Path) -> None:
     assert args[0] in told("run", write_study(tmp_path), *args)

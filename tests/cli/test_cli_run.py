@@ -130,3 +130,27 @@ def test_every_way_of_showing_progress_runs(progress: str, tmp_path: Path) -> No
     args = ["--local", "0", "--store", store, "--no-report", "--progress", progress]
     result = spot("run", study, *args)
     assert ("1/6" in result.stderr) == (progress == "plain")
+
+
+def test_a_table_and_a_prior_start_a_run_that_is_resumed(tmp_path: Path) -> None:
+    old = run_study(tmp_path, "--no-report")
+    table = tmp_path / "old.csv"
+    table.write_text("rate0,kind,width,y\n0.3,a,16,0.1\n0.9,b,8,0.4\n5.0,a,16,9.0\n")
+    store = tmp_path / "new.zarr"
+    began = spot(
+        "run", tmp_path / "study.py", "--local", "0", "--store", store, "--evaluations", "7",
+        "--warm-start", table, "--prior", old, "--rename", "rate0=x", "--rename", "y=loss",
+    )  # fmt: skip
+    assert "took 2 of 3 evaluations; dropped 1 (1 for x; the first: line 4: x: 5.0" in began.stderr
+    assert "rate is not in it: taken to be 0.5" in began.stderr
+    assert "took 6 of 6 evaluations as hints from another objective" in began.stderr
+    trials = spot_json("status", store)["trials"]
+    assert (trials["done"], trials["imported"], trials["hints"]) == (7, 2, 6)
+    assert "hints        6" in spot("status", store).stdout
+    page = (tmp_path / "new" / "report.html").read_text()
+    assert "6 evaluations from 1 source of related objectives hinted at where to look" in page
+    assert "2 evaluations from 1 source of this objective informed the model" in page
+    table.unlink()
+    spot("resume", store, "--local", "0", "--evaluations", "9", "--no-report")
+    trials = spot_json("status", store)["trials"]
+    assert (trials["done"], trials["imported"], trials["hints"]) == (9, 2, 6)

@@ -56,7 +56,11 @@ ENTRIES: dict[str, Entry] = {
     "fail": failed(),
     "retry": Retried(3, 0, Outcome(Status.LOST, error=Failure("WorkerLost", "gone"))),
     "import": Imported(
-        "old.zarr", (Import({"lr": 0.1}, math.inf, "r0", 5),), ("trial 6: ünknown",)
+        "old.zarr",
+        (Import({"lr": 0.1}, math.inf, "r0", 5),),
+        ("trial 6: ünknown",),
+        "prior",
+        ("width is not in it: taken to be 16",),
     ),
     "close": Closed("the budget is used up"),
 }
@@ -91,6 +95,8 @@ entries: st.SearchStrategy[Entry] = st.one_of(
         Imported,
         st.text(),
         st.lists(imports, max_size=3).map(tuple),
+        st.lists(st.text(), max_size=2).map(tuple),
+        st.sampled_from(["data", "prior"]),
         st.lists(st.text(), max_size=2).map(tuple),
     ),
     st.builds(Closed, st.text()),

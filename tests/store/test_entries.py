@@ -45,3 +45,11 @@ def test_only_a_successful_evaluation_is_a_tell():
     for status in Status:
         kind = entry_to_json(Told(Evaluation(trial, Outcome(status, 1.0))))["kind"]
         assert kind == ("tell" if status is Status.OK else "fail")
+
+
+def test_an_import_recorded_before_there_were_priors_is_data():
+    data = entry_to_json(ENTRIES["import"])
+    (item,) = data["items"]
+    del item["mode"], item["assumed"]
+    entry = entry_from_json(data)
+    assert (entry.mode, entry.assumed) == ("data", ())

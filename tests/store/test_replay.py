@@ -95,6 +95,16 @@ def test_an_evaluation_imported_twice_is_taken_once():
     assert state.imports == (first, again)
 
 
+def test_priors_are_kept_apart_one_tuple_per_source_and_each_once():
+    items = tuple(Import({"lr": 0.1}, 1.0, "old", n) for n in range(4))
+    data = Imported("a.zarr", items[:1])
+    hints = Imported("b.zarr", items[:3], mode="prior")
+    state = replay(records(data, hints, hints, Imported("c.zarr", items, mode="prior")))
+    assert state.history.imports == items[:1]
+    assert state.history.priors == (items[1:3], items[3:])
+    assert len(state.imports) == 4
+
+
 def test_a_store_replays_to_the_history_that_was_told():
     store = MemoryStore(HEADER)
     store.append(Asked([trial(n) for n in range(50)]))

@@ -1,0 +1,37 @@
+"""Tables of comma-separated values: a line of names, then a line for every evaluation."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from spot_dask.errors import StoreError
+from spot_dask.sources import Earlier, Row, number, text_of
+from spot_dask.sources.jsonl import digest, objective_in
+
+
+class Csv:
+    """A column for each parameter and one for the objective; an empty field is no value."""
+
+    suffixes = (".csv",)
+
+    def read(self, path: str, objectives: Sequence[str]) -> Earlier:
+        text = text_of(path)
+        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+        rows = []
+        try:
+            names = next(lines, [])
+            objective = objective_in(names, objectives, path)
+            for fields in filter(None, lines):
+                if len(fields) != len(names):
+                    raise StoreError(
+                        f"{path}:{lines.line_num}: {len(fields)} fields; expected {len(names)}, "
+                        "as many as there are names in the first line"
+                    )
+                values = {n: v for n, v in zip(names, fields, strict=True) if v != ""}
+                y = number(values.pop(objective, None))
+                rows.append(Row(f"csv:{digest(text)}", lines.line_num, values, *y))
+        except csv.Error as error:
+            raise StoreError(f"{path}:{lines.line_num}: not a line of CSV ({error})") from None
+        return Earlier(rows, unit="line", textual=True)
