@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from benchmarks import Unavailable, problems
-from benchmarks.optimisers import Spec, names
+from benchmarks.optimisers import Informable, Spec, names
 from benchmarks.problems import lcbench
 from benchmarks.results import Cell, Results, missing
 from benchmarks.sets import SETS
@@ -35,6 +35,7 @@ _QUICK = ["spot", "random", "sobol", "optuna_tpe", "optuna_gp"]
 @click.option("--q", "qs", multiple=True, type=click.IntRange(1), help="Batch sizes; default 8.")
 @click.option("--sync/--async", default=True, show_default=True)
 @click.option("--budget", default=64, show_default=True, type=click.IntRange(1))
+@click.option("--after", type=click.IntRange(1), help="Judge after so many, not at the end.")
 @click.option("--seeds", type=click.IntRange(1), help="Number of seeds; default 3.")
 @click.option("--first-seed", default=0, show_default=True)
 @click.option("--minutes", default=float("inf"), help="Start no run after so many.")
@@ -51,6 +52,7 @@ def main(
     qs: Sequence[int],
     sync: bool,
     budget: int,
+    after: int | None,
     seeds: int | None,
     first_seed: int,
     minutes: float,
@@ -75,7 +77,9 @@ def main(
     results = Results(out)
     if not only_summary:
         _run(cells, specs, results, time.monotonic() + 60 * minutes)
-    done = results.runs()
+    done = {cell: points for cell, points in results.runs().items() if cell in set(cells)}
+    if after is not None:
+        done = {c: [p for p in points if p.evaluations <= after] for c, points in done.items()}
     click.echo(summary({cell: done[cell] for cell in cells if cell in done}, baseline))
 
 
@@ -107,6 +111,8 @@ def _run(cells: Sequence[Cell], specs: dict[str, Spec], results: Results, end: f
             optimiser = specs[cell.optimiser].make(problem.space, cell.seed)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
+                if problem.earlier is not None and isinstance(optimiser, Informable):
+                    optimiser.inform(problem.earlier(cell.seed))
                 results.add(cell, run(optimiser, problem, cell.mode, cell.seed))
         except Unavailable as error:
             if str(error) not in left_out:

@@ -22,6 +22,8 @@ SETS: dict[str, list[str]] = {
     "crash": ["crash/*"],
     "mixed": ["mixed/*"],
     "heldout": HELD_OUT,
+    "related": ["transfer/related/*"],
+    "unrelated": ["transfer/unrelated/*"],
     "noisy": [f"bbob/f{f}-d{d}-i1-n0.05" for d in (2, 5, 10) for f in range(1, 25)],
     "quick": ["bbob/f8-d5-i1", "bbob_mixint/f8-d10-i1", "mixed/branches", "crash/m2",
               "hpobench/vehicle", "nasbench201/cifar100"],

@@ -13,7 +13,7 @@ import pkgutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,15 @@ class Attachable(Optimiser, Protocol):
     """An optimiser that can learn from evaluations it did not ask for, before its first ask."""
 
     def attach(self, results: Sequence[tuple[Configuration, float]]) -> None: ...
+
+
+@runtime_checkable
+class Informable(Protocol):
+    """An optimiser that can learn from evaluations of other objectives, before its first ask."""
+
+    def inform(self, sources: Sequence[Sequence[tuple[Configuration, float]]]) -> None:
+        """One sequence of configurations and values per source."""
+        ...
 
 
 @dataclass(frozen=True)

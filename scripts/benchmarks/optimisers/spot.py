@@ -2,7 +2,8 @@
 
 A dotted name sets a field of what a field holds: ``design.initial=16``,
 ``surrogate.deterministic=True``, ``infill.search.starts=8``. ``ahead=1`` keeps so many proposals
-ready before they are asked for, as a coordinator does whose proposals take long.
+ready before they are asked for, as a coordinator does whose proposals take long; ``priors=False``
+leaves evaluations of other objectives unread.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from dataclasses import replace
 from typing import Any
 
 from spot_dask import History, Space, Trial, Tuner, infill, surrogates
-from spot_dask.records import Configuration
+from spot_dask.records import Configuration, Import
 
 _FIND = {"surrogate": surrogates.find, "infill": infill.find}
 
 
 class Spot:
-    def __init__(self, tuner: Tuner, ahead: int = 0) -> None:
+    def __init__(self, tuner: Tuner, ahead: int = 0, priors: bool = True) -> None:
         self.tuner = tuner
+        self._priors = priors
         self.history = History()
         self._ahead = ahead
         self._trials: list[Trial] = []
@@ -44,17 +46,26 @@ class Spot:
         self.history = self.history.ask(self._trials)
         self.tell([(i, y) for i, (_, y) in enumerate(results)])
 
+    def inform(self, sources: Sequence[Sequence[tuple[Configuration, float]]]) -> None:
+        """Evaluations of other objectives, one sequence per source."""
+        if self._priors:
+            priors = [
+                tuple(Import(config, y, f"source {i}", k) for k, (config, y) in enumerate(source))
+                for i, source in enumerate(sources)
+            ]
+            self.history = replace(self.history, priors=tuple(priors))
+
     def recommend(self) -> Configuration | None:
         """The configuration the study would report as its best."""
         best = self.tuner.recommend(self.history, self.tuner.model(self.history))
         return None if best is None else best.config
 
 
-def make(space: Space, seed: int, ahead: int = 0, **options: Any) -> Spot:
+def make(space: Space, seed: int, ahead: int = 0, priors: bool = True, **options: Any) -> Spot:
     tuner = Tuner(space, seed=seed)
     for name, value in sorted(options.items()):  # a field before what is inside it
         tuner = _set(tuner, name.split("."), value)
-    return Spot(tuner, ahead)
+    return Spot(tuner, ahead, priors)
 
 
 def _set(holder: Any, path: list[str], value: Any) -> Any:

@@ -42,7 +42,7 @@ class Problem:
     """``truth`` is the noise-free value of each configuration, infinite where it always fails.
 
     ``observe`` is what one evaluation shows, NaN where it failed; ``optimum`` is the lowest true
-    value, or the best known one.
+    value, or the best known one. ``earlier`` gives, for a seed, evaluations of other objectives.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Problem:
     observe: Draw
     optimum: float
     seconds: Draw = duration
+    earlier: Callable[[int], Sequence[Sequence[tuple[Configuration, float]]]] | None = None
 
     @cached_property
     def spread(self) -> float:
