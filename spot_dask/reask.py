@@ -7,9 +7,10 @@ recorded with the number of evaluations it was computed from, so each can be com
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from spot_dask.records import Evaluation, History, Import, Trial
+from spot_dask.records import Evaluation, History, Trial
 from spot_dask.store import Asked, Imported, Opened, Record, Told
 from spot_dask.tuner import Tuner
 
@@ -18,26 +19,22 @@ def questions(
     records: Iterable[Record], settings: Mapping[str, Any]
 ) -> Iterator[tuple[History, Asked, Mapping[str, Any]]]:
     """Every batch of a journal with the history that its tuner was asked on and its settings."""
-    imports: dict[tuple[str, int], Import] = {}
+    sources = History()
     asked: list[Trial] = []
     told: dict[int, Evaluation] = {}
     for record in records:
         match record.entry:
             case Opened() as session:
                 settings = {**settings, **session.settings}
-            case Imported(items=items):
-                for item in items:
-                    imports.setdefault((item.source_run, item.source_trial), item)
+            case Imported() as imported:
+                sources = sources.take_over(imported)
             case Told(evaluation):
                 told.setdefault(evaluation.trial.number, evaluation)
             case Asked(trials, known) as batch:
                 seen = dict(list(told.items())[:known])
                 pending = tuple(trial for trial in asked if trial.number not in seen)
-                yield (
-                    History(tuple(seen.values()), pending, tuple(imports.values())),
-                    batch,
-                    settings,
-                )
+                history = replace(sources, evaluations=tuple(seen.values()), pending=pending)
+                yield history, batch, settings
                 asked += trials
 
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 Value = bool | int | float | str
@@ -166,6 +167,18 @@ class History:
     def ask(self, trials: Iterable[Trial]) -> History:
         """The history after these trials were asked."""
         return replace(self, pending=self.pending + tuple(trials))
+
+    def take_over(self, imported: Imported) -> History:
+        """The history with what a source adds; an evaluation of a run counts once."""
+        known = chain(self.imports, *self.priors)
+        taken = {(i.source_run, i.source_trial) for i in known}
+        unique: dict[tuple[str, int], Import] = {}
+        for i in imported.items:
+            unique.setdefault((i.source_run, i.source_trial), i)
+        fresh = tuple(i for key, i in unique.items() if key not in taken)
+        if imported.mode == "data":
+            return replace(self, imports=self.imports + fresh)
+        return replace(self, priors=(*self.priors, fresh)) if fresh else self
 
     def tell(self, evaluation: Evaluation) -> History:
         """The history after this evaluation arrived; KeyError if its trial is not pending."""

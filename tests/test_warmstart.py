@@ -455,6 +455,7 @@ def test_a_resumed_run_with_priors_repeats_the_uninterrupted_one(
     mine.run(Budget(evaluations=8), local=0, store=tmp_path / "b.zarr", warm_start=sources)
     resumed = mine.resume(tmp_path / "b.zarr", Budget(evaluations=14), local=0)
     assert len(resumed.history.priors[0]) == 10
+    assert not list(resumed.deviations())
     assert [e.trial for e in resumed.history.evaluations] == [
         e.trial for e in whole.history.evaluations
     ]

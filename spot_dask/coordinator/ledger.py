@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from spot_dask.records import Evaluation, History, Trial
 
@@ -13,7 +14,7 @@ class Ledger:
     def __init__(self, history: History) -> None:
         self._evaluations = list(history.evaluations)
         self._pending = {trial.number: trial for trial in history.pending}
-        self._imports = history.imports
+        self._begun = history
         self._history: History | None = history
         self.succeeded = any(e.ok for e in self._evaluations)
 
@@ -21,8 +22,11 @@ class Ledger:
     def history(self) -> History:
         """All of it as one frozen value; copied only if something has changed since the last."""
         if self._history is None:
-            pending = tuple(self._pending.values())
-            self._history = History(tuple(self._evaluations), pending, self._imports)
+            self._history = replace(
+                self._begun,
+                evaluations=tuple(self._evaluations),
+                pending=tuple(self._pending.values()),
+            )
         return self._history
 
     @property

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from spot_dask.errors import StoreCorrupt
-from spot_dask.records import Evaluation, History, Import, Status, Trial
+from spot_dask.records import Evaluation, History, Status, Trial
 from spot_dask.store import Asked, Closed, Entry, Imported, Opened, Record, Retried, Told
 
 logger = logging.getLogger(__name__)
@@ -52,9 +52,7 @@ class _State:
         self.pending: dict[int, Trial] = {}
         self.retried: dict[int, tuple[Status, ...]] = {}  # of every trial ever asked
         self.evaluations: dict[int, Evaluation] = {}
-        self.imports: list[Import] = []
-        self.taken: set[tuple[str, int]] = set()
-        self.priors: list[tuple[Import, ...]] = []
+        self.sources = History()
         self.imported: list[Imported] = []
         self.settings: dict[str, Any] = {}
         self.closed: str | None = None
@@ -71,11 +69,10 @@ class _State:
 
     def result(self) -> Replay:
         self._end_session()
-        history = History(
-            tuple(self.evaluations.values()),
-            tuple(self.pending.values()),
-            tuple(self.imports),
-            tuple(self.priors),
+        history = replace(
+            self.sources,
+            evaluations=tuple(self.evaluations.values()),
+            pending=tuple(self.pending.values()),
         )
         retried = {n: self.retried[n] for n in self.pending if self.retried[n]}
         return Replay(
@@ -105,7 +102,8 @@ class _State:
                 if self._is_open(number, seq):
                     self.retried[number] = (*self.retried[number], outcome.status)
             case Imported():
-                self._import(entry)
+                self.imported.append(entry)
+                self.sources = self.sources.take_over(entry)
             case Closed(reason):
                 self.closed = reason
 
@@ -121,18 +119,6 @@ class _State:
         if self._is_open(number, seq):
             del self.pending[number]
             self.evaluations[number] = evaluation
-
-    def _import(self, entry: Imported) -> None:
-        self.imported.append(entry)
-        fresh = []
-        for item in entry.items:
-            if (item.source_run, item.source_trial) not in self.taken:
-                self.taken.add((item.source_run, item.source_trial))
-                fresh.append(item)
-        if entry.mode == "data":
-            self.imports += fresh
-        elif fresh:
-            self.priors.append(tuple(fresh))
 
     def _is_open(self, number: int, seq: int) -> bool:
         """Whether the trial is pending; False, and logged, where it has its evaluation already."""
