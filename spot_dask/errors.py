@@ -6,6 +6,7 @@
     ├── StudyError      the study cannot be loaded or is inconsistent       (exit code 2)
     ├── StoreError      the evaluation store cannot be used as asked        (exit code 2)
     │   ├── StoreCorrupt    a record is missing or fails its checksum       (exit code 1)
+    │   ├── StoreFull       no space is left; the same entry may be appended later
     │   └── RunTakenOver    another coordinator has taken over the store    (exit code 1)
     └── ClusterError    the scheduler is unreachable or lost                (exit code 5)
 
@@ -42,6 +43,10 @@ class StoreCorrupt(StoreError):
     """A record of the journal is missing, truncated or fails its checksum."""
 
     exit_code = 1
+
+
+class StoreFull(StoreError):
+    """No space is left where the store is; what was appended may be appended again."""
 
 
 class RunTakenOver(StoreError):

@@ -30,6 +30,15 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 class Lock(Protocol):
     """A writer's sign of life, held until it is released or its process dies. Advisory only."""
 
+    @property
+    def head(self) -> int:
+        """The last record that had been acknowledged when the lock was taken; -1 if unknown."""
+        ...
+
+    def note(self, head: int) -> None:
+        """Note the last acknowledged record, so that its removal by hand can be noticed."""
+        ...
+
     def release(self) -> None: ...
 
 
@@ -71,6 +80,10 @@ class Backend(Protocol):
         """Create or replace an object; for hints only, which can be derived again."""
         ...
 
+    def discard(self, key: str) -> None:
+        """Remove an object, if it is there; never one of the journal."""
+        ...
+
     def put_all(self, objects: Iterable[tuple[str, bytes]]) -> None:
         """Create or replace objects that nobody reads yet: all durable at the end, not before."""
         ...
@@ -100,6 +113,10 @@ class Backend(Protocol):
 
     def is_held(self) -> bool:
         """Whether a writer is alive, as far as can be seen from here."""
+        ...
+
+    def noted_head(self) -> int:
+        """The last acknowledged record, as its writer has noted; -1 if unknown."""
         ...
 
 

@@ -170,6 +170,10 @@ class Bucket:
         """Whether a writer has renewed its sign lately, by this machine's clock."""
         return any(_alive(each, datetime.now(UTC)) for each in self._signs())
 
+    def noted_head(self) -> int:
+        """Unknown: a note would cost a request with every record."""
+        return -1
+
     def discard(self, key: str) -> None:
         """Remove an object that is no part of the run; a failure is logged."""
         try:
@@ -280,6 +284,14 @@ class Lease:
         bucket.put_any(self.key, self._data)
         self._thread = threading.Thread(target=self._renew, name=self.key, daemon=True)
         self._thread.start()
+
+    @property
+    def head(self) -> int:
+        """See ``Bucket.noted_head``."""
+        return -1
+
+    def note(self, head: int) -> None:
+        """See ``Bucket.noted_head``."""
 
     def release(self) -> None:
         """Remove the sign; another writer need not wait."""

@@ -20,6 +20,10 @@ JSON = dict[str, Any]
 Items = list[JSON]
 
 
+class UnknownKind(ValueError):
+    """A kind of entry that this version does not know."""
+
+
 def entry_to_json(entry: Entry) -> JSON:
     """``{"kind": ..., "items": [...]}``."""
     return {"kind": kind_of(entry), "items": _items(entry)}
@@ -29,7 +33,7 @@ def entry_from_json(data: JSON) -> Entry:
     """The entry of a record; raises ValueError, KeyError or TypeError where it is not one."""
     kind, items = data["kind"], data["items"]
     if kind not in _FROM_ITEMS:
-        raise ValueError(f"no entry of kind {kind!r}; there are: {', '.join(_FROM_ITEMS)}")
+        raise UnknownKind(f"no entry of kind {kind!r}; there are: {', '.join(_FROM_ITEMS)}")
     entry = _FROM_ITEMS[kind](items)
     if kind_of(entry) != kind:
         raise ValueError(f"an entry of kind {kind!r} holds one of kind {kind_of(entry)!r}")

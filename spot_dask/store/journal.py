@@ -11,33 +11,33 @@ No record is ever deleted: a coordinator that was paused meanwhile could create 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from operator import index
 from pathlib import Path
 from typing import Any, NoReturn
 
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
 from spot_dask.store import Entry, Header, Opened, Record
 from spot_dask.store.backend import Backend, Durability, Lock, backend_at
+from spot_dask.store.chain import VERSION, Tail, catch_up, length, next_object, require_head, scan
+from spot_dask.store.curves import CURVES, SideArray, detach
 from spot_dask.store.entries import entry_from_json, entry_to_json
 from spot_dask.store.lock import utc
 from spot_dask.store.zarr_format import (
     BLOCK,
-    CHUNKS,
     LOG,
     ROOT,
     Root,
-    block_key,
     checksum,
     chunk_key,
-    decode_chunk,
     dump,
     encode_chunk,
+    header_attributes,
     load,
     log_blocks,
     log_document,
@@ -45,20 +45,9 @@ from spot_dask.store.zarr_format import (
     root_document,
 )
 
-VERSION = 1
-AHEAD = 64
-"""Records read in one go, so that those of an object store arrive together."""
+logger = logging.getLogger(__name__)
+
 _STOP = "log/.stop"
-_PLACE = ("v", "seq", "epoch", "prev_crc")
-
-
-@dataclass(frozen=True)
-class Tail:
-    """The end of the chain: the next record's number, the last one's checksum and epoch."""
-
-    seq: int
-    checksum: int
-    epoch: int
 
 
 @dataclass(frozen=True)
@@ -68,6 +57,7 @@ class _Commit:
     body: dict[str, Any]
     record: Record
     data: bytes
+    side: SideArray | None
 
     @property
     def key(self) -> str:
@@ -94,6 +84,7 @@ class Journal:
         self._epoch = 0
         self._blocks = blocks
         self._doubtful: _Commit | None = None
+        self._newer = not root.writable
 
     @classmethod
     def create(
@@ -106,14 +97,17 @@ class Journal:
         first = journal._prepare(_opened({}))
         objects = {LOG: log_document(1), first.key: first.data, ROOT: document}
         journal._lock = directory.create(objects)
-        journal._tail = first.tail
+        journal._arrive(first)
         return journal
 
     @classmethod
     def open(cls, path: str | Path) -> Journal:
         """Read a run, whoever may be writing it; raises StoreError if there is none."""
         directory = backend_at(path, "process")
-        return cls(directory, _read_root(directory), None, log_blocks(directory.get(LOG)))
+        root = _read_root(directory)
+        if not root.writable:
+            logger.warning("%s; it is opened for reading only", _newer(path, root))
+        return cls(directory, root, None, log_blocks(directory.get(LOG)))
 
     @classmethod
     def resume(
@@ -133,13 +127,13 @@ class Journal:
         root = _read_root(directory)
         if not root.writable:
             raise StoreError(
-                f"{path} was written by a newer spot-dask (schema {root.schema[0]}."
-                f"{root.schema[1]}): it can be read, upgrade spot-dask to resume it"
+                f"{_newer(path, root)}; it can be read, upgrade spot-dask to resume it"
             )
         lock = directory.lock(takeover=takeover)
         try:
             journal = cls(directory, root, lock, log_blocks(directory.get(LOG)))
-            directory.sweep("log")
+            for part in ("log", CURVES):
+                directory.sweep(part)
             journal._require_first()
             journal._take_over(dict(settings or {}))
         except BaseException:
@@ -169,9 +163,9 @@ class Journal:
     def records(self) -> list[Record]:
         """All entries in order, every byte checked; raises StoreCorrupt naming what is wrong."""
         self._require_first()
-        return [record for record, _ in self._scan(self._start)]
+        return [record for record, _ in self._scan(self._start) if record is not None]
 
-    def follow(self, tail: Tail) -> Iterator[tuple[Record, Tail]]:
+    def follow(self, tail: Tail) -> Iterator[tuple[Record | None, Tail]]:
         """The records from ``tail`` on, checked, each with the end of the chain after it."""
         return self._scan(tail)
 
@@ -183,10 +177,7 @@ class Journal:
     def count(self) -> int:
         """The number of records there are now; looks at names only."""
         self._require_first()
-        block = max((_number(CHUNKS, name) for name in self._directory.names(CHUNKS)), default=0)
-        key = block_key(block)
-        last = max((_number(key, n, BLOCK) for n in self._directory.names(key)), default=-1)
-        return block * BLOCK + last + 1
+        return length(self._directory)
 
     @property
     def start(self) -> Tail:
@@ -228,40 +219,51 @@ class Journal:
     def _take_over(self, settings: dict[str, Any]) -> None:
         """Fence off every earlier writer with an ``open`` record of a higher epoch."""
         body = _opened(settings)
+        for _, tail in self._scan(self._tail):
+            self._tail = tail
+        require_head(self._tail, -1 if self._lock is None else self._lock.head)
         while True:
-            for _, tail in self._scan(self._tail):
-                self._tail = tail
             self._epoch = self._tail.epoch + 1
             if self._put(self._prepare(body)):
                 return
+            self._tail = catch_up(self._directory, self._tail)
 
     def _prepare(self, body: dict[str, Any]) -> _Commit:
         """The next record, encoded."""
         tail, epoch, now = self._tail, self._epoch, time.time()
-        text = dump(
-            {
-                "v": VERSION,
-                "seq": tail.seq,
-                "epoch": epoch,
-                "commit": uuid.uuid4().hex,
-                "prev_crc": tail.checksum,
-                "ts": now,
-                **body,
-            }
-        )
         # As a reader will see it, so that a live run and a resumed one hold the same values.
-        entry = entry_from_json(load(text))
-        return _Commit(body, Record(tail.seq, epoch, now, entry), encode_chunk(text))
+        entry = entry_from_json(load(dump(body)))
+        slim, side = detach(body)
+        raw = {
+            "v": VERSION,
+            "seq": tail.seq,
+            "epoch": epoch,
+            "commit": uuid.uuid4().hex,
+            "prev_crc": tail.checksum,
+            "ts": now,
+            **slim,
+        }
+        if tail.seq == 0:  # a second copy, in case the first is damaged
+            raw["header"] = header_attributes(self.header)
+        data = encode_chunk(dump(raw))
+        return _Commit(body, Record(tail.seq, epoch, now, entry), data, side)
 
     def _put(self, commit: _Commit) -> bool:
         """Create the record; False if another one is there."""
         self._grow(commit.record.seq // BLOCK + 1)
+        for key, data in ({} if commit.side is None else commit.side.objects).items():
+            self._ensure(key, data)
         self._doubtful = commit
         created = self._directory.put_new(commit.key, commit.data) or self._settled(commit)
         self._doubtful = None
         if created:
-            self._tail = commit.tail
+            self._arrive(commit)
         return created
+
+    def _arrive(self, commit: _Commit) -> None:
+        self._tail = commit.tail
+        if self._lock is not None:
+            self._lock.note(commit.record.seq)
 
     def _landed(self) -> _Commit | None:
         """The record of a failed append, if it is in the journal after all."""
@@ -269,7 +271,8 @@ class Journal:
         if commit is None or not self._settled(commit):
             self._doubtful = None
             return None
-        self._doubtful, self._tail = None, commit.tail
+        self._doubtful = None
+        self._arrive(commit)
         return commit
 
     def _settled(self, commit: _Commit) -> bool:
@@ -278,6 +281,13 @@ class Journal:
             return False
         self._directory.settle(commit.key)
         return True
+
+    def _ensure(self, key: str, data: bytes) -> None:
+        """Have an object whose name tells its content, whoever has created it."""
+        if not self._directory.put_new(key, data):
+            if self._directory.get(key) != data:
+                raise StoreCorrupt(f"{key} of {self._directory.where} is not what was written")
+            self._directory.settle(key)
 
     def _grow(self, blocks: int) -> None:
         """Let other readers see a new block; never shrinks what a later coordinator has grown."""
@@ -292,6 +302,7 @@ class Journal:
         """Our next record is another's: tell who took over."""
         who = "another coordinator"
         for record, _ in self._scan(self._tail):
+            assert record is not None  # this session could write, so it knows all kinds
             if isinstance(record.entry, Opened):
                 who = f"process {record.entry.pid} on {record.entry.host}"
             who += f" at {utc(record.time)}"
@@ -303,87 +314,21 @@ class Journal:
 
     # ------------------------------------------------------------ reading
 
-    def _scan(self, tail: Tail) -> Iterator[tuple[Record, Tail]]:
-        """The records from ``tail`` on, each with the end of the chain after it."""
-        for data in self._from(tail.seq):
-            record, tail = _verify(data, tail)
-            yield record, tail
-
-    def _from(self, seq: int) -> Iterator[bytes]:
-        """The objects from record ``seq`` on, read in batches of twice the size each."""
-        size = 1
-        while True:
-            for data in self._directory.get_many([chunk_key(seq + i) for i in range(size)]):
-                if data is None:
-                    break
-                yield data
-                seq += 1
-            else:
-                size = min(2 * size, AHEAD)
-                continue
-            # The end, or a record that came while the ones after it were read.
-            late = self._next(seq)
-            if late is None:
-                return
-            yield late
-            seq += 1
+    def _scan(self, tail: Tail) -> Iterator[tuple[Record | None, Tail]]:
+        return scan(self._directory, tail, newer=self._newer)
 
     def _require_first(self) -> None:
         """A run has its first record from creation on."""
-        if self._next(0) is None:
+        if next_object(self._directory, 0) is None:
             raise StoreCorrupt(f"{chunk_key(0)} of {self._directory.where} is missing")
-
-    def _next(self, seq: int) -> bytes | None:
-        """Record ``seq``, None at the end; raises StoreCorrupt if later ones exist without it."""
-        data = self._directory.get(chunk_key(seq))
-        if data is None and self._goes_on(seq):
-            # Created in order: if a later one was there, this one is, unless it was removed.
-            data = self._directory.get(chunk_key(seq))
-            if data is None:
-                raise StoreCorrupt(f"{chunk_key(seq)} is missing, but there are later records")
-        return data
-
-    def _goes_on(self, seq: int) -> bool:
-        """Whether there are records from ``seq`` on; checks the names of all objects."""
-        last = -1
-        for block in self._directory.names(CHUNKS):
-            number = _number(CHUNKS, block)
-            key = block_key(number)
-            for name in self._directory.names(key):
-                last = max(last, number * BLOCK + _number(key, name, BLOCK))
-        return last >= seq
 
 
 def _stop_request(epoch: int) -> bytes:
     return json.dumps({"stop_epoch": epoch}).encode()
 
 
-def _verify(data: bytes, tail: Tail) -> tuple[Record, Tail]:
-    """Check the next object of the chain and read it."""
-    key = chunk_key(tail.seq)
-    try:
-        raw = load(decode_chunk(data))
-        version, seq, epoch, previous = map(index, (raw[name] for name in _PLACE))
-        record = Record(seq, epoch, float(raw["ts"]), entry_from_json(raw))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreCorrupt(f"{key} is damaged: {error}") from error
-    if version != VERSION or seq != tail.seq:
-        raise StoreCorrupt(f"{key} holds record {seq} (version {version}) instead of its own")
-    if previous != tail.checksum:
-        raise StoreCorrupt(f"{key} does not follow the record before it: one of them was replaced")
-    opens = isinstance(record.entry, Opened)
-    if epoch < tail.epoch or (epoch > tail.epoch) != opens:
-        raise StoreCorrupt(f"{key} was written in epoch {epoch}, when {tail.epoch} was open")
-    return record, Tail(seq + 1, checksum(data), epoch)
-
-
-def _number(parent: str, name: str, end: int | None = None) -> int:
-    """The number an object is named by."""
-    if name.isascii() and name.isdigit() and str(int(name)) == name:
-        number = int(name)
-        if end is None or number < end:
-            return number
-    raise StoreCorrupt(f"{parent}/{name} is no record: remove it if it came here by mistake")
+def _newer(path: str | Path, root: Root) -> str:
+    return "{} was written by a newer spot-dask (schema {}.{})".format(path, *root.schema)
 
 
 def _opened(settings: dict[str, Any]) -> dict[str, Any]:

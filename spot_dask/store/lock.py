@@ -22,23 +22,44 @@ from spot_dask.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
+_LINE = 512
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 _UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 @dataclass(frozen=True)
 class WriterLock:
-    """A held lock: the descriptor of the lock file, locked by the kernel until it is closed."""
+    """A held lock: the descriptor of the lock file, locked by the kernel until it is closed.
+
+    The file says who holds it and the last record that was acknowledged; ``head`` is what it said
+    when the lock was taken, -1 if nothing.
+    """
 
     descriptor: int
+    since: float
+    head: int
 
     @classmethod
     def acquire(cls, path: Path, *, takeover: bool) -> WriterLock:
         """Take the lock at ``path``; raises StoreError if another holds it, unless taking over."""
-        return cls(_acquire(path, takeover=takeover))
+        since, head = time.time(), noted_head(path)
+        return cls(_acquire(path, since, head, takeover=takeover), since, head)
+
+    def note(self, head: int) -> None:
+        """Note the last acknowledged record, so that its removal by hand can be noticed."""
+        with contextlib.suppress(OSError):  # the record is durable; the note is only a help
+            _sign(self.descriptor, self.since, head)
 
     def release(self) -> None:
         os.close(self.descriptor)
+
+
+def noted_head(path: Path) -> int:
+    """The last record acknowledged, as its writer noted at ``path``; -1 if nothing is known."""
+    try:
+        return int(json.loads(path.read_bytes())["head"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return -1
 
 
 def is_held(path: Path) -> bool:
@@ -57,7 +78,7 @@ def utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
-def _acquire(path: Path, *, takeover: bool) -> int:
+def _acquire(path: Path, since: float, head: int, *, takeover: bool) -> int:
     while True:
         descriptor = os.open(path, _FLAGS, 0o666)
         if not _lock(descriptor):
@@ -65,21 +86,22 @@ def _acquire(path: Path, *, takeover: bool) -> int:
             os.close(descriptor)
             if not takeover:
                 raise StoreError(
-                    f"{_run(path)} is being written by {holder}: stop that one first, or take over"
+                    f"{_run(path)} is being written by {holder}: stop that one first, "
+                    "or take over (--takeover)"
                 )
-            return _replace(path)
+            return _replace(path, since, head)
         if _is_still_at(descriptor, path):
-            _sign(descriptor)
+            _sign(descriptor, since, head)
             return descriptor
         os.close(descriptor)  # someone took over between our opening and locking
 
 
-def _replace(path: Path) -> int:
+def _replace(path: Path, since: float, head: int) -> int:
     """Put a new lock, held by us, in place of one that another coordinator holds."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.partial")
     descriptor = os.open(temporary, _FLAGS | os.O_EXCL, 0o666)
     _lock(descriptor)
-    _sign(descriptor)
+    _sign(descriptor, since, head)
     temporary.replace(path)
     return descriptor
 
@@ -106,10 +128,10 @@ def _is_still_at(descriptor: int, path: Path) -> bool:
     return False
 
 
-def _sign(descriptor: int) -> None:
-    holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+def _sign(descriptor: int, since: float, head: int) -> None:
+    holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "head": head}
+    # Padded, so that what a shorter line leaves of a longer one is no part of it.
+    os.pwrite(descriptor, json.dumps(holder).ljust(_LINE).encode(), 0)
 
 
 def _holder(descriptor: int) -> str:

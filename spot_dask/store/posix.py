@@ -17,12 +17,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
-from spot_dask.errors import StoreCorrupt, StoreError
+from spot_dask.errors import StoreCorrupt, StoreError, StoreFull
 from spot_dask.store.backend import STALE_SECONDS, WRITER, Durability, refuse_existing
-from spot_dask.store.lock import WriterLock, is_held
+from spot_dask.store.lock import WriterLock, is_held, noted_head
 
 PARTIAL = ".partial"
 
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
@@ -106,6 +107,11 @@ class Directory:
                 self.sync(path)
         self._ready |= quick._ready
 
+    def discard(self, key: str) -> None:
+        """Remove an object, if it is there; never one of the journal."""
+        with self._reported("remove", key):
+            (self.root / key).unlink(missing_ok=True)
+
     def settle(self, key: str) -> None:
         """Make an existing object durable whose creation was reported as failed."""
         final = self.root / key
@@ -165,6 +171,10 @@ class Directory:
         """Whether a writer on this machine is alive."""
         return is_held(self.root / WRITER)
 
+    def noted_head(self) -> int:
+        """The last acknowledged record, as its writer has noted."""
+        return noted_head(self.root / WRITER)
+
     def sync(self, path: Path) -> None:
         """Bring a file or directory to disk, through a new descriptor."""
         if self._sync:
@@ -214,7 +224,8 @@ class Directory:
         except (NotADirectoryError, IsADirectoryError) as error:
             raise StoreCorrupt(f"{key} of {self.root}: {error.strerror}") from error
         except OSError as error:
-            raise StoreError(failure(f"cannot {doing} {key} of {self.root}", error)) from error
+            kind = StoreFull if error.errno in _NO_SPACE else StoreError
+            raise kind(failure(f"cannot {doing} {key} of {self.root}", error)) from error
 
 
 def make_directories(path: Path, durability: Durability) -> None:
@@ -239,7 +250,7 @@ def what_is_at(path: Path) -> str:
 
 def failure(doing: str, error: OSError) -> str:
     """One line: what failed, why, and what to do about it."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in _NO_SPACE:
         advice = "free some space and try again"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         advice = "check the permissions, or put the run elsewhere"

@@ -25,8 +25,9 @@ from spot_dask.errors import SpotDaskError, StoreCorrupt
 from spot_dask.records import Entry, Told
 from spot_dask.store import Header, Record
 from spot_dask.store.backend import Backend
+from spot_dask.store.chain import Tail
 from spot_dask.store.columns import Table
-from spot_dask.store.journal import Journal, Tail
+from spot_dask.store.journal import Journal
 from spot_dask.store.table_format import (
     array_document,
     arrays,
@@ -100,7 +101,8 @@ def _continued(journal: Journal, table: Table | None, tail: Tail, end: int) -> t
         chain = journal.follow(tail)
         while last.seq < end and (link := next(chain, None)) is not None:
             record, last = link
-            yield record
+            if record is not None:
+                yield record
 
     return tabulate(journal.header, following(), table), last
 

@@ -133,6 +133,12 @@ def log_blocks(data: bytes | None) -> int:
 
 def root_document(header: Header) -> bytes:
     """Metadata of the root group, with the header under its own checksum."""
+    attributes = {"spot_dask": header_attributes(header)}
+    return _indented({"zarr_format": 3, "node_type": "group", "attributes": attributes})
+
+
+def header_attributes(header: Header) -> JSON:
+    """The header, its version and its checksum."""
     attributes: JSON = {
         "format": FORMAT,
         "schema_version": _dotted(SCHEMA),
@@ -142,8 +148,7 @@ def root_document(header: Header) -> bytes:
     # Through JSON once, so that the checksum is that of what a reader will see.
     attributes = load(dump(attributes))
     attributes["crc32c"] = header_checksum(attributes)
-    document = {"zarr_format": 3, "node_type": "group", "attributes": {"spot_dask": attributes}}
-    return _indented(document)
+    return attributes
 
 
 def header_checksum(attributes: JSON) -> int:

@@ -94,10 +94,11 @@ def test_what_is_no_run_is_refused_with_what_was_seen(path, make, seen, way):
         way(path)
 
 
-def test_a_run_of_a_newer_minor_version_is_read_but_not_resumed(path, journal):
+def test_a_run_of_a_newer_minor_version_is_read_with_a_line_but_not_resumed(path, journal, caplog):
     journal.close()
     (path / "zarr.json").write_bytes(versioned("1.9", "1.0"))
     assert Journal.open(path).header == HEADER
+    assert "schema 1.9); it is opened for reading only" in caplog.text
     with pytest.raises(StoreError, match=one_line("schema 1.9.*can be read.*upgrade")):
         Journal.resume(path)
 

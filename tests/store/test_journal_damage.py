@@ -66,15 +66,31 @@ def test_a_truncation_of_any_object_is_reported(path):
             place.write_bytes(data)
 
 
-@pytest.mark.parametrize(
-    "seq", range(6)
-)  # all but the last: a journal without its last record is a journal
+@pytest.mark.parametrize("seq", range(6))
 def test_a_removed_record_is_missed(path, seq):
     (path / f"log/c/0/{seq}").unlink()
     with pytest.raises(StoreCorrupt, match=f"log/c/0/{seq} is missing"):
         read(path)
     with pytest.raises(StoreCorrupt, match=f"log/c/0/{seq} is missing"):
         Journal.resume(path)
+
+
+@pytest.mark.parametrize("first", range(1, 7))
+def test_records_removed_at_the_end_are_missed_when_the_run_is_resumed(path, first):
+    for seq in range(first, 7):
+        (path / f"log/c/0/{seq}").unlink()
+    for _ in range(2):
+        message = f"log/c/0/{first} is missing: record 6 had been acknowledged"
+        with pytest.raises(StoreCorrupt, match=message):
+            Journal.resume(path, durability="process")
+    (path / "log/.writer").unlink()  # as in a copy without it: nothing is known of the end
+    Journal.resume(path, durability="process").close()
+
+
+def test_what_is_noted_of_the_end_is_only_a_help(path):
+    for text in ("", "x", "{}", '{"head":null}', "7", '{"head":6}'):
+        (path / "log/.writer").write_text(text)
+        Journal.resume(path, durability="process").close()
 
 
 def test_a_removed_block_is_missed(tmp_path):

@@ -1,0 +1,183 @@
+"""The journal as a chain: every object checked by itself and against the one before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import index
+from typing import Any
+
+from spot_dask.errors import StoreCorrupt
+from spot_dask.store import Entry, Record
+from spot_dask.store.backend import Backend
+from spot_dask.store.curves import attach
+from spot_dask.store.entries import UnknownKind, entry_from_json
+from spot_dask.store.zarr_format import (
+    BLOCK,
+    CHUNKS,
+    block_key,
+    checksum,
+    chunk_key,
+    decode_chunk,
+    load,
+)
+
+VERSION = 1
+AHEAD = 64
+"""Records read in one go, so that those of an object store arrive together."""
+_PLACE = ("v", "seq", "epoch", "prev_crc")
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The end of the chain: the next record's number, the last one's checksum and epoch."""
+
+    seq: int
+    checksum: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Link:
+    """What one object of the log says, checked by itself: its place in the chain and its body."""
+
+    key: str
+    seq: int
+    epoch: int
+    previous: int
+    checksum: int
+    time: float
+    body: dict[str, Any]
+
+    @property
+    def tail(self) -> Tail:
+        """The end of the chain where this is its last object."""
+        return Tail(self.seq + 1, self.checksum, self.epoch)
+
+    def follow(self, tail: Tail) -> Tail:
+        """The end of the chain after this object; raises StoreCorrupt if it does not follow."""
+        if self.seq != tail.seq:
+            raise StoreCorrupt(f"{self.key} holds record {self.seq} instead of its own")
+        if self.previous != tail.checksum:
+            raise StoreCorrupt(
+                f"{self.key} does not follow the record before it: one of them was replaced"
+            )
+        if self.epoch < tail.epoch or (self.epoch > tail.epoch) != (self.body["kind"] == "open"):
+            raise StoreCorrupt(
+                f"{self.key} was written in epoch {self.epoch}, when {tail.epoch} was open"
+            )
+        return self.tail
+
+
+def read_link(key: str, data: bytes) -> Link:
+    """Check an object of the log by itself; raises StoreCorrupt."""
+    try:
+        raw = load(decode_chunk(data))
+        version, seq, epoch, previous = map(index, (raw[name] for name in _PLACE))
+        body = {"kind": raw["kind"], "items": list(raw["items"])}
+        link = Link(key, seq, epoch, previous, checksum(data), float(raw["ts"]), body)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreCorrupt(f"{key} is damaged: {error}") from error
+    if version != VERSION:
+        raise StoreCorrupt(f"{key} is a record of version {version}, expected {VERSION}")
+    return link
+
+
+def scan(
+    backend: Backend, tail: Tail, *, newer: bool = False
+) -> Iterator[tuple[Record | None, Tail]]:
+    """The records from ``tail`` on, each with the end of the chain after it.
+
+    Raises StoreCorrupt at the first that is damaged, missing or out of place. In a run of a
+    ``newer`` minor version a record of a kind that is not known here is None.
+    """
+    for data in _objects(backend, tail.seq):
+        link = read_link(chunk_key(tail.seq), data)
+        entry = read_entry(backend, link, newer=newer)
+        tail = link.follow(tail)
+        yield (None if entry is None else Record(link.seq, link.epoch, link.time, entry)), tail
+
+
+def catch_up(backend: Backend, tail: Tail) -> Tail:
+    """The end of the chain after what another writer has put at ``tail`` just now."""
+    while (data := backend.get(chunk_key(tail.seq))) is not None:
+        tail = read_link(chunk_key(tail.seq), data).follow(tail)
+    return tail
+
+
+def require_head(tail: Tail, head: int) -> None:
+    """Raise StoreCorrupt if the chain ends before a record that was acknowledged."""
+    if head >= tail.seq:
+        raise StoreCorrupt(
+            f"{chunk_key(tail.seq)} is missing: record {head} had been acknowledged, the journal "
+            f"ends with {tail.seq - 1}"
+        )
+
+
+def read_entry(backend: Backend, link: Link, *, newer: bool = False) -> Entry | None:
+    """The entry of a record; raises StoreCorrupt where it is none."""
+    try:
+        return entry_from_json(attach(link.body, backend.get))
+    except UnknownKind as error:
+        if newer:
+            return None
+        raise StoreCorrupt(f"{link.key} is damaged: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreCorrupt(f"{link.key} is damaged: {error}") from error
+
+
+def _objects(backend: Backend, seq: int) -> Iterator[bytes]:
+    """The objects from record ``seq`` on, read in batches of twice the size each."""
+    size = 1
+    while True:
+        for data in backend.get_many([chunk_key(seq + i) for i in range(size)]):
+            if data is None:
+                break
+            yield data
+            seq += 1
+        else:
+            size = min(2 * size, AHEAD)
+            continue
+        # The end, or a record that came while the ones after it were read.
+        late = next_object(backend, seq)
+        if late is None:
+            return
+        yield late
+        seq += 1
+
+
+def next_object(backend: Backend, seq: int) -> bytes | None:
+    """Record ``seq``, None at the end; raises StoreCorrupt if later ones exist without it."""
+    data = backend.get(chunk_key(seq))
+    if data is None and max(numbers(backend), default=-1) >= seq:
+        # Created in order: if a later one was there, this one is, unless it was removed.
+        data = backend.get(chunk_key(seq))
+        if data is None:
+            raise StoreCorrupt(f"{chunk_key(seq)} is missing, but there are later records")
+    return data
+
+
+def numbers(backend: Backend) -> Iterator[int]:
+    """The numbers of all objects of the log; raises StoreCorrupt for what is none."""
+    for block in backend.names(CHUNKS):
+        number = _number(CHUNKS, block)
+        key = block_key(number)
+        for name in backend.names(key):
+            yield number * BLOCK + _number(key, name, BLOCK)
+
+
+def length(backend: Backend) -> int:
+    """The number of records; looks at the names of the blocks and of the last one's objects."""
+    block = max((_number(CHUNKS, name) for name in backend.names(CHUNKS)), default=0)
+    key = block_key(block)
+    last = max((_number(key, name, BLOCK) for name in backend.names(key)), default=-1)
+    return block * BLOCK + last + 1
+
+
+def _number(parent: str, name: str, end: int | None = None) -> int:
+    """The number an object is named by."""
+    if name.isascii() and name.isdigit() and str(int(name)) == name:
+        number = int(name)
+        if end is None or number < end:
+            return number
+    raise StoreCorrupt(f"{parent}/{name} is no record: remove it if it came here by mistake")
