@@ -7,6 +7,7 @@ acknowledged ever be lost: an entry is durable before anything that follows from
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from spot_dask.coordinator import (
     Drain,
     Event,
     Finish,
+    Halt,
     Instruction,
     Kill,
     Lease,
@@ -27,6 +29,7 @@ from spot_dask.coordinator import (
     Stop,
     Tick,
 )
+from spot_dask.errors import StoreFull
 from spot_dask.executors import Executor
 from spot_dask.records import Closed, Entry, Evaluation, History, Retried, Told
 from spot_dask.signals import Ending, as_events
@@ -41,6 +44,9 @@ REQUEST_SECONDS = 2.0
 
 STOP = "spot-dask stop"
 """The reason of a run that was asked to stop through its store."""
+
+RETRY_SECONDS = 2.0
+"""How often a run that waits for space on its disk tries again."""
 
 PATIENCE_SECONDS = 60.0
 """How often a run without workers says that it waits for some."""
@@ -84,6 +90,7 @@ class Session:
         self._executor = executor
         self._store = store
         self._listener = listener
+        self._signals: deque[Event] = deque()
         self._began = executor.now() - elapsed
         self._ending = ending or Ending()
         self._reminded = self._looked = executor.now()
@@ -91,12 +98,12 @@ class Session:
 
     def run(self) -> str:
         """Run until the coordinator finishes; returns its reason, which is also in the store."""
-        with as_events(self._ending) as arrived:
+        with as_events(self._ending) as self._signals:
             events: deque[Event] = deque()
             while True:
                 events.extend(self._executor.wait(POLL_SECONDS))
-                while arrived:
-                    events.append(arrived.popleft())
+                while self._signals:
+                    events.append(self._signals.popleft())
                 if self._stop_is_requested():
                     events.append(Drain(STOP))
                 events.append(Tick())
@@ -136,7 +143,7 @@ class Session:
     def _finish(self, reason: str) -> str:
         if reason == "exhausted":
             self.tell("every configuration of the search space has been tried")
-        self._store.append(Closed(reason))
+        self._append(Closed(reason))
         return reason
 
     def _carry_out(self, instruction: Instruction) -> None:
@@ -157,13 +164,35 @@ class Session:
                 self._executor.kill()
 
     def _commit(self, entry: Entry) -> None:
-        self._store.append(entry)
+        self._append(entry)
         if isinstance(entry, Told):
             self.tell(last=entry.evaluation)
         elif isinstance(entry, Retried):
             error = entry.outcome.error
             reason = "" if error is None else f": {error.message}"
             self.tell(f"trial {entry.number} is tried again ({entry.outcome.status}){reason}")
+
+    def _append(self, entry: Entry) -> None:
+        """Make the entry durable; while the disk is full, wait, and start nothing.
+
+        Trainings go on meanwhile. Who stops the run twice gives the entry up: its trial stays
+        pending. Raises StoreFull then, StoreError where the store cannot be written at all.
+        """
+        full = False
+        while True:
+            try:
+                self._store.append(entry)
+            except StoreFull as error:
+                if any(isinstance(event, Halt) for event in self._signals):
+                    raise
+                if not full:
+                    self.tell(f"{error}; the run waits for space, nothing is lost")
+                full = True
+                time.sleep(RETRY_SECONDS)
+                continue
+            if full:
+                self.tell("there is space again; the run goes on")
+            return
 
     def _remind(self) -> None:
         if self._coordinator.fleet.slots:

@@ -4,7 +4,7 @@
 become the same setting, and the later one wins. Keys::
 
     name, seed, surrogate, infill, replication,
-    batch, sync                                     the study's own (table [study] in a file)
+    batch, sync, durability                         the study's own (table [study] in a file)
     gpus, timeout                                   what a training may use: 2, 0.25; "90m"
     budget.evaluations, budget.wall                 wall with its unit: "90m", "6h", "1h30m"
     design.kind, design.initial, design.replicates
@@ -159,6 +159,7 @@ KEYS: Mapping[Key, Callable[[Any], Any]] = {
     ("study", "sync"): _flag,
     ("study", "gpus"): _number,
     ("study", "timeout"): duration,
+    ("study", "durability"): _text,
     ("budget", "evaluations"): _positive,
     ("budget", "wall"): duration,
     ("design", "kind"): _text,

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from spot_dask import infill, plugins, surrogates
 from spot_dask.coordinator import Coordinator, Policy
@@ -37,7 +37,7 @@ from spot_dask.signals import Ending
 from spot_dask.sources import WarmStart
 from spot_dask.space import Space
 from spot_dask.store import Header, Store
-from spot_dask.store.backend import address
+from spot_dask.store.backend import Durability, address
 from spot_dask.store.journal import Journal
 from spot_dask.store.replay import replay
 from spot_dask.store.tables import Published
@@ -87,7 +87,8 @@ class Study:
     trial 0). ``batch`` is the batch size q; ``sync`` waits for a whole batch before the next one
     is proposed, which makes a run repeatable from its seed. ``replication`` is the largest share of
     the budget for training the best configurations again at its end; how much of it is used follows
-    from the noise, and 0 is none.
+    from the noise, and 0 is none. ``durability`` tells what a finished evaluation survives: loss of
+    power ("fsync") or only the end of the process ("process").
 
     ``gpus`` is what a training has for itself: 2, or 0.25 for a GPU shared by four, or 0; by
     default one where there are any. ``timeout`` (seconds) ends a training that takes longer, as a
@@ -108,6 +109,7 @@ class Study:
     sync: bool = False
     gpus: float | None = None
     timeout: float | None = None
+    durability: Durability = "fsync"
     source: dict[str, Any] = field(default_factory=dict, repr=False)
     _last: Run | None = field(default=None, init=False, repr=False)
 
@@ -127,12 +129,7 @@ class Study:
             raise ValueError("sync is on without a batch size; expected batch (--batch q) as well")
         self.limits  # noqa: B018 - checks them
         self.start = tuple(self.space.validate(config) for config in self.start)
-        # Settings are recorded by name: what a store's readers could not make again is refused.
-        for find, component in ((surrogates.find, self.surrogate), (infill.find, self.infill)):
-            name = plugins.name_of(component)
-            if not isinstance(component, str) and find(name) != component:
-                raise ValueError(f"{component!r} is not what its name {name!r} stands for")
-            find(name)
+        self._check_recorded()
 
     def run(
         self,
@@ -162,7 +159,7 @@ class Study:
         imported = take_over(warm_start, header)
         with (
             closing(_executor(study, header.run_id, client, local)) as executor,
-            closing(Journal.create(path, header)) as journal,
+            closing(Journal.create(path, header, durability=study.durability)) as journal,
             closing(Published(journal)) as published,
         ):
             for entry in imported:
@@ -201,10 +198,15 @@ class Study:
         settings = {"budget": asdict(study.budget)} if changed else {}
         with (
             closing(_executor(study, run.header.run_id, client, local)) as executor,
-            closing(Journal.resume(run.path, settings=settings, takeover=takeover)) as journal,
-            closing(Published(journal)) as published,
+            closing(
+                Journal.resume(
+                    run.path, settings=settings, takeover=takeover, durability=study.durability
+                )
+            ) as journal,
         ):
-            study._drive(published, executor, listener, ending)
+            late = len(journal.take_in())
+            with closing(Published(journal)) as published:
+                study._drive(published, executor, listener, ending, late)
         self._last = Run.open(run.path)
         return self._last
 
@@ -248,6 +250,17 @@ class Study:
             replication=self.replication,
         )
 
+    def _check_recorded(self) -> None:
+        """Raise ValueError where a setting could not be made again from the store."""
+        if self.durability not in get_args(Durability):
+            known = " or ".join(map(repr, get_args(Durability)))
+            raise ValueError(f"durability is {self.durability!r}; expected {known}")
+        for find, component in ((surrogates.find, self.surrogate), (infill.find, self.infill)):
+            name = plugins.name_of(component)
+            if not isinstance(component, str) and find(name) != component:
+                raise ValueError(f"{component!r} is not what its name {name!r} stands for")
+            find(name)
+
     def _run(self) -> Run:
         if self._last is None:
             raise ValueError("this study has not been run yet; call run() or open a store with Run")
@@ -271,6 +284,7 @@ class Study:
         executor: Executor,
         listener: Listener | None,
         ending: Ending | None,
+        late: int = 0,
     ) -> None:
         past = replay(store.records())
         policy = Policy(
@@ -295,6 +309,8 @@ class Study:
                 f"the budget of {policy.evaluations} ends within the initial design of {design}: "
                 "no configuration will be chosen by the surrogate"
             )
+        if late:
+            session.tell(f"inbox: {late} trainings had ended without a coordinator; taken in")
         for entry in past.imports:
             session.tell(f"warm start: {entry.source}: {summary(entry)}")
         session.run()
@@ -326,6 +342,7 @@ class Study:
             "replication": self.replication,
             "batch": self.batch,
             "sync": self.sync,
+            "durability": self.durability,
         }
 
 
@@ -341,6 +358,7 @@ def _restored(study: Study, settings: dict[str, Any]) -> Study:
         replication=settings["replication"],
         batch=settings["batch"],
         sync=settings["sync"],
+        durability=settings["durability"],
         **names,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -303,3 +304,23 @@ def test_an_empty_budget_is_refused(budget: dict[str, Any]) -> None:
 def test_a_study_that_was_not_run_has_no_best() -> None:
     with pytest.raises(ValueError, match="has not been run"):
         _ = study().best
+
+
+@pytest.mark.parametrize(("durability", "synced"), [("fsync", True), ("process", False)])
+def test_durability_is_a_setting_which_a_resumed_run_keeps(
+    durability: Any, synced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(os, "fsync", calls.append)
+    path = tmp_path / "run.zarr"
+    study(durability=durability).run(Budget(evaluations=2), local=0, store=path)
+    assert bool(calls) is synced
+    calls.clear()
+    run = study().resume(path, Budget(evaluations=3), local=0)
+    assert bool(calls) is synced
+    assert run.settings["durability"] == durability
+
+
+def test_an_unknown_durability_is_refused() -> None:
+    with pytest.raises(ValueError, match="durability is 'often'; expected 'fsync' or 'process'"):
+        study(durability="often")

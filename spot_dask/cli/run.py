@@ -30,7 +30,7 @@ NO_SUCCESS = 3
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "spot-dask stop": 143}
 
 FLAGS = {"evaluations": "budget.evaluations", "wall": "budget.wall", "batch": "batch"} | {
-    name: name for name in ("sync", "seed")
+    name: name for name in ("sync", "seed", "durability")
 }
 """Flags of ``run`` that are settings, by the key of the setting."""
 
@@ -48,6 +48,11 @@ FLAGS = {"evaluations": "budget.evaluations", "wall": "budget.wall", "batch": "b
 @click.option("--batch", metavar="Q", type=click.IntRange(1), help="Propose Q trials together.")
 @click.option("--sync", is_flag=True, default=None, help="Wait for a whole batch (repeatable).")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the study.")
+@click.option(
+    "--durability",
+    type=click.Choice(["fsync", "process"]),
+    help="What evaluations survive: loss of power (default) or only the end of the process.",
+)
 @click.option(
     "--warm-start",
     metavar="SOURCE",

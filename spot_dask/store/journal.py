@@ -10,6 +10,7 @@ No record is ever deleted: a coordinator that was paused meanwhile could create 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -22,12 +23,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
-from spot_dask.store import Entry, Header, Opened, Record
+from spot_dask.records import Evaluation
+from spot_dask.store import Entry, Header, Opened, Record, Told
 from spot_dask.store.backend import Backend, Durability, Lock, backend_at
 from spot_dask.store.chain import VERSION, Tail, catch_up, length, next_object, require_head, scan
 from spot_dask.store.curves import CURVES, SideArray, detach
 from spot_dask.store.entries import entry_from_json, entry_to_json
+from spot_dask.store.inbox import key_of, left
 from spot_dask.store.lock import utc
+from spot_dask.store.replay import replay
 from spot_dask.store.zarr_format import (
     BLOCK,
     LOG,
@@ -151,14 +155,19 @@ class Journal:
             raise StoreError(
                 f"{self._directory.where} is not open for writing: resume the run first"
             )
-        body = entry_to_json(entry)
-        landed = self._landed()
-        if landed is not None and landed.body == body:
-            return landed.record
-        commit = self._prepare(body)
-        if not self._put(commit):
-            self._refuse(commit)
-        return commit.record
+        record = self._record(entry_to_json(entry))
+        if isinstance(entry, Told):
+            self._discard(entry.evaluation)
+        return record
+
+    def take_in(self) -> list[Evaluation]:
+        """Record what trainings have left in the inbox for trials that are pending still."""
+        pending = replay(self.records()).history.pending
+        taken = []
+        for evaluation in left(self._directory, self.header.run_id, pending):
+            self.append(Told(evaluation))
+            taken.append(evaluation)
+        return taken
 
     def records(self) -> list[Record]:
         """All entries in order, every byte checked; raises StoreCorrupt naming what is wrong."""
@@ -227,6 +236,20 @@ class Journal:
             if self._put(self._prepare(body)):
                 return
             self._tail = catch_up(self._directory, self._tail)
+
+    def _record(self, body: dict[str, Any]) -> Record:
+        landed = self._landed()
+        if landed is not None and landed.body == body:
+            return landed.record
+        commit = self._prepare(body)
+        if not self._put(commit):
+            self._refuse(commit)
+        return commit.record
+
+    def _discard(self, evaluation: Evaluation) -> None:
+        """The journal has it, so the inbox need not; if it stays there, the next session sees."""
+        with contextlib.suppress(StoreError):
+            self._directory.discard(key_of(evaluation.trial.number, evaluation.attempt))
 
     def _prepare(self, body: dict[str, Any]) -> _Commit:
         """The next record, encoded."""
