@@ -43,11 +43,13 @@ def test_json_is_one_document_and_all_there_is_on_stdout(tmp_path: Path) -> None
 def test_flags_are_settings_of_the_study(tmp_path: Path) -> None:
     store = run_study(
         tmp_path, "--evaluations", "5", "--seed", "7", "--batch", "2", "--sync", "--wall", "1h",
+        "--durability", "process",
         "--set", "space.width=8", "--no-report",
     )  # fmt: skip
     run = Run.open(store)
     assert run.settings["budget"] == {"evaluations": 5, "wall": 3600}
     assert (run.settings["seed"], run.settings["batch"], run.settings["sync"]) == (7, 2, True)
+    assert run.settings["durability"] == "process"
     assert {e.trial.config["width"] for e in run.history.evaluations} == {8}
 
 

@@ -1,0 +1,1 @@
+"""Chaos: what is promised to hold whatever happens, tried with everything that can happen."""
