@@ -14,7 +14,7 @@ import click
 
 from spot_dask import __version__
 from spot_dask.cli.options import VERBOSE, verbose_option
-from spot_dask.errors import SpotDaskError
+from spot_dask.errors import SpotDaskError, StoreCorrupt
 from spot_dask.settings import one_line
 
 COMMANDS = {
@@ -25,6 +25,7 @@ COMMANDS = {
     "best": "spot_dask.cli.results",
     "report": "spot_dask.cli.results",
     "export": "spot_dask.cli.export",
+    "verify": "spot_dask.cli.verify",
     "init": "spot_dask.cli.init",
     "check": "spot_dask.cli.check",
 }
@@ -63,6 +64,8 @@ def _told(error: BaseException) -> tuple[int, str]:
     """Exit code and message of whatever ended a command."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted"
+    if isinstance(error, StoreCorrupt):
+        return error.exit_code, f"{error}; `spot-dask verify STORE` tells all that is wrong"
     if isinstance(error, SpotDaskError):
         return error.exit_code, str(error)
     # A defect, of ours or of something we use: still one line, the rest on request.

@@ -17,7 +17,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -92,23 +92,44 @@ class Journal:
 
     @classmethod
     def create(
-        cls, path: str | Path, header: Header, *, durability: Durability = "fsync"
+        cls,
+        path: str | Path,
+        header: Header,
+        *,
+        durability: Durability = "fsync",
+        past: Iterable[tuple[float, Entry]] = (),
     ) -> Journal:
-        """Start a run; raises StoreError if there is anything at ``path``."""
+        """Start a run; raises StoreError if there is anything at ``path``.
+
+        ``past`` holds entries that it begins with, each with the time of its recording.
+        """
         directory, document = backend_at(path, durability), root_document(header)
         journal = cls(directory, parse_root(document, directory.where), None, blocks=1)
-        journal._epoch = 1
-        first = journal._prepare(_opened({}))
-        objects = {LOG: log_document(1), first.key: first.data, ROOT: document}
-        journal._lock = directory.create(objects)
-        journal._arrive(first)
+        records = journal._drafted([(time.time(), _opened({})), *past])
+        last = journal._tail.seq - 1
+        journal._blocks = last // BLOCK + 1
+        head = {LOG: log_document(journal._blocks)}
+        journal._lock = directory.create({**head, **records, ROOT: document})
+        journal._lock.note(last)
         return journal
+
+    def _drafted(self, past: Iterable[tuple[float, Entry]]) -> dict[str, bytes]:
+        """The objects of the records of a run that is not there yet, in the order of writing."""
+        objects = {}
+        for then, entry in past:
+            self._epoch += isinstance(entry, Opened)
+            commit = self._prepare(entry_to_json(entry), then)
+            if commit.side is not None:
+                objects |= commit.side.objects
+            objects[commit.key] = commit.data
+            self._tail = commit.tail
+        return objects
 
     @classmethod
     def open(cls, path: str | Path) -> Journal:
         """Read a run, whoever may be writing it; raises StoreError if there is none."""
         directory = backend_at(path, "process")
-        root = _read_root(directory)
+        root = read_root(directory)
         if not root.writable:
             logger.warning("%s; it is opened for reading only", _newer(path, root))
         return cls(directory, root, None, log_blocks(directory.get(LOG)))
@@ -128,7 +149,7 @@ class Journal:
         gets RunTakenOver at its next append.
         """
         directory = backend_at(path, durability)
-        root = _read_root(directory)
+        root = read_root(directory)
         if not root.writable:
             raise StoreError(
                 f"{_newer(path, root)}; it can be read, upgrade spot-dask to resume it"
@@ -227,7 +248,7 @@ class Journal:
 
     def _take_over(self, settings: dict[str, Any]) -> None:
         """Fence off every earlier writer with an ``open`` record of a higher epoch."""
-        body = _opened(settings)
+        body = entry_to_json(_opened(settings))
         for _, tail in self._scan(self._tail):
             self._tail = tail
         require_head(self._tail, -1 if self._lock is None else self._lock.head)
@@ -251,9 +272,9 @@ class Journal:
         with contextlib.suppress(StoreError):
             self._directory.discard(key_of(evaluation.trial.number, evaluation.attempt))
 
-    def _prepare(self, body: dict[str, Any]) -> _Commit:
+    def _prepare(self, body: dict[str, Any], now: float | None = None) -> _Commit:
         """The next record, encoded."""
-        tail, epoch, now = self._tail, self._epoch, time.time()
+        tail, epoch, now = self._tail, self._epoch, time.time() if now is None else now
         # As a reader will see it, so that a live run and a resumed one hold the same values.
         entry = entry_from_json(load(dump(body)))
         slim, side = detach(body)
@@ -354,11 +375,11 @@ def _newer(path: str | Path, root: Root) -> str:
     return "{} was written by a newer spot-dask (schema {}.{})".format(path, *root.schema)
 
 
-def _opened(settings: dict[str, Any]) -> dict[str, Any]:
-    return entry_to_json(Opened(socket.gethostname(), os.getpid(), settings))
+def _opened(settings: dict[str, Any]) -> Opened:
+    return Opened(socket.gethostname(), os.getpid(), settings)
 
 
-def _read_root(directory: Backend) -> Root:
+def read_root(directory: Backend) -> Root:
     seen = directory.seen()
     data = directory.get(ROOT) if seen == "a directory" else None
     if data is None:

@@ -32,7 +32,6 @@ BROKEN = {
 @pytest.fixture(autouse=True)
 def _short_curves(monkeypatch):
     from chaos.story import LARGE
-
     from spot_dask.store import curves
 
     monkeypatch.setattr(curves, "LARGE", LARGE)

@@ -1,0 +1,151 @@
+"""Checking every byte of a run, and saving what is intact of a damaged one.
+
+Reading a run stops at the first thing that is wrong; this goes on and tells all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spot_dask.errors import StoreCorrupt
+from spot_dask.store import Record, curves, tables
+from spot_dask.store.backend import Backend, backend_at
+from spot_dask.store.chain import Link, Tail, numbers, read_entry, read_link
+from spot_dask.store.inbox import INBOX, read_item
+from spot_dask.store.journal import Journal, read_root
+from spot_dask.store.replay import replay
+from spot_dask.store.zarr_format import LOG, chunk_key, log_blocks
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was checked (``size`` in bytes), and what is wrong, one line each."""
+
+    records: int
+    objects: int
+    size: int
+    problems: tuple[str, ...]
+
+
+def verify(path: str | Path) -> Verdict:
+    """Check every object of the run at ``path``; raises StoreError if there is no run."""
+    check = _Check(backend_at(path, "process"))
+    check.root()
+    check.log()
+    check.curves()
+    check.inbox()
+    check.tables()
+    return Verdict(len(check.records), check.objects, check.size, tuple(check.problems))
+
+
+@dataclass
+class _Check:
+    """The check so far. ``tail`` is None where the record before is missing or damaged."""
+
+    backend: Backend
+    tail: Tail | None = None
+    journal: Journal | None = None
+    newer: bool = False
+    objects: int = 0
+    size: int = 0
+    records: list[Record] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def root(self) -> None:
+        with self._noted():
+            self.objects += 1
+            root = read_root(self.backend)
+            self.tail = Tail(0, root.checksum, 0)
+            self.newer = not root.writable
+            self.journal = Journal(self.backend, root, None, blocks=1)
+
+    def log(self) -> None:
+        with self._noted():
+            log_blocks(self._get(LOG))
+        present: list[int] = []
+        with self._noted():
+            present.extend(numbers(self.backend))
+        head = self.backend.noted_head()
+        for seq in range(max([*present, head], default=0) + 1):
+            with self._noted():
+                self._record(seq)
+        if not self.problems:
+            with self._noted():
+                replay(self.records)
+
+    def _record(self, seq: int) -> None:
+        before, self.tail = self.tail, None
+        data = self._get(chunk_key(seq))
+        if data is None:
+            raise StoreCorrupt(f"{chunk_key(seq)} is missing")
+        link = read_link(chunk_key(seq), data)
+        self.tail = link.tail
+        # After a gap nothing is known of the record before, but the place is.
+        link.follow(before or Tail(seq, link.previous, link.epoch - (link.body["kind"] == "open")))
+        entry = read_entry(self.backend, link, newer=self.newer)
+        if entry is not None:
+            self.records.append(Record(link.seq, link.epoch, link.time, entry))
+
+    def curves(self) -> None:
+        names = [name for name in self.backend.names(curves.CURVES) if name != "zarr.json"]
+        if names and self._get(curves.GROUP) != curves.GROUP_DOCUMENT:
+            self.problems.append(f"{curves.GROUP} is missing or damaged")
+        for name in names:
+            try:
+                length = len(curves.decode(name, self._get(curves.chunk_of(name))))
+            except ValueError as error:
+                self.problems.append(str(error))
+                continue
+            if self._get(curves.metadata_of(name)) != curves.metadata(length):
+                self.problems.append(f"{curves.metadata_of(name)} is missing or damaged")
+
+    def inbox(self) -> None:
+        for name in self.backend.names(INBOX):
+            with self._noted():
+                read_item(f"{INBOX}/{name}", self._get(f"{INBOX}/{name}") or b"")
+
+    def tables(self) -> None:
+        if self.journal is not None:
+            with self._noted():
+                self.problems.extend(tables.problems(self.journal))
+
+    def _get(self, key: str) -> bytes | None:
+        data = self.backend.get(key)
+        if data is not None:
+            self.objects += 1
+            self.size += len(data)
+        return data
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreCorrupt as error:
+            self.problems.append(str(error))
+
+
+def intact_links(backend: Backend) -> Iterator[Link]:
+    """The records that are whole and in their place, and that no neighbour speaks against.
+
+    A record names the one before it, so one that was replaced by a record of another run fits
+    neither side. Where a neighbour is missing there is nobody to speak against it.
+    """
+    links: dict[int, Link] = {}
+    for seq in sorted(numbers(backend)):
+        try:
+            link = read_link(chunk_key(seq), backend.get(chunk_key(seq)) or b"")
+        except StoreCorrupt:
+            continue
+        if link.seq == seq:
+            links[seq] = link
+    for against in (2, 1):
+        fits = {(a, a + 1): links[a + 1].previous == links[a].checksum
+                for a in links if a + 1 in links}  # fmt: skip
+        for seq in list(links):
+            said = [fits[pair] for pair in ((seq - 1, seq), (seq, seq + 1)) if pair in fits]
+            if len(said) >= against and not any(said):
+                del links[seq]
+    yield from links.values()
