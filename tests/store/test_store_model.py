@@ -1,0 +1,149 @@
+"""A study's store against a model of it: whatever coordinators, workers and readers do in turn.
+
+The model is a list of what was acknowledged. Coordinators ask and tell, are killed before, during
+or after a write, take over from each other or are fenced off; workers leave results whether or not
+anybody lives to hear of them; readers read at any moment.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from store_examples import HEADER, succeeded, trial
+from test_journal_crashes import Crash, file_system
+
+from spot_dask.codec import outcome_to_json
+from spot_dask.errors import RunTakenOver
+from spot_dask.records import Asked
+from spot_dask.store.inbox import Inbox
+from spot_dask.store.journal import Journal
+from spot_dask.store.replay import replay
+
+
+class StoreModel(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.path = self.folder / "run.zarr"
+        self.asked = 0
+        self.told = {}  # trial -> the value that was acknowledged
+        self.maybe = None  # the entry on its way when its coordinator was killed
+        self.left = {}  # trial -> the values that its trainings have left, acknowledged
+        self.seen = []
+        self.stale = []
+
+    @initialize()
+    def create(self):
+        self.coordinator = Journal.create(self.path, HEADER, durability="process")
+
+    def teardown(self):
+        for journal in (*self.stale, self.coordinator):
+            if journal is not None:
+                journal.close()
+        shutil.rmtree(self.folder)
+
+    def state(self):
+        return replay(Journal.open(self.path).records()).history
+
+    def alive(self):
+        return self.coordinator is not None
+
+    @precondition(alive)
+    @rule(q=st.integers(1, 3))
+    def ask(self, q):
+        self.coordinator.append(Asked(tuple(trial(self.asked + i) for i in range(q))))
+        self.asked += q
+
+    @precondition(lambda self: self.alive() and len(self.told) < self.asked)
+    @rule(data=st.data(), y=st.floats(-1, 1))
+    def tell(self, data, y):
+        number = data.draw(st.sampled_from(sorted(set(range(self.asked)) - set(self.told))))
+        self.coordinator.append(succeeded(number, y))
+        self.told[number] = y
+
+    @precondition(lambda self: self.alive() and len(self.told) < self.asked)
+    @rule(data=st.data(), y=st.floats(2, 3), step=st.integers(0, 4), after=st.booleans())
+    def kill_while_telling(self, data, y, step, after):
+        number = data.draw(st.sampled_from(sorted(set(range(self.asked)) - set(self.told))))
+        try:
+            with file_system(step, after=after):
+                self.coordinator.append(succeeded(number, y))
+            self.told[number] = y
+        except Crash:
+            self.maybe = number, y
+        self.coordinator.close()  # as the kernel does
+        self.coordinator = None
+
+    @precondition(alive)
+    @rule()
+    def kill(self):
+        self.coordinator.close()
+        self.coordinator = None
+
+    @precondition(lambda self: self.asked > 0)
+    @rule(data=st.data(), attempt=st.integers(0, 1), y=st.floats(4, 5))
+    def leave(self, data, attempt, y):
+        number = data.draw(st.integers(0, self.asked - 1))
+        outcome = outcome_to_json(succeeded(number, y).evaluation.outcome)
+        assert Inbox(str(self.path), HEADER.run_id).leave(number, attempt, outcome)
+        self.left.setdefault(number, []).append(y)
+
+    @rule(crash=st.none() | st.integers(0, 12))
+    def resume(self, crash):
+        """Take over, from a living coordinator or a dead one, and take in what was left."""
+        if self.coordinator is not None:
+            self.stale.append(self.coordinator)
+        journal, self.coordinator = None, None
+        try:
+            with file_system(crash):
+                journal = Journal.resume(self.path, takeover=True, durability="process")
+                journal.take_in()
+            self.coordinator = journal
+        except Crash:
+            if journal is not None:
+                journal.close()
+        self.settle(complete=self.coordinator is not None)
+
+    def settle(self, *, complete):
+        """What may have happened, by what did happen; all that was left is told if ``complete``."""
+        present = {e.trial.number: e.y for e in self.state().evaluations}
+        if self.maybe is not None and present.get(self.maybe[0]) == self.maybe[1]:
+            self.told[self.maybe[0]] = self.maybe[1]
+        self.maybe = None
+        for number, values in self.left.items():
+            if number not in self.told and (complete or number in present):
+                assert present[number] in values
+                self.told[number] = present[number]
+        if complete:
+            self.left = {}
+            assert not list((self.path / "log").glob(".inbox/[0-9]*"))
+
+    @precondition(lambda self: self.stale and self.asked)
+    @rule()
+    def go_on_although_taken_over(self):
+        journal = self.stale.pop()
+        try:
+            journal.append(succeeded(0, 9.0))
+        except RunTakenOver:
+            journal.close()
+            return
+        raise AssertionError("a stale coordinator was acknowledged")
+
+    @invariant()
+    def a_reader_sees_what_was_acknowledged(self):
+        records = Journal.open(self.path).records()
+        assert repr(records[: len(self.seen)]) == repr(self.seen)
+        self.seen = records
+        history = replay(records).history
+        assert history.asked == self.asked
+        present = {e.trial.number: e.y for e in history.evaluations}
+        assert self.told.items() <= present.items()
+        unknown = present.keys() - self.told.keys()
+        assert all((number, present[number]) == self.maybe for number in unknown)
+
+
+TestStoreModel = StoreModel.TestCase
+TestStoreModel.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
