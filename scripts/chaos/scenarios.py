@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +68,7 @@ def kills_at_every_step(folder: Path, times: int, chance: random.Random) -> Tall
         path, promised, seen = created(folder / f"{tally.kills}"), [], []
         for session in range(SESSIONS):
             if not steps:
-                steps = list(product(range(_calls(folder / "counted")), range(3)))
-                chance.shuffle(steps)
+                steps = _steps(folder / "counted", chance)
             step, when = steps.pop()
             durability = chance.choice(("fsync", "process"))
             child = Child(lambda say: _die(path, session, durability, step, when, say))  # noqa: B023
@@ -254,7 +252,7 @@ SCENARIOS: dict[str, tuple[Callable[[Path, int, random.Random], Tally], int, int
     "late results": (late_results, 300, 12),
     "pauses": (pauses, 200, 6),
     "failing disks": (failing_disks, 300, 16),
-    "power cuts": (power_cuts, 2000, 80),
+    "power cuts": (power_cuts, 2000, 60),
     "damage": (damage, 4000, 200),
 }
 """Name -> the scenario, how many times at full size, how many in the test suite."""
@@ -305,13 +303,15 @@ def _taker(path: Path) -> Callable[[Callable[[Promise], None]], None]:
     return act
 
 
-def _calls(path: Path) -> int:
-    """How many system calls a coordinator makes that writes nine entries."""
-    made = 0
+def _steps(path: Path, chance: random.Random) -> list[tuple[int, int]]:
+    """Each system call of a coordinator that writes nine entries, with when to die at it.
+
+    To be taken from the end, where those are that leave half of what was to be written.
+    """
+    steps: list[tuple[int, int]] = []
 
     def hook(n: int, name: str, real: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        nonlocal made
-        made = n + 1
+        steps.extend((n, when) for when in range(3 if name == "write" else 2))
         return real(*args)
 
     journal = created(path)
@@ -319,7 +319,8 @@ def _calls(path: Path) -> int:
         for _ in write(opened(journal, "fsync"), 0, 9):
             pass
     shutil.rmtree(path)
-    return made
+    chance.shuffle(steps)
+    return sorted(steps, key=lambda step: step[1] == 2)
 
 
 def _die(

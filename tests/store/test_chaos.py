@@ -20,7 +20,7 @@ BROKEN = {
     "no directory fsync": "power cuts",
     "rename": "pauses",
     "check then write": "takeovers of sixty",
-    "in place": "kills at random",
+    "in place": "kills at every step",
     "append": "kills at every step",
     "early acknowledgement": "kills at random",
     "blind retry": "failing disks",
