@@ -246,7 +246,7 @@ def attempt(name: str, folder: Path, times: int, chance: random.Random) -> Tally
 
 
 SCENARIOS: dict[str, tuple[Callable[[Path, int, random.Random], Tally], int, int]] = {
-    "kills at random": (kills_at_random, 1000, 12),
+    "kills at random": (kills_at_random, 1000, 24),
     "kills at every step": (kills_at_every_step, 900, 30),
     "takeovers of sixty": (takeovers, 300, 30),
     "late results": (late_results, 300, 12),

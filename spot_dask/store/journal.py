@@ -115,7 +115,7 @@ class Journal:
 
     def _drafted(self, past: Iterable[tuple[float, Entry]]) -> dict[str, bytes]:
         """The objects of the records of a run that is not there yet, in the order of writing."""
-        objects = {}
+        objects: dict[str, bytes] = {}
         for then, entry in past:
             self._epoch += isinstance(entry, Opened)
             commit = self._prepare(entry_to_json(entry), then)

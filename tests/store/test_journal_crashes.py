@@ -2,15 +2,12 @@
 
 import errno
 import os
-import random
 import shutil
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from store_examples import HEADER
-from store_processes import writers, written
 
 from spot_dask.errors import StoreError
 from spot_dask.store import Closed, Opened, chain, zarr_format
@@ -309,28 +306,3 @@ def test_a_write_cut_short_is_completed(path, monkeypatch):
     journal.append(Closed("x" * 100))
     journal.close()
     assert entries(path) == ["x" * 100]
-
-
-def test_kill_9_at_random_moments_loses_doubles_and_invents_nothing(path):
-    chance = random.Random(20261123)
-    promised = []
-    sessions = list(range(25))
-    with writers(path, sessions, 100_000) as started:
-        for session, writer in zip(sessions, started, strict=True):
-            writer.go()
-            for _ in range(chance.randrange(1, 4)):
-                writer.read_one()
-            time.sleep(chance.uniform(0, 0.02))
-            writer.process.kill()
-            writer.read_all()
-            assert writer.acknowledged, "the process was killed after its first acknowledgement"
-            promised += writer.acknowledged
-            present = written(path)
-            # At most the entry on its way when the process died is there without its promise.
-            unpromised = present[len(promised) :]
-            assert present[: len(promised)] == promised
-            assert len(unpromised) <= 1
-            follows = f"{session}:{len(writer.acknowledged)}"
-            assert all(line.endswith(" " + follows) for line in unpromised)
-            promised += unpromised
-    assert len(set(promised)) == len(promised)
