@@ -18,7 +18,7 @@ from spot_dask.errors import StoreError
 from spot_dask.reask import deviations
 from spot_dask.records import History
 from spot_dask.session import STOP
-from spot_dask.settings import DEFAULT_EVALUATIONS
+from spot_dask.settings import DEFAULT_EVALUATIONS, EARLIER
 from spot_dask.space import Space
 from spot_dask.store import Header, Opened, Record, export, frames, tables
 from spot_dask.store.backend import address
@@ -104,7 +104,7 @@ class Run:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings the run began with, as later sessions changed them."""
-        return {**self.header.settings, **self.replay.settings}
+        return {**self._begun_with, **self.replay.settings}
 
     @property
     def ended(self) -> str | None:
@@ -244,7 +244,7 @@ class Run:
         A run is repeated exactly by its seed and the recorded order of its evaluations, also if
         it was parallel; with other versions of the libraries it need not be.
         """
-        return list(deviations(self.records, self.header.settings, self._tuner_of))
+        return list(deviations(self.records, self._begun_with, self._tuner_of))
 
     def export(self, to: str, path: str | Path | None = None, *, force: bool = False) -> Path:
         """Write the table as ``csv``, ``curves.csv``, ``jsonl``, ``parquet`` or ``zarr``.
@@ -257,6 +257,10 @@ class Run:
         target = self._beside / f"evaluations.{to}" if path is None else Path(path)
         export.export(self.table, target, to, tables.about(self.header), force=force)
         return target
+
+    @property
+    def _begun_with(self) -> dict[str, Any]:
+        return {**EARLIER, **self.header.settings}
 
     @property
     def _beside(self) -> Path:

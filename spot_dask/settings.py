@@ -31,6 +31,9 @@ from spot_dask.store.backend import address
 DEFAULT_EVALUATIONS = 50
 """The budget of a study that names none."""
 
+EARLIER = {"replication": 0.0, "durability": "fsync"}
+"""What a run did without knowing it, whose store is older than the setting."""
+
 Key = tuple[str, ...]
 
 

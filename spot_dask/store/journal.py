@@ -81,7 +81,7 @@ class Journal:
 
     def __init__(self, directory: Backend, root: Root, lock: Lock | None, blocks: int) -> None:
         self.header: Header = root.header
-        self._directory = directory
+        self._backend = directory
         self._lock = lock
         self._start = Tail(0, root.checksum, 0)
         self._tail = self._start
@@ -173,9 +173,7 @@ class Journal:
         same entry may be appended again, it is recorded once.
         """
         if self._lock is None:
-            raise StoreError(
-                f"{self._directory.where} is not open for writing: resume the run first"
-            )
+            raise StoreError(f"{self._backend.where} is not open for writing: resume the run first")
         record = self._record(entry_to_json(entry))
         if isinstance(entry, Told):
             self._discard(entry.evaluation)
@@ -185,7 +183,7 @@ class Journal:
         """Record what trainings have left in the inbox for trials that are pending still."""
         pending = replay(self.records()).history.pending
         taken = []
-        for evaluation in left(self._directory, self.header.run_id, pending):
+        for evaluation in left(self._backend, self.header.run_id, pending):
             self.append(Told(evaluation))
             taken.append(evaluation)
         return taken
@@ -201,13 +199,13 @@ class Journal:
 
     def reaches(self, tail: Tail) -> bool:
         """Whether ``tail`` is, or was, the end of this journal's chain."""
-        data = self._directory.get(chunk_key(tail.seq - 1))
+        data = self._backend.get(chunk_key(tail.seq - 1))
         return data is not None and checksum(data) == tail.checksum
 
     def count(self) -> int:
         """The number of records there are now; looks at names only."""
         self._require_first()
-        return length(self._directory)
+        return length(self._backend)
 
     @property
     def start(self) -> Tail:
@@ -217,12 +215,12 @@ class Journal:
     @property
     def backend(self) -> Backend:
         """Where the run is kept."""
-        return self._directory
+        return self._backend
 
     @property
     def being_written(self) -> bool:
         """Whether a coordinator has the run open for writing now, as far as can be seen here."""
-        return self._directory.is_held()
+        return self._backend.is_held()
 
     @property
     def stop_requested(self) -> bool:
@@ -230,13 +228,13 @@ class Journal:
 
         The request is advice, as the lock is: a file beside the records, replaced by the next.
         """
-        data = self._directory.get(_STOP)
+        data = self._backend.get(_STOP)
         return data is not None and data == _stop_request(self._epoch)
 
     def request_stop(self) -> None:
         """Ask the coordinator that writes the run now, wherever it runs, to stop."""
         epoch = self.records()[-1].epoch
-        self._directory.put_any(_STOP, _stop_request(epoch))
+        self._backend.put_any(_STOP, _stop_request(epoch))
 
     def close(self) -> None:
         """Release the run for other coordinators; does not write."""
@@ -256,7 +254,7 @@ class Journal:
             self._epoch = self._tail.epoch + 1
             if self._put(self._prepare(body)):
                 return
-            self._tail = catch_up(self._directory, self._tail)
+            self._tail = catch_up(self._backend, self._tail)
 
     def _record(self, body: dict[str, Any]) -> Record:
         landed = self._landed()
@@ -270,7 +268,7 @@ class Journal:
     def _discard(self, evaluation: Evaluation) -> None:
         """The journal has it, so the inbox need not; if it stays there, the next session sees."""
         with contextlib.suppress(StoreError):
-            self._directory.discard(key_of(evaluation.trial.number, evaluation.attempt))
+            self._backend.discard(key_of(evaluation.trial.number, evaluation.attempt))
 
     def _prepare(self, body: dict[str, Any], now: float | None = None) -> _Commit:
         """The next record, encoded."""
@@ -298,7 +296,7 @@ class Journal:
         for key, data in ({} if commit.side is None else commit.side.objects).items():
             self._ensure(key, data)
         self._doubtful = commit
-        created = self._directory.put_new(commit.key, commit.data) or self._settled(commit)
+        created = self._backend.put_new(commit.key, commit.data) or self._settled(commit)
         self._doubtful = None
         if created:
             self._arrive(commit)
@@ -321,25 +319,25 @@ class Journal:
 
     def _settled(self, commit: _Commit) -> bool:
         """Whether the record is ours (its acknowledgement was lost); it is durable then."""
-        if self._directory.get(commit.key) != commit.data:
+        if self._backend.get(commit.key) != commit.data:
             return False
-        self._directory.settle(commit.key)
+        self._backend.settle(commit.key)
         return True
 
     def _ensure(self, key: str, data: bytes) -> None:
         """Have an object whose name tells its content, whoever has created it."""
-        if not self._directory.put_new(key, data):
-            if self._directory.get(key) != data:
-                raise StoreCorrupt(f"{key} of {self._directory.where} is not what was written")
-            self._directory.settle(key)
+        if not self._backend.put_new(key, data):
+            if self._backend.get(key) != data:
+                raise StoreCorrupt(f"{key} of {self._backend.where} is not what was written")
+            self._backend.settle(key)
 
     def _grow(self, blocks: int) -> None:
         """Let other readers see a new block; never shrinks what a later coordinator has grown."""
         if blocks <= self._blocks:
             return
-        known = log_blocks(self._directory.get(LOG))
+        known = log_blocks(self._backend.get(LOG))
         if known < blocks:
-            self._directory.put_any(LOG, log_document(blocks))
+            self._backend.put_any(LOG, log_document(blocks))
         self._blocks = max(known, blocks)
 
     def _refuse(self, commit: _Commit) -> NoReturn:
@@ -352,19 +350,19 @@ class Journal:
             who += f" at {utc(record.time)}"
             break
         raise RunTakenOver(
-            f"{self._directory.where} was taken over by {who}: this coordinator must stop, its "
+            f"{self._backend.where} was taken over by {who}: this coordinator must stop, its "
             f"record {commit.record.seq} was not written"
         )
 
     # ------------------------------------------------------------ reading
 
     def _scan(self, tail: Tail) -> Iterator[tuple[Record | None, Tail]]:
-        return scan(self._directory, tail, newer=self._newer)
+        return scan(self._backend, tail, newer=self._newer)
 
     def _require_first(self) -> None:
         """A run has its first record from creation on."""
-        if next_object(self._directory, 0) is None:
-            raise StoreCorrupt(f"{chunk_key(0)} of {self._directory.where} is missing")
+        if next_object(self._backend, 0) is None:
+            raise StoreCorrupt(f"{chunk_key(0)} of {self._backend.where} is missing")
 
 
 def _stop_request(epoch: int) -> bytes:

@@ -12,6 +12,7 @@ from store_examples import HEADER, failed, succeeded, trial
 from spot_dask.cli import main
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.records import Closed, Import, Imported, Opened, Status
+from spot_dask.run import Run
 from spot_dask.store import zarr_format
 from spot_dask.store.journal import Journal
 from spot_dask.store.replay import replay
@@ -58,6 +59,14 @@ def test_a_store_of_an_earlier_version_is_read_whole_and_resumed(archive, tmp_pa
     journal.close()
     assert verify(path).problems == ()
     assert replay(Journal.open(path).records()).history.pending == ()
+
+
+@pytest.mark.parametrize("archive", GOLDEN, ids=lambda path: path.name)
+def test_settings_that_a_store_is_too_old_for_are_what_the_run_did_without_them(archive, tmp_path):
+    settings = Run.open(unpacked(archive, tmp_path)).settings
+    assert settings["replication"] == 0.0
+    assert settings["durability"] == "fsync"
+    assert settings["budget"]["evaluations"] == 40
 
 
 @pytest.fixture
