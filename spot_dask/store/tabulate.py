@@ -113,7 +113,7 @@ def _rows(records: Iterable[Record], before: Table | None) -> Iterable[_Row]:
             case Told(evaluation) if evaluation.trial.number not in trials:
                 trials.add(evaluation.trial.number)
                 yield _Row(record, evaluation, None)
-            case Imported(_, items):
+            case Imported(items=items, mode="data"):
                 for item in items:
                     key = (item.source_run, item.source_trial)
                     if key not in taken:

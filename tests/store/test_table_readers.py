@@ -9,6 +9,7 @@ import pytest
 from table_examples import SPACE, header, story
 
 from spot_dask.errors import SpotDaskError
+from spot_dask.records import Status
 from spot_dask.store import frames, tables
 from spot_dask.store.journal import Journal
 
@@ -62,8 +63,8 @@ def test_every_number_carries_the_attributes_of_the_cf_convention(generation):
         assert array.attrs["long_name"], name
         assert array.attrs.get("coordinates") == "trial" or name.startswith(("curve", "trial"))
     status = found["status"].attrs
-    assert status["flag_meanings"].split() == ["ok", "failed", "crashed", "lost", "imported"]
-    assert status["flag_values"] == [0, 1, 2, 3, 4]
+    assert status["flag_meanings"].split() == [*Status, "imported"]
+    assert status["flag_values"] == list(range(len(Status) + 1))
     assert found["config.optimizer"].attrs["flag_meanings"] == "sgd adam größer_→"
     assert found["started"].attrs["units"] == "microseconds since 1970-01-01"
     assert found["seconds"].attrs["units"] == "s"

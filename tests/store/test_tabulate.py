@@ -183,6 +183,13 @@ def test_the_first_of_several_evaluations_of_a_trial_counts():
     assert [row["status"] for row in rows(table)] == ["failed"]
 
 
+def test_what_another_objective_says_is_no_row():
+    item = Import(SPACE.default, 2.0, "r0", 3)
+    entries = [Imported("other", (item,), mode="prior"), Imported("old", (item,))]
+    assert len(tabulate(header(), records(entries[:1]))) == 0
+    assert len(tabulate(header(), records(entries))) == 1
+
+
 def test_an_import_and_a_trial_of_the_same_number_are_two_rows():
     trial = Trial(3, SPACE.default, 0)
     item = Import(SPACE.default, 2.0, "r0", 3)

@@ -283,7 +283,10 @@ def test_running_out_of_memory_fails_under_its_own_name() -> None:
     def model(cfg: Any) -> nn.Module:
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
 
-    text = failed(run(replace(TASK, model=model)))
+    outcome = run(replace(TASK, model=model))
+    assert outcome.status is Status.MEMORY
+    assert outcome.error is not None
+    text = f"{outcome.error.type}: {outcome.error.message}"
     assert text == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
 
 
