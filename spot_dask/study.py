@@ -38,6 +38,7 @@ from spot_dask.sources import WarmStart
 from spot_dask.space import Space
 from spot_dask.store import Header, Store
 from spot_dask.store.backend import Durability, address
+from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
 from spot_dask.store.replay import replay
 from spot_dask.store.tables import Published
@@ -158,7 +159,7 @@ class Study:
         header = study._header()
         imported = take_over(warm_start, header)
         with (
-            closing(_executor(study, header.run_id, client, local)) as executor,
+            closing(_executor(study, header.run_id, path, client, local)) as executor,
             closing(Journal.create(path, header, durability=study.durability)) as journal,
             closing(Published(journal)) as published,
         ):
@@ -197,7 +198,7 @@ class Study:
             )
         settings = {"budget": asdict(study.budget)} if changed else {}
         with (
-            closing(_executor(study, run.header.run_id, client, local)) as executor,
+            closing(_executor(study, run.header.run_id, run.path, client, local)) as executor,
             closing(
                 Journal.resume(
                     run.path, settings=settings, takeover=takeover, durability=study.durability
@@ -364,7 +365,7 @@ def _restored(study: Study, settings: dict[str, Any]) -> Study:
 
 
 def _executor(
-    study: Study, run_id: str, client: Client | str | None, local: int | None
+    study: Study, run_id: str, store: Path | str, client: Client | str | None, local: int | None
 ) -> Executor:
     task, limits = study.task, study.limits
     if local is not None:
@@ -377,8 +378,12 @@ def _executor(
         slots = dask.local_slots(limits) if local is None else local
         return dask.DaskExecutor(dask.embedded(slots), task, run_id, owned=True, limits=limits)
     if isinstance(client, str):
-        return dask.DaskExecutor(dask.connect(client), task, run_id, owned=True, limits=limits)
-    return dask.DaskExecutor(client, task, run_id, owned=False, limits=limits)
+        client, owned = dask.connect(client), True
+    else:
+        owned = False
+    where = store if isinstance(store, str) else str(store.absolute())
+    keep = Inbox(where, run_id).leave
+    return dask.DaskExecutor(client, task, run_id, owned=owned, limits=limits, keep=keep)
 
 
 def _check_count(name: str, value: object, least: int = 1) -> None:

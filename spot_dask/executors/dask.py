@@ -120,7 +120,8 @@ class DaskExecutor:
 
     A worker offers as many slots as it advertises of the resource ``GPU``, or else as it has
     threads. What runs is published on the scheduler, so that it goes on without its coordinator
-    and the next one of the run attaches to it. ``owned`` tells that the client (and its cluster, if
+    and the next one of the run attaches to it; workers tell ``keep`` what comes of it, lest the
+    scheduler be gone by then, too. ``owned`` tells that the client (and its cluster, if
     embedded) ends with the executor.
     """
 
@@ -132,6 +133,7 @@ class DaskExecutor:
         *,
         owned: bool,
         limits: Limits | None = None,
+        keep: supervisor.Keep | None = None,
     ) -> None:
         self._client = client
         self._limits = limits or Limits()
@@ -144,6 +146,7 @@ class DaskExecutor:
         self._futures: dict[str, tuple[str, Future]] = {}  # key -> (worker, future)
         # An embedded cluster ends with this process: nobody could attach to what runs there.
         self._publishes = client.cluster is None or not owned
+        self._keep = keep if self._publishes else None
         self._published: dict[str, str] = {}  # key -> name
         self._settled: list[str] = []  # keys whose ends were handed out by the last wait()
         self._errands = ThreadPoolExecutor(1, "spot-dask-errands")
@@ -152,8 +155,8 @@ class DaskExecutor:
         client.subscribe_topic(topic(run_id), self._on_beat)
         self._attached: list[Event] = list(self._attach()) if self._publishes else []
         # What a killed coordinator has left and nobody can wait for must not hold our slots.
-        keep = [(e.number, e.attempt) for e in self._attached if isinstance(e, Attached)]
-        self._everywhere(supervisor.stop, run_id, keep)
+        ours = [(e.number, e.attempt) for e in self._attached if isinstance(e, Attached)]
+        self._everywhere(supervisor.stop, run_id, ours)
 
     concurrent = True
 
@@ -170,6 +173,7 @@ class DaskExecutor:
             self._run_id,
             self._limits.gpus,
             self._limits.seconds,
+            self._keep,
             key=key,
             pure=False,
             workers=[worker],

@@ -44,6 +44,9 @@ TIMEOUT = "Timeout"
 STOPPED = Failure("Stopped", "the training was stopped")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
+Keep = Callable[[int, int, JSON], object]
+"""Remembers trial number, attempt and outcome where a later coordinator finds them."""
+
 
 def run_trial(
     task: bytes,
@@ -52,21 +55,29 @@ def run_trial(
     run: str = "",
     gpus: float | None = None,
     seconds: float | None = None,
+    keep: Keep | None = None,
 ) -> JSON:
     """Run one trial of a pickled task; its outcome as JSON. Never raises an Exception.
 
     ``run`` names the run it belongs to, whose trials can be stopped together; ``gpus`` and
-    ``seconds`` are its ``Limits``. The outcome is CRASHED where the training's process died, could
-    not be started or was stopped.
+    ``seconds`` are its ``Limits``; ``keep`` is told trial number, attempt and outcome before anyone
+    else, so that no result is lost with a coordinator. The outcome is CRASHED where the training's
+    process died, could not be started or was stopped.
     """
     started = time.time()
     try:
         request = Request(task, json.loads(trial_json), attempt, run, Limits(gpus, seconds))
         with _heartbeat.of(run, request.attempt_key):
-            return _pool.run(request)
+            outcome = _pool.run(request)
     except Exception as error:  # a Dask task that raises would be Dask's to judge
         logger.exception("the supervisor of a training failed")
         return outcome_to_json(_crashed(failure(error), started, Curves()))
+    try:
+        if keep is not None:
+            keep(*request.attempt_key, outcome)
+    except Exception:
+        logger.exception("the outcome of a training could not be kept")
+    return outcome
 
 
 def stop(run: str, keep: Collection[Attempt] = ()) -> int:

@@ -22,9 +22,12 @@ import torch
 from dask.system import cpu_count
 from torch.utils.data import DataLoader, TensorDataset
 
+from spot_dask import Budget, Real, Run, Space, Study
 from spot_dask.codec import outcome_from_json, trial_to_json
 from spot_dask.executors import supervisor
-from spot_dask.records import Outcome, Status, Trial
+from spot_dask.records import Asked, Outcome, Status, Trial
+from spot_dask.store.inbox import Inbox
+from spot_dask.store.journal import Journal
 from spot_dask.tasks import Config
 from spot_dask.tasks.function import FunctionTask
 
@@ -323,6 +326,31 @@ def test_a_process_that_cannot_start_is_a_crash(monkeypatch: pytest.MonkeyPatch)
     assert "/nonexistent/python" in outcome.error.message
     monkeypatch.undo()
     assert run(pid).metrics["pid"]
+
+
+def test_what_a_training_gives_is_kept_before_anyone_else_hears_of_it(tmp_path: Path) -> None:
+    study = Study(Space(x=Real(0.0, 1.0, default=0.5)), lambda cfg: float(cfg.x), name="late")
+    study.run(Budget(evaluations=1), local=0, store=tmp_path / "a.zarr")
+    before = Run.open(tmp_path / "a.zarr")
+    with contextlib.closing(Journal.resume(before.path)) as journal:
+        (trial,) = study.tuner.ask(before.history, 1)
+        journal.append(Asked((trial,)))
+    # The coordinator is dead now; the training goes on without it.
+    keep = Inbox(str(before.path), before.header.run_id).leave
+    task, asked = cloudpickle.dumps(FunctionTask(lambda cfg: 7.0)), json.dumps(trial_to_json(trial))
+    supervisor.run_trial(task, asked, 0, before.header.run_id, keep=keep)
+    resumed = study.resume(before.path, Budget(evaluations=2), local=0)
+    assert resumed.history.evaluations[-1].y == 7.0
+    assert resumed.history.evaluations[-1].trial == trial
+
+
+def test_an_outcome_that_cannot_be_kept_is_told_all_the_same() -> None:
+    def full(number: int, attempt: int, outcome: Any) -> None:
+        raise OSError("no space")
+
+    task = cloudpickle.dumps(FunctionTask(lambda cfg: 3.0))
+    trial = json.dumps(trial_to_json(Trial(0, {}, seed=5)))
+    assert supervisor.run_trial(task, trial, 0, RUN, keep=full)["y"] == 3.0
 
 
 PARENT = """
