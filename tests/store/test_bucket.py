@@ -88,10 +88,10 @@ def test_any_zarr_reader_reads_the_log_through_obstore_and_fsspec(where, journal
 
 
 def test_a_run_goes_on_beyond_a_block_and_is_read_in_batches(where, monkeypatch):
+    from spot_dask.store import chain, zarr_format
     from spot_dask.store import journal as journal_module
-    from spot_dask.store import zarr_format
 
-    for module in (zarr_format, journal_module):
+    for module in (zarr_format, journal_module, chain):
         monkeypatch.setattr(module, "BLOCK", 10)
     journal = Journal.create(where, HEADER)
     for i in range(70):
