@@ -25,6 +25,7 @@ from spot_dask.coordinator import Coordinator, Policy
 from spot_dask.design import Design
 from spot_dask.errors import StoreError
 from spot_dask.executors import Executor
+from spot_dask.executors.connection import Connection
 from spot_dask.executors.heartbeat import SILENCE_SECONDS
 from spot_dask.executors.limits import Limits
 from spot_dask.executors.serial import SerialExecutor
@@ -136,7 +137,7 @@ class Study:
         self,
         budget: Budget | None = None,
         *,
-        client: Client | str | None = None,
+        client: Client | Connection | str | None = None,
         local: int | None = None,
         store: str | Path | None = None,
         warm_start: Iterable[str | Path | WarmStart] = (),
@@ -174,7 +175,7 @@ class Study:
         store: str | Path,
         budget: Budget | None = None,
         *,
-        client: Client | str | None = None,
+        client: Client | Connection | str | None = None,
         local: int | None = None,
         takeover: bool = False,
         listener: Listener | None = None,
@@ -365,7 +366,11 @@ def _restored(study: Study, settings: dict[str, Any]) -> Study:
 
 
 def _executor(
-    study: Study, run_id: str, store: Path | str, client: Client | str | None, local: int | None
+    study: Study,
+    run_id: str,
+    store: Path | str,
+    client: Client | Connection | str | None,
+    local: int | None,
 ) -> Executor:
     task, limits = study.task, study.limits
     if local is not None:
@@ -377,10 +382,9 @@ def _executor(
     if client is None:
         slots = dask.local_slots(limits) if local is None else local
         return dask.DaskExecutor(dask.embedded(slots), task, run_id, owned=True, limits=limits)
-    if isinstance(client, str):
-        client, owned = dask.connect(client), True
-    else:
-        owned = False
+    owned = isinstance(client, str | Connection)
+    if isinstance(client, str | Connection):
+        client = dask.connect(client)
     where = store if isinstance(store, str) else str(store.absolute())
     keep = Inbox(where, run_id).leave
     return dask.DaskExecutor(client, task, run_id, owned=owned, limits=limits, keep=keep)

@@ -28,6 +28,9 @@ COMMANDS = {
     "verify": "spot_dask.cli.verify",
     "init": "spot_dask.cli.init",
     "check": "spot_dask.cli.check",
+    "scheduler": "spot_dask.cli.worker",
+    "worker": "spot_dask.cli.worker",
+    "certificates": "spot_dask.cli.worker",
 }
 """Which module has which command; the module's attribute has the command's name."""
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from spot_dask.settings import duration
+
+if TYPE_CHECKING:
+    from spot_dask.executors.connection import Connection, Tls
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -116,9 +119,54 @@ def cluster_options(command: F) -> F:
         help="Train N at a time on this machine (0: in sequence, without Dask).",
     )
     scheduler = click.option(
-        "--scheduler", metavar="ADDR", help="Use a running Dask scheduler, tcp://host:8786."
+        "--scheduler",
+        metavar="ADDR",
+        help="Use a running Dask scheduler: tls://host:8786, tcp://127.0.0.1:8786 or its file.",
     )
-    return scheduler(local(command))
+    return scheduler(local(tls_options(command)))
+
+
+def tls_options(command: F) -> F:
+    """``--tls-ca-file``, ``--tls-cert``, ``--tls-key`` and ``--insecure``."""
+    pem = click.Path(exists=True, dir_okay=False)
+    decorators = (
+        click.option("--tls-ca-file", metavar="PEM", type=pem, help="The cluster's authority."),
+        click.option("--tls-cert", metavar="PEM", type=pem, help="The cluster's certificate."),
+        click.option("--tls-key", metavar="PEM", type=pem, help="Its private key."),
+        click.option("--insecure", is_flag=True, help="Allow plain TCP to other machines."),
+    )
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    return command
+
+
+def tls(options: MutableMapping[str, Any]) -> Tls | None:
+    """The certificates that were given, taken out of the options: all of them or none."""
+    files = [options.pop(name) for name in ("tls_ca_file", "tls_cert", "tls_key")]
+    if not any(files):
+        return None
+    if not all(files):
+        raise click.UsageError("--tls-ca-file, --tls-cert and --tls-key go together")
+    from spot_dask.executors.connection import Tls
+
+    return Tls(*files)
+
+
+def connection(address: str, options: MutableMapping[str, Any]) -> Connection:
+    """The way to a scheduler, with what ``tls_options`` say, which are taken out."""
+    certificates, insecure = tls(options), options.pop("insecure")
+    from spot_dask.executors.connection import Connection
+
+    return Connection(address, certificates, insecure)
+
+
+def connection_words(way: Connection) -> list[str]:
+    """What to type for the same way to a scheduler."""
+    words = ["--scheduler", way.address]
+    if way.tls is not None:
+        words += ["--tls-ca-file", way.tls.ca_file]
+        words += ["--tls-cert", way.tls.cert, "--tls-key", way.tls.key]
+    return [*words, "--insecure"] if way.insecure else words
 
 
 def emit(verb: str, document: Mapping[str, Any]) -> None:

@@ -237,7 +237,8 @@ def _where(options: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
         scheduler, local = loaded.scheduler, loaded.local
     if scheduler is not None and local is not None:
         raise StudyError("cluster.scheduler and cluster.local are both set; keep one")
-    return {"client": scheduler, "local": local}
+    client = None if scheduler is None else opt.connection(scheduler, dict(options))
+    return {"client": client, "local": local}
 
 
 def _ending(options: Mapping[str, Any], where: Mapping[str, Any]) -> Ending:
@@ -286,7 +287,7 @@ def resume_command(run: Run, where: Mapping[str, Any]) -> str:
     """What to type to go on with a run in the same way."""
     words = ["spot-dask", "resume", str(run.path)]
     if where["client"] is not None:
-        words += ["--scheduler", where["client"]]
+        words += opt.connection_words(where["client"])
     elif where["local"] is not None:
         words += ["--local", str(where["local"])]
     return shlex.join(map(str, words))

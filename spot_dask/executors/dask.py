@@ -23,15 +23,17 @@ from typing import Any
 
 import cloudpickle
 import dask
-from distributed import Client, Future, LocalCluster
+from distributed import Client, Future, LocalCluster, Security
 from distributed.core import rpc
 
 from spot_dask.codec import outcome_from_json, trial_to_json
 from spot_dask.coordinator import Attached, Beat, Event, Finished, Joined, Left
 from spot_dask.errors import ClusterError
 from spot_dask.executors import supervisor
+from spot_dask.executors.connection import Connection
 from spot_dask.executors.heartbeat import topic
 from spot_dask.executors.limits import Limits
+from spot_dask.executors.service import DRAINING
 from spot_dask.records import Failure, Outcome, Status, Trial
 from spot_dask.tasks import Task
 
@@ -50,37 +52,35 @@ GATHER_SECONDS = 60.0
 """How long a finished training's (small) result may take to arrive."""
 
 
-def connect(address: str) -> Client:
+def connect(address: str | Connection) -> Client:
     """A client of the scheduler at ``address``; ClusterError if none answers in time."""
-    if not re.fullmatch(r"((tcp|tls|ws|wss)://)?[^/:]+:\d+", address):
-        raise ClusterError(
-            f"{address!r} is no address of a Dask scheduler; expected one like tcp://host:8786"
-        )
+    way = Connection(address) if isinstance(address, str) else address
+    url, security = way.url(), way.security()
     try:
         # Before a Client is made: a client has no limit for a server that accepts a connection
         # and then never answers, and a half-made one cannot be closed.
-        asyncio.run(asyncio.wait_for(_probe(address), CONNECT_SECONDS))
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        asyncio.run(asyncio.wait_for(_probe(url, security), CONNECT_SECONDS))
+        client = Client(url, timeout=CONNECT_SECONDS, set_as_default=False, security=security)
     except Exception as error:  # what another kind of server says can fail in any way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterError(
-            f"no Dask scheduler answers at {address} ({reason}); "
-            "start one with 'dask scheduler' or leave out --scheduler for an embedded cluster"
+            f"no Dask scheduler answers at {url} ({reason}); "
+            "start one with 'spot-dask scheduler' or leave out --scheduler for an embedded cluster"
         ) from None
     try:
         client.run_on_scheduler(supervisor.version)
     except Exception as error:
         client.close()
         raise ClusterError(
-            f"the scheduler at {address} cannot import spot_dask ({type(error).__name__}); "
+            f"the scheduler at {url} cannot import spot_dask ({type(error).__name__}); "
             "install spot-dask in the environment of the scheduler and of its workers"
         ) from error
     return client
 
 
-async def _probe(address: str) -> None:
+async def _probe(url: str, security: Security) -> None:
     """Ask whoever listens there who it is; raises where that is no Dask scheduler."""
-    async with rpc(address) as scheduler:
+    async with rpc(url, connection_args=security.get_connection_args("client")) as scheduler:
         await scheduler.identity(n_workers=0)
 
 
@@ -143,6 +143,7 @@ class DaskExecutor:
         self._events: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
         self._slots: dict[str, int] = {}
         self._gpus: dict[str, int] = {}  # of workers that advertise any
+        self._fit: dict[str, bool] = {}  # worker -> whether it has our spot-dask
         self._futures: dict[str, tuple[str, Future]] = {}  # key -> (worker, future)
         # An embedded cluster ends with this process: nobody could attach to what runs there.
         self._publishes = client.cluster is None or not owned
@@ -304,10 +305,16 @@ class DaskExecutor:
         """Have workers call a function; does not wait for one that hangs."""
         self._ask_to(*call, **options).join(ANSWER_SECONDS)
 
-    def _ask_to(self, *call: Any, **options: Any) -> threading.Thread:
+    def _ask_to(
+        self, *call: Any, answers: dict[str, Any] | None = None, **options: Any
+    ) -> threading.Thread:
+        """Have workers call a function, in a thread; what each says or raises goes to answers."""
+
         def run() -> None:
             try:
-                self._client.run(*call, on_error="ignore", **options)
+                said = self._client.run(*call, on_error="return", **options)
+                if answers is not None:
+                    answers.update(said)
             except Exception as error:
                 logger.info("workers could not be reached: %r", error)
 
@@ -335,7 +342,7 @@ class DaskExecutor:
             return
         if message.get("action") == "remove-worker":
             self._events.put(Left(message["worker"]))
-        elif message.get("action") == "add-worker":
+        elif message.get("action") in ("add-worker", DRAINING):
             self._next_reconcile = 0.0
             self._events.put(None)  # wake up the waiting coordinator
 
@@ -362,13 +369,30 @@ class DaskExecutor:
         self._gpus = {address: gpus for address, gpus in self._gpus.items() if gpus}
         if self._limits.gpus and self._client.cluster is None and workers and not self._slots:
             _refuse_too_few(self._limits, [self._gpus.get(a, 0) for a in workers])
+        self._ask_for_versions(list(workers))
         slots = {address: self._slots_of(address, info) for address, info in workers.items()}
         joined = [Joined(a, n, _host(a)) for a, n in slots.items() if self._slots.get(a) != n]
         left = [Left(a) for a in self._slots if a not in slots]
         self._slots = slots
         return [*left, *joined]
 
+    def _ask_for_versions(self, workers: list[str]) -> None:
+        """Ask workers that are new here for their spot-dask; without ours they get no trials."""
+        new = [address for address in workers if address not in self._fit]
+        answers: dict[str, Any] = {}
+        if new:
+            self._ask_to(supervisor.version, workers=new, answers=answers).join(ANSWER_SECONDS)
+        unfit = [_unfit(address, answers[address]) for address in new if address in answers]
+        for complaint in filter(None, unfit):
+            logger.warning("%s; it gets no trials", complaint)
+        self._fit = {a: fit for a, fit in self._fit.items() if a in workers}
+        self._fit |= {a: _unfit(a, answer) is None for a, answer in answers.items()}
+        if unfit and not any(self._fit.values()) and not self._slots:
+            raise ClusterError(str(unfit[0]))
+
     def _slots_of(self, address: str, info: dict[str, Any]) -> int:
+        if info["status"] != "running" or not self._fit.get(address, False):
+            return 0
         threads, gpus = int(info["nthreads"]), self._gpus.get(address, 0)
         embedded = self._client.cluster is not None and self._owned
         if embedded or self._limits.gpus == 0 or (self._limits.gpus is None and not gpus):
@@ -387,6 +411,18 @@ class DaskExecutor:
                 for key in [k for k, (w, _) in self._futures.items() if w == worker]:
                     del self._futures[key]
                     self._settled.append(key)
+
+
+def _unfit(address: str, answer: str | Exception) -> str | None:
+    """What is wrong with a worker's version of spot-dask, or its failure to tell it."""
+    if answer == supervisor.version():
+        return None
+    lacks = isinstance(answer, Exception)
+    has = f"cannot import spot_dask ({answer})" if lacks else f"has spot-dask {answer}"
+    return (
+        f"the worker {address} {has}; "
+        f"install spot-dask {supervisor.version()}, which runs here, in its environment"
+    )
 
 
 def _host(address: str) -> str:

@@ -1,0 +1,257 @@
+"""Dask's own scheduler and worker as services: they leave in good order and come back.
+
+A plain ``dask worker`` works as well. What it lacks: at SIGTERM Dask tells the scheduler at once
+that it is gone, so what it trains would be trained again elsewhere; and it exits when the
+scheduler does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import random
+import resource
+import signal
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distributed import Scheduler, Status, Worker, WorkerPlugin
+from distributed.core import rpc
+
+from spot_dask.errors import ClusterError
+from spot_dask.executors import supervisor
+from spot_dask.executors.connection import Connection, Tls, check_listener
+from spot_dask.executors.limits import visible_gpus
+
+logger = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 8.0
+"""How long a scheduler may take to answer."""
+
+START_SECONDS = 60.0
+"""How long a worker may take to register with a scheduler that answers."""
+
+PAUSES = (1.0, 30.0)
+"""How long (seconds) a worker waits before it looks for the scheduler again, at first and most."""
+
+POLL_SECONDS = 0.1
+
+DRAINING = "drain-worker"
+"""What a worker that leaves tells on the topic of the cluster's membership."""
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker offers. ``grace``: how long (seconds) it lets trainings go on when it leaves.
+
+    ``slots``: how many trainings at a time at most; by default one on each core, and at least one
+    on each GPU.
+    """
+
+    slots: int | None = None
+    grace: float = 20.0
+    name: str | None = None
+    host: str | None = None
+    port: int = 0
+    local_directory: str | None = None
+
+
+@dataclass(frozen=True)
+class SchedulerSettings:
+    """Where a scheduler listens; ``host`` is this machine only unless there are certificates."""
+
+    host: str | None = None
+    port: int = 8786
+    dashboard: str = "127.0.0.1:8787"
+    file: str | None = None
+
+
+def run_worker(connection: Connection, settings: WorkerSettings) -> None:
+    """Serve a scheduler until a signal comes; returns when everything is given back."""
+    asyncio.run(_serve(connection, settings))
+
+
+def run_scheduler(settings: SchedulerSettings, tls: Tls | None, insecure: bool) -> None:
+    """Run a scheduler until a signal comes."""
+    host = settings.host or ("0.0.0.0" if tls else "127.0.0.1")
+    check_listener(host, tls, insecure)
+    asyncio.run(_schedule(settings, host, tls))
+
+
+async def _schedule(settings: SchedulerSettings, host: str, tls: Tls | None) -> None:
+    leaving, _ = _signals()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # a few for every worker
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard // 2), hard))
+    scheduler = Scheduler(
+        host=f"{'tls' if tls else 'tcp'}://{host}",
+        port=settings.port,
+        security=tls.security() if tls else None,
+        dashboard_address=settings.dashboard,
+    )
+    try:
+        await scheduler
+    except OSError as error:
+        raise ClusterError(
+            f"no scheduler can listen at {host}:{settings.port} ({error}); choose another --port"
+        ) from None
+    if settings.file is not None:
+        _write(settings.file, scheduler)
+    logger.info("scheduler at %s; dashboard at %s", scheduler.address, settings.dashboard)
+    await _first(scheduler.finished(), leaving.wait())
+    await scheduler.close(reason="signal")
+
+
+def _write(path: str, scheduler: Scheduler) -> None:
+    """Tell workers and runs where the scheduler is; never half a file."""
+    partial = Path(f"{path}.{os.getpid()}")
+    partial.write_text(json.dumps(scheduler.identity(n_workers=0), indent=2))
+    partial.replace(path)
+
+
+async def _serve(connection: Connection, settings: WorkerSettings) -> None:
+    leaving, hurrying = _signals()
+    if not connection.is_file:
+        connection.url()  # what is refused now will be refused for ever
+    connection.security()
+    search = _Search()
+    while not leaving.is_set():
+        starting = asyncio.ensure_future(_started(connection, settings))
+        await _first(starting, leaving.wait())
+        worker = _result(starting, search)
+        if worker is None:
+            await _first(asyncio.sleep(search.pause()), leaving.wait())
+            continue
+        logger.info("serving %s with %d slots", worker.scheduler.address, worker.state.nthreads)
+        search = _Search()
+        await _first(worker.finished(), leaving.wait())
+        if leaving.is_set():
+            await _drain(worker, settings.grace, hurrying)
+        else:
+            logger.info("the scheduler is gone; looking for it")
+
+
+async def _started(connection: Connection, settings: WorkerSettings) -> Worker:
+    """A worker that is registered; raises whatever prevents that."""
+    url, security = connection.url(), connection.security()
+    async with asyncio.timeout(ANSWER_SECONDS):
+        arguments = security.get_connection_args("worker")
+        async with rpc(url, connection_args=arguments) as scheduler:
+            await scheduler.identity(n_workers=0)
+    gpus = len(visible_gpus())
+    worker = Worker(
+        url,
+        nthreads=settings.slots or max(len(os.sched_getaffinity(0)), gpus),
+        resources={"GPU": gpus} if gpus else None,
+        name=settings.name,
+        # Dask's default is every interface, whatever the scheduler's address is.
+        host=settings.host or ("127.0.0.1" if connection.is_local(url) else None),
+        port=settings.port,
+        security=security,
+        local_directory=settings.local_directory,
+        dashboard_address="127.0.0.1:0",
+        memory_limit=0,  # it would see this process and not the trainings
+        death_timeout=START_SECONDS,
+        plugins=[EndTrainings()],
+    )
+    return await worker
+
+
+def _result(starting: asyncio.Future[Worker], search: _Search) -> Worker | None:
+    """The worker that was started; None, and why, if it was not."""
+    if not starting.done():
+        starting.cancel()
+        return None
+    error = starting.exception()
+    if error is None:
+        return starting.result()
+    search.failed(str(error).partition("\n")[0] or type(error).__name__)
+    return None
+
+
+class _Search:
+    """Looking for a scheduler again and again; says so at first and then once a minute."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._told = float("-inf")
+
+    def failed(self, why: str) -> None:
+        self._failures += 1
+        if time.monotonic() - self._told >= 60:
+            self._told = time.monotonic()
+            logger.info("no scheduler yet (%s); trying again until there is one", why)
+
+    def pause(self) -> float:
+        """How long to wait now; not all workers of a cluster at the same moment."""
+        first, most = PAUSES
+        return min(most, first * 2.0 ** (self._failures - 1)) * random.uniform(0.5, 1.0)
+
+
+class EndTrainings(WorkerPlugin):  # type: ignore[misc]
+    """When its worker closes, nobody waits for its trainings any more."""
+
+    name = "spot-dask-end-trainings"
+
+    def teardown(self, worker: Worker) -> None:
+        supervisor.close()
+
+
+async def _drain(worker: Worker, grace: float, hurrying: asyncio.Event) -> None:
+    """Take no more trials, let those that run end within the grace, and go.
+
+    What has not ended by then is lost with the worker, as far as coordinators can tell; they have
+    it run again elsewhere. To stop the trainings and let their tasks return would make them failed
+    evaluations.
+    """
+    logger.info("leaving: %d trainings have %g s to end", len(worker.state.executing), grace)
+    worker.status = Status.paused
+    worker.log_event("all", {"action": DRAINING, "worker": worker.address})
+    deadline = time.monotonic() + grace
+
+    async def until_nobody_needs_us() -> None:
+        # A result is wanted from here until its coordinator has stored it.
+        while worker.state.executing or worker.state.long_running or worker.data:
+            await asyncio.sleep(POLL_SECONDS)
+
+    await _first(
+        until_nobody_needs_us(),
+        hurrying.wait(),
+        worker.finished(),
+        asyncio.sleep(deadline - time.monotonic()),
+    )
+    await worker.close(executor_wait=False, nanny=False, reason="drained")
+
+
+def _signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Events for the first SIGTERM or SIGINT, and for the second; the third kills."""
+    loop = asyncio.get_running_loop()
+    leaving, hurrying = asyncio.Event(), asyncio.Event()
+
+    def handle() -> None:
+        if not leaving.is_set():
+            leaving.set()
+            return
+        hurrying.set()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, handle)
+    return leaving, hurrying
+
+
+async def _first(*waits: Coroutine[Any, Any, Any] | asyncio.Future[Any]) -> None:
+    """Wait until one of these is over; the coroutines among the others are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task, wait in zip(tasks, waits, strict=True):
+        if task is not wait:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
