@@ -1,8 +1,8 @@
-"""A tuning on SLURM whose workers are submitted by dask-jobqueue. Usage: jobqueue.py STUDY.py WORKERS
+"""A tuning on SLURM whose workers are submitted by dask-jobqueue.
 
-dask-jobqueue starts plain Dask workers: they train just as well, but a preempted one does not let its
-trainings end. The process of this script has the scheduler; run it where it may stay for the whole
-tuning, such as in a job of its own.
+Usage: jobqueue.py STUDY.py WORKERS. dask-jobqueue starts plain Dask workers: they train just as
+well, but a preempted one does not let its trainings end. The process of this script has the
+scheduler; run it where it may stay for the whole tuning, such as in a job of its own.
 """
 
 from __future__ import annotations

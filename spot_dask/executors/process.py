@@ -244,8 +244,8 @@ def main() -> None:
     _end_with(parent)
     # Ctrl-C at the terminal is for the coordinator, which drains.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Where a service manager sends SIGTERM to all, it is for the Dask worker, which lets us end. Not
-    # for our children: multiprocessing ends its own by SIGTERM.
+    # Where a service manager sends SIGTERM to all, it is for the Dask worker, which lets us end.
+    # Not for our children: multiprocessing ends its own by SIGTERM.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     faulthandler.enable(crash_log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import importlib
 import os
 import re
 import shutil
@@ -127,6 +128,22 @@ def test_pods_run_commands_that_exist_and_outlive_their_workers_grace() -> None:
 
 
 # ------------------------------------------------------------ SLURM
+
+
+@pytest.mark.dask
+def test_dask_jobqueue_asks_for_gpus_and_encrypts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.chdir(tmp_path)  # for the certificates of the jobs
+    monkeypatch.syspath_prepend(CLUSTER / "slurm")
+    with importlib.import_module("jobqueue").cluster(gpus=2) as jobs:
+        script = jobs.job_script()
+    assert "#SBATCH --gres=gpu:2\n" in script
+    assert re.search(
+        r"dask_worker tls://\S+ .*--nthreads 2 .*--no-nanny .*--resources GPU=2", script
+    )
+    assert "--tls-ca-file" in script
 
 
 @pytest.fixture
