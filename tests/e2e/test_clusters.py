@@ -188,10 +188,17 @@ def test_a_tuning_on_slurm_survives_the_preemption_of_a_worker(slurm: Shell) -> 
     told = output(CLUSTER / "slurm" / "submit", "2", "--cpus-per-task=1", cwd=slurm.home)
     environment = re.findall(r"Submitted batch job (\d+)", told)
     assert len(environment) == 2
+    wait_until((slurm.home / "cluster" / "scheduler.json").exists)
     run = slurm.start(
         ["sh", "-c", f". cluster/environment; exec {SPOT_DASK} run {study} --store run.zarr"]
     )
-    wait_until(lambda: {"begun-4", "begun-5"} <= {p.name for p in slurm.home.iterdir()})
+    wait_until(
+        lambda: (
+            run.poll() is not None
+            or {"begun-4", "begun-5"} <= {p.name for p in slurm.home.iterdir()}
+        )
+    )
+    assert run.poll() is None, run.communicate()
     worker = f"{environment[1]}_1"
     output("scancel", "--signal=TERM", worker)  # what preemption does
     logs = slurm.home / "cluster"
