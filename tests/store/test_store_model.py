@@ -94,8 +94,7 @@ class StoreModel(RuleBasedStateMachine):
     @rule(crash=st.none() | st.integers(0, 12))
     def resume(self, crash):
         """Take over, from a living coordinator or a dead one, and take in what was left."""
-        if self.coordinator is not None:
-            self.stale.append(self.coordinator)
+        earlier, epoch = self.coordinator, self.epoch()
         journal, self.coordinator = None, None
         try:
             with file_system(crash):
@@ -105,7 +104,14 @@ class StoreModel(RuleBasedStateMachine):
         except Crash:
             if journal is not None:
                 journal.close()
-        self.settle(complete=self.coordinator is not None)
+            if self.epoch() == epoch:
+                self.coordinator = earlier  # it died before it took over
+        if earlier is not None and self.coordinator is not earlier:
+            self.stale.append(earlier)
+        self.settle(complete=self.coordinator not in (None, earlier))
+
+    def epoch(self):
+        return max(r.epoch for r in Journal.open(self.path).records())
 
     def settle(self, *, complete):
         """What may have happened, by what did happen; all that was left is told if ``complete``."""
