@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from decimal import Decimal
@@ -147,8 +148,13 @@ def test_ctrl_c_goes_on_to_whoever_runs_a_training_in_their_own_process() -> Non
     def train(cfg: Config) -> float:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        run(FunctionTask(train))
+    # Whoever starts the tests in the background has them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(FunctionTask(train))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_traceback_keeps_its_end() -> None:
