@@ -66,6 +66,19 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """The metric that is minimised ("min"), or maximised ("max")."""
+
+    name: str
+    direction: str = "min"
+
+    def minimised(self, metrics: Mapping[str, float]) -> float:
+        """Its value among the metrics, smaller being better; NaN where it is not among them."""
+        value = metrics.get(self.name, math.nan)
+        return -value if self.direction == "max" else value
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why an attempt failed: exception type, one-line message, the tail of the traceback."""
 

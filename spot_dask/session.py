@@ -24,6 +24,7 @@ from spot_dask.coordinator import (
     Lease,
     Propose,
     Proposed,
+    Reported,
     Say,
     Start,
     Stop,
@@ -108,9 +109,9 @@ class Session:
                     events.append(Drain(STOP))
                 events.append(Tick())
                 while events:
-                    for instruction in self._coordinator.handle(
-                        events.popleft(), self._executor.now()
-                    ):
+                    event = events.popleft()
+                    self._news = self._news or isinstance(event, Reported)
+                    for instruction in self._coordinator.handle(event, self._executor.now()):
                         if isinstance(instruction, Finish):
                             return self._finish(instruction.reason)
                         self._carry_out(instruction)

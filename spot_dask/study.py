@@ -30,7 +30,7 @@ from spot_dask.executors.heartbeat import SILENCE_SECONDS
 from spot_dask.executors.limits import Limits
 from spot_dask.executors.serial import SerialExecutor
 from spot_dask.infill import Infill
-from spot_dask.records import Configuration
+from spot_dask.records import Configuration, Objective
 from spot_dask.run import Run
 from spot_dask.session import Listener, Session, Update
 from spot_dask.settings import DEFAULT_EVALUATIONS
@@ -296,6 +296,7 @@ class Study:
             sync=self.sync,
             ahead=executor.concurrent,
             silence=SILENCE_SECONDS if executor.concurrent else math.inf,
+            objective=Objective(self.task.objective, self.task.direction),
         )
         coordinator = Coordinator(policy, past.history, past.retried, executor.now())
         session = Session(

@@ -25,6 +25,7 @@ from spot_dask.coordinator import (
     Policy,
     Propose,
     Proposed,
+    Reported,
     Retries,
     Say,
     Start,
@@ -36,6 +37,7 @@ from spot_dask.records import (
     Evaluation,
     Failure,
     History,
+    Objective,
     Outcome,
     Retried,
     Status,
@@ -456,3 +458,36 @@ def test_one_success_keeps_a_failing_run_going() -> None:
 def test_a_policy_refuses_less_than_one(field: str) -> None:
     with pytest.raises(ValueError, match=f"{field} is 0; expected at least 1"):
         Policy(**{field: 0})
+
+
+def reported(number: int, epoch: int, attempt: int = 0, **metrics: float) -> Reported:
+    return Reported(number, attempt, epoch, metrics)
+
+
+def test_a_lease_tells_the_latest_epoch_and_the_objective_minimised() -> None:
+    coordinator = begun(Policy(evaluations=10, objective=Objective("acc", "max")))
+    assert np.isnan(coordinator.running[0].value)
+    feed(coordinator, [reported(0, 1, acc=0.25, loss=9.0), reported(0, 2, acc=0.5)])
+    assert (coordinator.running[0].epoch, coordinator.running[0].value) == (2, -0.5)
+    feed(coordinator, [reported(0, 3, loss=8.0)])  # an epoch without a validation
+    assert (coordinator.running[0].epoch, coordinator.running[0].value) == (3, -0.5)
+    assert coordinator.running[1].epoch == 0
+
+
+def test_reports_of_what_does_not_count_are_ignored() -> None:
+    coordinator = begun(Policy(evaluations=10))
+    feed(coordinator, [Finished(0, 0, lost())])  # the second attempt runs
+    assert feed(coordinator, [reported(0, 7, attempt=0, loss=1.0), reported(5, 1, loss=1.0)]) == []
+    assert coordinator.running[0].epoch == 0
+    feed(coordinator, [reported(0, 1, attempt=1, loss=1.0)])
+    assert coordinator.running[0].epoch == 1
+
+
+def test_a_report_renews_the_lease() -> None:
+    coordinator = begun(Policy(evaluations=10, silence=90.0), slots=1)
+    for now in (25.0, 50.0, 75.0, 100.0, 125.0):
+        assert feed(coordinator, [reported(0, int(now), loss=1.0)], now) == []
+    assert 0 in coordinator.running
+    for now in (150.0, 175.0, 200.0):
+        assert feed(coordinator, [Tick()], now) == []
+    assert Stop(0, 0, "w") in feed(coordinator, [Tick()], 230.0)

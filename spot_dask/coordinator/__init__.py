@@ -12,6 +12,7 @@ event                 meaning
 ``Joined, Left``      a worker offers slots; a worker is gone with all that ran on it
 ``Attached``          an attempt of an earlier coordinator still runs (before ``Joined``)
 ``Beat``              a worker is alive and says what runs there
+``Reported``            an attempt that runs has finished an epoch
 ``Finished``          an attempt ended, in whatever way
 ``Proposed``          the answer to ``Propose``; fewer trials than asked: the space is exhausted
 ``Drain, Halt``       finish what runs and stop; stop at once, leaving trials pending
@@ -45,6 +46,7 @@ from spot_dask.coordinator.messages import (
     Left,
     Propose,
     Proposed,
+    Reported,
     Say,
     Start,
     Stop,
@@ -72,6 +74,7 @@ __all__ = [
     "Policy",
     "Propose",
     "Proposed",
+    "Reported",
     "Retries",
     "Say",
     "Start",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spot_dask.records import Entry, Outcome, Trial
@@ -39,6 +40,19 @@ class Beat:
 
     worker: str
     attempts: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A running attempt has finished an epoch (counted from 1) with these metrics.
+
+    Reports may get lost; the outcome of an attempt holds the whole curves.
+    """
+
+    number: int
+    attempt: int
+    epoch: int
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,9 @@ class Tick:
     """All events so far are handled: propose if there is room."""
 
 
-Event = Joined | Left | Attached | Beat | Finished | Proposed | Drain | Halt | Detach | Tick
+Event = (
+    Joined | Left | Attached | Beat | Reported | Finished | Proposed | Drain | Halt | Detach | Tick
+)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields
 
-from spot_dask.records import Status
+from spot_dask.records import Objective, Status
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,9 @@ class Policy:
     sessions included; ``seconds`` is the wall time left for this session. ``batch`` is the batch
     size q: at most q trials are proposed together, and ``sync`` runs wait for all of a batch
     before the next (None: as many as there are free slots). ``ahead`` lets trials be proposed
-    before a slot is free for them. An attempt not heard of for ``silence`` seconds is given up. A
-    session that adds ``give_up`` failures to a run without any success is stopped.
+    before a slot is free for them. ``objective`` is looked for in what trainings report. An
+    attempt not heard of for ``silence`` seconds is given up. A session that adds ``give_up``
+    failures to a run without any success is stopped.
     """
 
     evaluations: int | None = None
@@ -52,6 +53,7 @@ class Policy:
     retries: Retries = field(default_factory=Retries)
     silence: float = math.inf
     give_up: int = 10
+    objective: Objective = field(default_factory=lambda: Objective("loss"))
 
     def __post_init__(self) -> None:
         for name in ("evaluations", "batch", "give_up"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spot_dask.coordinator.fleet import Attempt, Fleet
 from spot_dask.coordinator.ledger import Ledger
@@ -25,6 +25,7 @@ from spot_dask.coordinator.messages import (
     Left,
     Propose,
     Proposed,
+    Reported,
     Say,
     Start,
     Stop,
@@ -47,12 +48,18 @@ from spot_dask.records import (
 
 @dataclass(frozen=True)
 class Lease:
-    """An attempt that runs on a worker since a moment in seconds."""
+    """An attempt that runs on a worker since a moment in seconds.
+
+    ``epoch`` is the latest one it has reported (0: none yet) and ``value`` the latest objective
+    (minimised; NaN while it has reported none).
+    """
 
     trial: Trial
     attempt: int
     worker: str
     since: float
+    epoch: int = 0
+    value: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,8 @@ class Coordinator:
         match event:
             case Finished(number, attempt, outcome):
                 return self._attempt_finished(number, attempt, outcome, now)
+            case Reported():
+                self._take_report(event, now)
             case Proposed(trials):
                 return self._trials_proposed(trials, now)
             case Joined() | Left() | Attached() | Beat():
@@ -153,6 +162,19 @@ class Coordinator:
                 return self._attach(number, attempt, worker, now)
             case Beat(worker, attempts):
                 return self._hear(worker, attempts, now)
+
+    def _take_report(self, report: Reported, now: float) -> None:
+        lease = self._current(report.number, report.attempt)
+        if lease is None:
+            return
+        self._heard[report.number] = now
+        self.fleet.hear(lease.worker, alive=True)
+        value = self.policy.objective.minimised(report.metrics)
+        self.running[report.number] = replace(
+            lease,
+            epoch=max(lease.epoch, report.epoch),
+            value=lease.value if math.isnan(value) else value,
+        )
 
     # ------------------------------------------------------------ ends of attempts
 

@@ -27,7 +27,7 @@ from distributed import Client, Future, LocalCluster, Security
 from distributed.core import rpc
 
 from spot_dask.codec import outcome_from_json, trial_to_json
-from spot_dask.coordinator import Attached, Beat, Event, Finished, Joined, Left
+from spot_dask.coordinator import Attached, Beat, Event, Finished, Joined, Left, Reported
 from spot_dask.errors import ClusterError
 from spot_dask.executors import supervisor
 from spot_dask.executors.connection import Connection
@@ -153,7 +153,7 @@ class DaskExecutor:
         self._errands = ThreadPoolExecutor(1, "spot-dask-errands")
         self._next_reconcile = 0.0
         client.subscribe_topic("all", self._on_membership)
-        client.subscribe_topic(topic(run_id), self._on_beat)
+        client.subscribe_topic(topic(run_id), self._on_news)
         self._attached: list[Event] = list(self._attach()) if self._publishes else []
         # What a killed coordinator has left and nobody can wait for must not hold our slots.
         ours = [(e.number, e.attempt) for e in self._attached if isinstance(e, Attached)]
@@ -324,9 +324,14 @@ class DaskExecutor:
 
     # ------------------------------------------------------------ what happens on the cluster
 
-    def _on_beat(self, event: tuple[float, Any]) -> None:
-        """Runs in the client's event loop for every heartbeat of a worker."""
+    def _on_news(self, event: tuple[float, Any]) -> None:
+        """Runs in the client's event loop for every heartbeat, and whatever trainings report."""
         _, message = event
+        if "reports" in message:
+            number, attempt = message["attempt"]
+            for epoch, metrics in message["reports"]:
+                self._events.put(Reported(number, attempt, epoch, metrics))
+            return
         attempts = tuple((int(n), int(a)) for n, a in message["attempts"])
         self._events.put(Beat(message["worker"], attempts))
 

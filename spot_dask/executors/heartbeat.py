@@ -26,7 +26,7 @@ Attempt = tuple[int, int]
 
 
 def topic(run: str) -> str:
-    """The topic of a run's heartbeats."""
+    """The topic of a run's heartbeats and of what its trainings report."""
     return f"spot-beat:{run}"
 
 

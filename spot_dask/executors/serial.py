@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from spot_dask.coordinator import Event, Finished, Joined
-from spot_dask.executors.process import Running, attempt_trial
+from spot_dask.coordinator import Event, Finished, Joined, Reported
+from spot_dask.executors.process import JSON, Running, attempt_trial
 from spot_dask.records import Trial
 from spot_dask.tasks import Task
 
@@ -47,8 +47,13 @@ class SerialExecutor:
         if not self._queue:
             return []
         trial, attempt = self._queue.popleft()
-        outcome = attempt_trial(lambda: self._task, trial, Running(trial, attempt))
-        return [Finished(trial.number, attempt, replace(outcome, worker=WORKER))]
+        reported: list[Event] = []
+
+        def tell(message: JSON) -> None:
+            reported.append(Reported(trial.number, attempt, message["epoch"], message["metrics"]))
+
+        outcome = attempt_trial(lambda: self._task, trial, Running(trial, attempt, tell=tell))
+        return [*reported, Finished(trial.number, attempt, replace(outcome, worker=WORKER))]
 
     def stop(self, number: int, attempt: int, worker: str) -> None:
         """Nothing to stop: whoever calls this runs in the thread that trains."""

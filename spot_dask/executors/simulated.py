@@ -7,10 +7,10 @@ themselves. Used by tests and by benchmarks of policies.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from spot_dask.coordinator import Beat, Event, Finished, Joined, Left
+from spot_dask.coordinator import Beat, Event, Finished, Joined, Left, Reported
 from spot_dask.records import Failure, Outcome, Status, Trial
 
 RESTART_SECONDS = 5.0
@@ -24,7 +24,7 @@ class Fate:
     Its end is reported ``late`` seconds afterwards, and once more ``again`` seconds later. One that
     ``hangs`` is never reported; its worker is restarted in the end. One that is ``mute`` goes on,
     but until it ends nothing is heard of its worker, as of one that hangs. One that ``kills``
-    takes its worker down.
+    takes its worker down. ``reports`` are the metrics of its epochs, which are equally long.
     """
 
     outcome: Outcome
@@ -34,6 +34,7 @@ class Fate:
     hangs: bool = False
     mute: bool = False
     kills: bool = False
+    reports: Sequence[Mapping[str, float]] = ()
 
 
 Training = Callable[[Trial, int], Fate]
@@ -67,6 +68,7 @@ class SimulatedExecutor:
         self._count = 0
         self._agenda: list[tuple[float, int, Event]] = []
         self._present: dict[str, dict[tuple[int, int], Fate]] = {}  # what runs on each worker
+        self._places: dict[tuple[int, int], str] = {}  # where each attempt was started
         for i in range(workers):
             self._arrive(0.0, f"sim-{i}")
         for worker, moment in (departures or {}).items():
@@ -80,8 +82,12 @@ class SimulatedExecutor:
         fate = self._training(trial, attempt)
         assert len(running) < self._slots, f"a slot of {worker} is used twice"
         running[trial.number, attempt] = fate
+        self._places[trial.number, attempt] = worker
         end = self._now + fate.seconds
         outcome = replace(fate.outcome, started=self._now, finished=end, worker=worker)
+        for epoch, metrics in enumerate(() if fate.hangs or fate.mute else fate.reports, 1):
+            moment = self._now + fate.seconds * epoch / len(fate.reports)
+            self._plan(moment, Reported(trial.number, attempt, epoch, metrics))
         if fate.kills or fate.hangs:
             self._plan(end, Left(worker))
             self._arrive(end + RESTART_SECONDS, f"{worker}'")
@@ -142,6 +148,9 @@ class SimulatedExecutor:
                 if running is None:
                     return False
                 running.pop((number, attempt), None)
+            case Reported(number, attempt):
+                place = self._places[number, attempt]
+                return (number, attempt) in self._present.get(place, {})
         return True
 
     def _heard(self, worker: str) -> list[Event]:

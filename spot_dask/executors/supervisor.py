@@ -35,6 +35,7 @@ from spot_dask.codec import JSON, outcome_to_json
 from spot_dask.executors.heartbeat import Attempt, Heartbeat, dask_worker
 from spot_dask.executors.limits import Limits, visible_gpus
 from spot_dask.executors.process import TRACEBACK_BYTES, Curves, failure
+from spot_dask.executors.reports import parcels
 from spot_dask.records import Failure, Outcome, Status
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,9 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 Keep = Callable[[int, int, JSON], object]
 """Remembers trial number, attempt and outcome where a later coordinator finds them."""
+
+Tell = Callable[[int, dict[str, float]], object]
+"""Is told an epoch and its metrics."""
 
 
 def run_trial(
@@ -68,7 +72,9 @@ def run_trial(
     try:
         request = Request(task, json.loads(trial_json), attempt, run, Limits(gpus, seconds))
         with _heartbeat.of(run, request.attempt_key):
-            outcome = _pool.run(request)
+            reports = parcels(run, request.attempt_key)
+            outcome = _pool.run(request, reports.add)
+            reports.flush()
     except Exception as error:  # a Dask task that raises would be Dask's to judge
         logger.exception("the supervisor of a training failed")
         return outcome_to_json(_crashed(failure(error), started, Curves()))
@@ -206,20 +212,23 @@ class Child:
         self._digest = request.digest
         return any("accepted" in message for message in self._messages())
 
-    def follow(self, limits: Limits) -> JSON:
-        """Wait for the end of the training; its outcome, CRASHED if the process ended first."""
+    def follow(self, limits: Limits, tell: Tell) -> JSON:
+        """Wait for the end of the training; its outcome, CRASHED if the process ended first.
+
+        ``tell`` is called with what it reports.
+        """
         if limits.seconds is None:
-            return self._follow()
+            return self._follow(tell)
         error = Failure(TIMEOUT, f"the training took longer than {limits.seconds:g} s")
         timer = threading.Timer(limits.seconds, self.kill, [error])
         timer.daemon = True
         timer.start()
         try:
-            return self._follow()
+            return self._follow(tell)
         finally:
             timer.cancel()
 
-    def _follow(self) -> JSON:
+    def _follow(self, tell: Tell) -> JSON:
         started, curves = time.time(), Curves()
         for message in self._messages():
             if "outcome" in message:
@@ -227,6 +236,7 @@ class Child:
                 outcome: JSON = message["outcome"]
                 return outcome
             curves.add(message["epoch"], message["metrics"])
+            tell(message["epoch"], message["metrics"])
         return outcome_to_json(_crashed(self.obituary(), started, curves))
 
     def obituary(self) -> Failure:
@@ -297,14 +307,14 @@ class Pool:
         self._running: dict[int, Place] = {}  # by slot
         self._spawner: Spawner | None = None
 
-    def run(self, request: Request) -> JSON:
+    def run(self, request: Request, tell: Tell) -> JSON:
         """Run a trial in the smallest free slot; blocks until it has ended."""
         with self._lock:
             slot = next(n for n in range(len(self._running) + 1) if n not in self._running)
             warm = self._idle.pop(slot, None)
             place = self._running[slot] = Place(request.run, request.attempt_key, warm)
         try:
-            return self._run_in(slot, place, request)
+            return self._run_in(slot, place, request, tell)
         finally:
             self._release(slot)
 
@@ -330,7 +340,7 @@ class Pool:
         for child in idle:
             child.reap()
 
-    def _run_in(self, slot: int, place: Place, request: Request) -> JSON:
+    def _run_in(self, slot: int, place: Place, request: Request, tell: Tell) -> JSON:
         started = time.time()
         child = place.child
         environment = _environment(slot, request.limits)
@@ -340,7 +350,7 @@ class Pool:
             child = self._start(slot, place, environment)
             if not child.take(request):
                 return outcome_to_json(_crashed(child.obituary(), started, Curves()))
-        return child.follow(request.limits)
+        return child.follow(request.limits, tell)
 
     def _start(self, slot: int, place: Place, environment: dict[str, str]) -> Child:
         with self._lock:

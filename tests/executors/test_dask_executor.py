@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from spot_dask.coordinator import Beat, Event, Finished, Joined, Left, Proposed
+from spot_dask.coordinator import Beat, Event, Finished, Joined, Left, Proposed, Reported
 from spot_dask.errors import ClusterError
-from spot_dask.executors import dask, heartbeat
+from spot_dask.executors import dask, heartbeat, reports
 from spot_dask.executors.limits import Limits
 from spot_dask.records import Status, Trial
 from spot_dask.tasks.function import FunctionTask
@@ -23,7 +23,11 @@ from spot_dask.tasks.function import FunctionTask
 pytestmark = pytest.mark.dask
 
 
-def train(cfg: Any) -> float:
+def train(cfg: Any, trial: Any) -> float:
+    if cfg.kind == "report":
+        for epoch in range(1, 1001):
+            trial.report(epoch, loss=1.0 / epoch)
+            time.sleep(0.001)
     if cfg.kind == "raise":
         raise ValueError("bad")
     if cfg.kind == "die":
@@ -227,3 +231,32 @@ def test_a_trial_that_asks_for_more_gpus_than_any_worker_has_is_told_at_once() -
     with pytest.raises(ClusterError, match=r"asks for 8 GPUs, but no worker has more than 4"):
         dask._refuse_too_few(Limits(8), [0, 4, 2])
     dask._refuse_too_few(Limits(4), [0, 4, 2])
+
+
+def test_what_a_training_reports_arrives_in_order_and_seldom(
+    executor: dask.DaskExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    dispatch = reports.Parcels._dispatch
+
+    def counted(parcels: reports.Parcels) -> None:
+        sent.append(len(parcels._waiting))
+        dispatch(parcels)
+
+    monkeypatch.setattr(reports.Parcels, "_dispatch", counted)
+    worker = joined(executor)
+    executor.start(trial(3, "report"), 1, worker)
+    heard: list[Reported] = []
+    deadline = time.monotonic() + 60
+    end = None
+    while end is None or not heard or heard[-1].epoch < 1000:
+        assert time.monotonic() < deadline, heard[-1:]
+        for event in executor.wait(0.5):
+            end = event if isinstance(event, Finished) else end
+            heard += [event] if isinstance(event, Reported) else []
+    assert {(r.number, r.attempt) for r in heard} == {(3, 1)}
+    epochs = [r.epoch for r in heard]
+    assert epochs == sorted(set(epochs))
+    assert heard[0] == Reported(3, 1, 1, {"loss": 1.0})
+    assert len(end.outcome.curves["loss"]) == 1000
+    assert len(sent) <= 2 + end.outcome.seconds / reports.PERIOD_SECONDS

@@ -12,6 +12,7 @@ from spot_dask.coordinator import (
     Policy,
     Propose,
     Proposed,
+    Reported,
     Start,
     Tick,
 )
@@ -90,3 +91,20 @@ def test_a_run_whose_workers_all_left_waits() -> None:
     assert reason == "wall"
     assert [type(c).__name__ for c in commits] == ["Asked", "Retried"]
     assert len(coordinator.history.pending) == 1
+
+
+def test_a_simulated_training_reports_its_epochs_until_it_ends() -> None:
+    def training(trial: Trial, attempt: int) -> Fate:
+        return Fate(Outcome(Status.OK, 1.0), 100.0, reports=[{"loss": x} for x in (4, 3, 2, 1)])
+
+    executor = SimulatedExecutor(training, workers=2, departures={"sim-1": 60.0})
+    executor.wait(1.0)
+    for number in range(2):
+        executor.start(Trial(number, {"x": number}, 1), 0, f"sim-{number}")
+    heard: dict[int, list[tuple[float, int, float]]] = {0: [], 1: []}
+    while executor.now() < 200.0:
+        for event in executor.wait(50.0):
+            if isinstance(event, Reported):
+                heard[event.number].append((executor.now(), event.epoch, event.metrics["loss"]))
+    assert heard[0] == [(25.0, 1, 4), (50.0, 2, 3), (75.0, 3, 2), (100.0, 4, 1)]
+    assert heard[1] == heard[0][:2]
