@@ -378,14 +378,14 @@ def _executor(
         _check_count("local", local, least=0)
     if client is None and local == 0:
         return SerialExecutor(task)
-    from spot_dask.executors import dask
+    from spot_dask.executors import cluster, dask
 
     if client is None:
-        slots = dask.local_slots(limits) if local is None else local
-        return dask.DaskExecutor(dask.embedded(slots), task, run_id, owned=True, limits=limits)
+        slots = cluster.local_slots(limits) if local is None else local
+        return dask.DaskExecutor(cluster.embedded(slots), task, run_id, owned=True, limits=limits)
     owned = isinstance(client, str | Connection)
     if isinstance(client, str | Connection):
-        client = dask.connect(client)
+        client = cluster.connect(client)
     where = store if isinstance(store, str) else str(store.absolute())
     keep = Inbox(where, run_id).leave
     return dask.DaskExecutor(client, task, run_id, owned=owned, limits=limits, keep=keep)

@@ -140,7 +140,7 @@ def _default_trial(study: Study) -> Trial:
 
 def _estimate(loaded: Loaded, trained: Trained) -> float | None:
     """Seconds the budget takes if every training took as long as the defaults; None: unknown."""
-    from spot_dask.executors.dask import local_slots
+    from spot_dask.executors.cluster import local_slots
 
     study = loaded.study
     if loaded.scheduler is not None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import queue
 import re
 import threading
@@ -22,15 +21,13 @@ from dataclasses import replace
 from typing import Any
 
 import cloudpickle
-import dask
-from distributed import Client, Future, LocalCluster, Security
-from distributed.core import rpc
+from distributed import Client, Future
 
 from spot_dask.codec import outcome_from_json, trial_to_json
 from spot_dask.coordinator import Attached, Beat, Event, Finished, Joined, Left, Reported
 from spot_dask.errors import ClusterError
 from spot_dask.executors import supervisor
-from spot_dask.executors.connection import Connection
+from spot_dask.executors.cluster import CONNECT_SECONDS, refuse_too_few
 from spot_dask.executors.heartbeat import topic
 from spot_dask.executors.limits import Limits
 from spot_dask.executors.service import DRAINING
@@ -38,9 +35,6 @@ from spot_dask.records import Failure, Outcome, Status, Trial
 from spot_dask.tasks import Task
 
 logger = logging.getLogger(__name__)
-
-CONNECT_SECONDS = 8.0
-"""How long a scheduler may take to answer, at first and again after a lost connection."""
 
 RECONCILE_SECONDS = 30.0
 """How often the workers known here are compared with those the scheduler knows."""
@@ -50,69 +44,6 @@ ANSWER_SECONDS = 10.0
 
 GATHER_SECONDS = 60.0
 """How long a finished training's (small) result may take to arrive."""
-
-
-def connect(address: str | Connection) -> Client:
-    """A client of the scheduler at ``address``; ClusterError if none answers in time."""
-    way = Connection(address) if isinstance(address, str) else address
-    url, security = way.url(), way.security()
-    try:
-        # Before a Client is made: a client has no limit for a server that accepts a connection
-        # and then never answers, and a half-made one cannot be closed.
-        asyncio.run(asyncio.wait_for(_probe(url, security), CONNECT_SECONDS))
-        client = Client(url, timeout=CONNECT_SECONDS, set_as_default=False, security=security)
-    except Exception as error:  # what another kind of server says can fail in any way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ClusterError(
-            f"no Dask scheduler answers at {url} ({reason}); "
-            "start one with 'spot-dask scheduler' or leave out --scheduler for an embedded cluster"
-        ) from None
-    try:
-        client.run_on_scheduler(supervisor.version)
-    except Exception as error:
-        client.close()
-        raise ClusterError(
-            f"the scheduler at {url} cannot import spot_dask ({type(error).__name__}); "
-            "install spot-dask in the environment of the scheduler and of its workers"
-        ) from error
-    return client
-
-
-async def _probe(url: str, security: Security) -> None:
-    """Ask whoever listens there who it is; raises where that is no Dask scheduler."""
-    async with rpc(url, connection_args=security.get_connection_args("client")) as scheduler:
-        await scheduler.identity(n_workers=0)
-
-
-def local_slots(limits: Limits | None = None) -> int:
-    """How many trainings this machine runs at a time: as its GPUs allow, else one on each core."""
-    import torch  # late: a study with an address needs no torch in the coordinator
-
-    limits, gpus = limits or Limits(), torch.cuda.device_count()
-    if limits.gpus == 0 or (limits.gpus is None and not gpus):
-        return len(os.sched_getaffinity(0))
-    _refuse_too_few(limits, [gpus])
-    return limits.slots(gpus)
-
-
-def embedded(slots: int) -> Client:
-    """A client of a cluster inside this process with so many slots.
-
-    The cluster needs no communication port (its comms are in-process); its HTTP servers listen on
-    the loopback interface only. Closing the client's cluster ends it.
-    """
-    # The worker lives and dies with this process: a laptop that slept has not lost it.
-    with dask.config.set({"distributed.scheduler.worker-ttl": None}):
-        cluster = LocalCluster(
-            n_workers=1,
-            threads_per_worker=slots,
-            processes=False,
-            memory_limit=0,
-            dashboard_address="127.0.0.1:0",
-            worker_dashboard_address="127.0.0.1:0",
-            silence_logs=logging.ERROR,
-        )
-    return Client(cluster, set_as_default=False)
 
 
 class DaskExecutor:
@@ -373,7 +304,7 @@ class DaskExecutor:
         self._gpus = {a: int(i["resources"].get("GPU", 0)) for a, i in workers.items()}
         self._gpus = {address: gpus for address, gpus in self._gpus.items() if gpus}
         if self._limits.gpus and self._client.cluster is None and workers and not self._slots:
-            _refuse_too_few(self._limits, [self._gpus.get(a, 0) for a in workers])
+            refuse_too_few(self._limits, [self._gpus.get(a, 0) for a in workers])
         self._ask_for_versions(list(workers))
         slots = {address: self._slots_of(address, info) for address, info in workers.items()}
         joined = [Joined(a, n, _host(a)) for a, n in slots.items() if self._slots.get(a) != n]
@@ -433,15 +364,6 @@ def _unfit(address: str, answer: str | Exception) -> str | None:
 def _host(address: str) -> str:
     """The host of a worker's address; an address without one stands for itself."""
     return address.partition("://")[2].rpartition(":")[0] or address
-
-
-def _refuse_too_few(limits: Limits, gpus: list[int]) -> None:
-    """Raise ClusterError if no worker, of so many GPUs each, could ever run a trial."""
-    if not any(limits.slots(n) for n in gpus):
-        raise ClusterError(
-            f"a trial asks for {limits.gpus:g} GPUs, but no worker has more than {max(gpus)}; "
-            "lower gpus in the study, or start workers with --resources GPU=N"
-        )
 
 
 def _fetch(future: Future) -> Outcome:

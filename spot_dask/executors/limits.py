@@ -10,6 +10,9 @@ from pathlib import Path
 
 from spot_dask.errors import ClusterError
 
+DEVICES = "CUDA_VISIBLE_DEVICES"
+"""The environment variable that tells CUDA which GPUs there are."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -56,8 +59,8 @@ class Limits:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    """The GPUs this process may use, as ``DEVICES`` names them."""
+    chosen = os.environ.get(DEVICES)
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip()]
     nodes = [p.name for p in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", p.name)]

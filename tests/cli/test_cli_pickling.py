@@ -106,7 +106,7 @@ def test_an_open_file_is_refused_although_cloudpickle_would_copy_it(
 
 @pytest.mark.dask
 def test_a_live_client_is_refused() -> None:
-    from spot_dask.executors.dask import embedded
+    from spot_dask.executors.cluster import embedded
 
     client = embedded(1)
     try:

@@ -16,7 +16,7 @@ import pytest
 
 from spot_dask.coordinator import Beat, Event, Finished, Joined, Left, Proposed, Reported
 from spot_dask.errors import ClusterError
-from spot_dask.executors import dask, heartbeat, reports
+from spot_dask.executors import cluster, dask, heartbeat, reports
 from spot_dask.executors.limits import Limits
 from spot_dask.records import Status, Trial
 from spot_dask.tasks.function import FunctionTask
@@ -44,7 +44,7 @@ def trial(number: int, kind: str = "ok") -> Trial:
 
 @pytest.fixture
 def executor() -> Iterator[dask.DaskExecutor]:
-    executor = dask.DaskExecutor(dask.embedded(2), FunctionTask(train), "run", owned=True)
+    executor = dask.DaskExecutor(cluster.embedded(2), FunctionTask(train), "run", owned=True)
     yield executor
     executor.close()
 
@@ -185,21 +185,21 @@ def test_the_embedded_worker_is_never_given_up_for_silence(executor: dask.DaskEx
 
 def test_an_address_nobody_listens_at_is_told_in_one_line() -> None:
     with pytest.raises(ClusterError, match="no Dask scheduler answers at") as caught:
-        dask.connect("tcp://127.0.0.1:1")
+        cluster.connect("tcp://127.0.0.1:1")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("address", ["bla", "127.0.0.1", "nonsense://x:1", "127.0.0.1:http"])
 def test_what_is_no_address_is_told_at_once(address: str) -> None:
     with pytest.raises(ClusterError, match="expected one like tcp://host:8786"):
-        dask.connect(address)
+        cluster.connect(address)
 
 
 @pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_a_server_that_is_no_scheduler_does_not_hold_us(
     greeting: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dask, "CONNECT_SECONDS", 2.0)
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 2.0)
     done = Flag()
 
     def serve() -> None:
@@ -211,7 +211,7 @@ def test_a_server_that_is_no_scheduler_does_not_hold_us(
         thread = Thread(target=serve)
         thread.start()
         with pytest.raises(ClusterError, match="no Dask scheduler answers at"):
-            dask.connect(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+            cluster.connect(f"tcp://127.0.0.1:{server.getsockname()[1]}")
         done.set()
         thread.join()
 
@@ -230,8 +230,8 @@ def test_workers_with_gpus_offer_one_slot_for_each() -> None:
 
 def test_a_trial_that_asks_for_more_gpus_than_any_worker_has_is_told_at_once() -> None:
     with pytest.raises(ClusterError, match=r"asks for 8 GPUs, but no worker has more than 4"):
-        dask._refuse_too_few(Limits(8), [0, 4, 2])
-    dask._refuse_too_few(Limits(4), [0, 4, 2])
+        cluster.refuse_too_few(Limits(8), [0, 4, 2])
+    cluster.refuse_too_few(Limits(4), [0, 4, 2])
 
 
 def test_what_a_training_reports_arrives_in_order_and_seldom(

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from spot_dask import Budget, Real, Run, Space, Study
 from spot_dask.codec import outcome_from_json, trial_to_json
 from spot_dask.executors import supervisor
+from spot_dask.executors.pool import THREAD_VARIABLES
 from spot_dask.records import Asked, Outcome, Status, Trial
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
@@ -305,14 +306,14 @@ def threads(cfg: Config) -> float:
 
 
 def test_torch_has_all_cores_for_the_only_slot(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in supervisor.THREAD_VARIABLES:
+    for name in THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     assert run(threads).y == cpu_count()
 
 
-@pytest.mark.parametrize("name", supervisor.THREAD_VARIABLES)
+@pytest.mark.parametrize("name", THREAD_VARIABLES)
 def test_torch_has_the_threads_the_user_says(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    for other in supervisor.THREAD_VARIABLES:
+    for other in THREAD_VARIABLES:
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, "1")
     assert run(threads).y == 1.0

@@ -1,0 +1,222 @@
+"""A trial's process as the supervisor sees it: started, handed a trial, followed, buried."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spot_dask.codec import JSON, outcome_to_json
+from spot_dask.executors.heartbeat import Attempt
+from spot_dask.executors.limits import DEVICES, Limits
+from spot_dask.executors.process import TRACEBACK_BYTES, Curves
+from spot_dask.records import Failure, Outcome, Status
+
+TIMEOUT = "Timeout"
+STOPPED = Failure("Stopped", "the training was stopped")
+
+Tell = Callable[[int, dict[str, float]], object]
+"""Is told an epoch and its metrics."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a process is asked to run; ``digest`` is the identity of the task."""
+
+    task: bytes
+    trial: JSON
+    attempt: int
+    run: str
+    limits: Limits = field(default_factory=Limits)
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", hashlib.sha256(self.task).hexdigest())
+
+    @property
+    def attempt_key(self) -> Attempt:
+        """Trial number and attempt."""
+        return self.trial["number"], self.attempt
+
+    def encode(self, slot: int, known: str) -> bytes:
+        """The request on the wire, with the task unless the process knows it already."""
+        task = b"" if known == self.digest else self.task
+        head = {
+            "trial": self.trial,
+            "attempt": self.attempt,
+            "slot": slot,
+            "task": self.digest,
+            "size": len(task),
+            "cwd": str(Path.cwd()),
+            "path": [str(Path(entry).absolute()) for entry in sys.path],
+        }
+        return json.dumps(head).encode() + b"\n" + task
+
+
+class Spawner:
+    """Starts processes, all of them from one thread that lives as long as this process.
+
+    The kernel sends the parent-death signal when the *thread* that forked ends (prctl(2)), and the
+    threads that run trials come and go.
+    """
+
+    def __init__(self) -> None:
+        self._orders: queue.SimpleQueue[
+            tuple[list[str], dict[str, Any], Future[subprocess.Popen[bytes]]]
+        ] = queue.SimpleQueue()
+        threading.Thread(target=self._serve, name="spot-dask-spawner", daemon=True).start()
+
+    def start(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        """``subprocess.Popen(command, **options)``, in that thread."""
+        process: Future[subprocess.Popen[bytes]] = Future()
+        self._orders.put((command, options, process))
+        return process.result()
+
+    def _serve(self) -> None:
+        while True:
+            command, options, process = self._orders.get()
+            try:
+                process.set_result(subprocess.Popen(command, **options))
+            except Exception as error:
+                process.set_exception(error)
+
+
+class Child:
+    """A trial's process as its supervisor sees it.
+
+    ``reusable`` tells that it waits for another trial.
+    """
+
+    def __init__(self, slot: int, spawner: Spawner, environment: dict[str, str]) -> None:
+        self.reusable = False
+        self.devices = environment.get(DEVICES)
+        self._why: Failure | None = None
+        self._slot = slot
+        self._digest = ""
+        # The child's faulthandler writes there when it dies of a signal; we read it afterwards.
+        self._crash_log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the child lives
+        log = self._crash_log.fileno()
+        module = "spot_dask.executors.process"
+        try:
+            self._process = spawner.start(
+                [sys.executable, "-P", "-m", module, str(os.getpid()), str(log)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=(log,),
+                start_new_session=True,
+                env=environment,
+            )
+        except BaseException:
+            self._crash_log.close()
+            raise
+
+    def take(self, request: Request) -> bool:
+        """Hand the request over; False if the process ended before it took it."""
+        self.reusable = False
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(request.encode(self._slot, self._digest))
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return False
+        self._digest = request.digest
+        return any("accepted" in message for message in self._messages())
+
+    def follow(self, limits: Limits, tell: Tell) -> JSON:
+        """Wait for the end of the training; its outcome, CRASHED if the process ended first.
+
+        ``tell`` is called with what it reports.
+        """
+        if limits.seconds is None:
+            return self._follow(tell)
+        error = Failure(TIMEOUT, f"the training took longer than {limits.seconds:g} s")
+        timer = threading.Timer(limits.seconds, self.kill, [error])
+        timer.daemon = True
+        timer.start()
+        try:
+            return self._follow(tell)
+        finally:
+            timer.cancel()
+
+    def _follow(self, tell: Tell) -> JSON:
+        started, curves = time.time(), Curves()
+        for message in self._messages():
+            if "outcome" in message:
+                self.reusable = not message["last"]
+                outcome: JSON = message["outcome"]
+                return outcome
+            curves.add(message["epoch"], message["metrics"])
+            tell(message["epoch"], message["metrics"])
+        return outcome_to_json(crashed(self.obituary(), started, curves))
+
+    def obituary(self) -> Failure:
+        """What this process died of."""
+        code = self.reap()
+        if self._why is not None:
+            return self._why
+        if code >= 0:
+            return Failure(
+                "ProcessExit",
+                f"the training's process ended with exit code {code} before the training did",
+                self._crash_text,
+            )
+        name = signal.Signals(-code).name
+        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+        message = f"the training's process was killed by {name}{hint}"
+        return Failure(name, message, self._crash_text)
+
+    def kill(self, why: Failure = STOPPED) -> None:
+        """Kill the process and all it started; whoever waits for it is told why."""
+        self._why = self._why or why
+        self._kill_group()
+
+    def reap(self) -> int:
+        """Make sure that nothing of the process is left; its exit code, -n for signal n."""
+        if self._process.returncode is None:
+            # Also when the process itself is dead already: a data loader's worker may not be. Its
+            # number cannot have been given to another group, for it is still a zombie.
+            self._kill_group()
+            self._process.wait()
+            log = os.pread(self._crash_log.fileno(), TRACEBACK_BYTES, 0)
+            self._crash_text = log.decode(errors="replace")
+            self._crash_log.close()
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                with contextlib.suppress(BrokenPipeError):  # the rest of an unread request
+                    pipe.close()
+        return self._process.returncode
+
+    def _kill_group(self) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _messages(self) -> Iterator[JSON]:
+        """What the process says until it ends; a line cut off by its death is dropped."""
+        assert self._process.stdout is not None
+        while (line := self._process.stdout.readline()).endswith(b"\n"):
+            yield json.loads(line)
+
+
+def crashed(error: Failure, started: float, curves: Curves) -> Outcome:
+    """The outcome of a training whose process did not live to tell it."""
+    return Outcome(
+        Status.TIMEOUT if error.type == TIMEOUT else Status.CRASHED,
+        curves=curves.freeze(),
+        started=started,
+        finished=time.time(),
+        error=error,
+    )

@@ -1,0 +1,92 @@
+"""The Dask cluster of a run: one that is there, reached by its address, or one in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+
+import dask
+from distributed import Client, LocalCluster, Security
+from distributed.core import rpc
+
+from spot_dask.errors import ClusterError
+from spot_dask.executors import supervisor
+from spot_dask.executors.connection import Connection
+from spot_dask.executors.limits import Limits
+
+CONNECT_SECONDS = 8.0
+"""How long a scheduler may take to answer, at first and again after a lost connection."""
+
+
+def connect(address: str | Connection) -> Client:
+    """A client of the scheduler at ``address``; ClusterError if none answers in time."""
+    way = Connection(address) if isinstance(address, str) else address
+    url, security = way.url(), way.security()
+    try:
+        # Before a Client is made: a client has no limit for a server that accepts a connection
+        # and then never answers, and a half-made one cannot be closed.
+        asyncio.run(asyncio.wait_for(_probe(url, security), CONNECT_SECONDS))
+        client = Client(url, timeout=CONNECT_SECONDS, set_as_default=False, security=security)
+    except Exception as error:  # what another kind of server says can fail in any way
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ClusterError(
+            f"no Dask scheduler answers at {url} ({reason}); "
+            "start one with 'spot-dask scheduler' or leave out --scheduler for an embedded cluster"
+        ) from None
+    try:
+        client.run_on_scheduler(supervisor.version)
+    except Exception as error:
+        client.close()
+        raise ClusterError(
+            f"the scheduler at {url} cannot import spot_dask ({type(error).__name__}); "
+            "install spot-dask in the environment of the scheduler and of its workers"
+        ) from error
+    return client
+
+
+async def _probe(url: str, security: Security) -> None:
+    """Ask whoever listens there who it is; raises where that is no Dask scheduler."""
+    async with rpc(url, connection_args=security.get_connection_args("client")) as scheduler:
+        await scheduler.identity(n_workers=0)
+
+
+def local_slots(limits: Limits | None = None) -> int:
+    """How many trainings this machine runs at a time: as its GPUs allow, else one on each core."""
+    import torch  # late: a study with an address needs no torch in the coordinator
+
+    limits, gpus = limits or Limits(), torch.cuda.device_count()
+    if limits.gpus == 0 or (limits.gpus is None and not gpus):
+        return len(os.sched_getaffinity(0))
+    refuse_too_few(limits, [gpus])
+    return limits.slots(gpus)
+
+
+def embedded(slots: int) -> Client:
+    """A client of a cluster inside this process with so many slots.
+
+    The cluster needs no communication port (its comms are in-process); its HTTP servers listen on
+    the loopback interface only. Closing the client's cluster ends it.
+    """
+    # The worker lives and dies with this process: a laptop that slept has not lost it.
+    with dask.config.set({"distributed.scheduler.worker-ttl": None}):
+        cluster = LocalCluster(
+            n_workers=1,
+            threads_per_worker=slots,
+            processes=False,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
+        )
+    return Client(cluster, set_as_default=False)
+
+
+def refuse_too_few(limits: Limits, gpus: Sequence[int]) -> None:
+    """Raise ClusterError if no worker, of so many GPUs each, could ever run a trial."""
+    if not any(limits.slots(n) for n in gpus):
+        raise ClusterError(
+            f"a trial asks for {limits.gpus:g} GPUs, but no worker has more than {max(gpus)}; "
+            "lower gpus in the study, or start workers with --resources GPU=N"
+        )

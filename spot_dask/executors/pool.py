@@ -1,0 +1,143 @@
+"""The processes of a worker: one for each slot, kept warm from trial to trial.
+
+Slots are numbered from 0 and a trial gets the smallest free one.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dask.system import cpu_count
+
+import spot_dask
+from spot_dask.codec import JSON, outcome_to_json
+from spot_dask.executors.child import Child, Request, Spawner, Tell, crashed
+from spot_dask.executors.heartbeat import Attempt, dask_worker
+from spot_dask.executors.limits import DEVICES, Limits, visible_gpus
+from spot_dask.executors.process import Curves
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass
+class Place:
+    """What runs in a slot; the process is None while it is being started."""
+
+    run: str
+    attempt: Attempt
+    child: Child | None
+    stopped: bool = False
+
+
+class Pool:
+    """The processes of this worker: at most one for each slot."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: dict[int, Child] = {}
+        self._running: dict[int, Place] = {}  # by slot
+        self._spawner: Spawner | None = None
+
+    def run(self, request: Request, tell: Tell) -> JSON:
+        """Run a trial in the smallest free slot; blocks until it has ended."""
+        with self._lock:
+            slot = next(n for n in range(len(self._running) + 1) if n not in self._running)
+            warm = self._idle.pop(slot, None)
+            place = self._running[slot] = Place(request.run, request.attempt_key, warm)
+        try:
+            return self._run_in(slot, place, request, tell)
+        finally:
+            self._release(slot)
+
+    def stop(self, run: str, which: Callable[[Attempt], bool]) -> int:
+        with self._lock:
+            places = [p for p in self._running.values() if p.run == run and which(p.attempt)]
+            for place in places:
+                place.stopped = True
+            children = [place.child for place in places]
+        for child in children:
+            if child is not None:
+                child.kill()
+        return len(children)
+
+    def close(self) -> None:
+        with self._lock:
+            runs = {place.run for place in self._running.values()}
+        for run in runs:
+            self.stop(run, lambda attempt: True)
+        with self._lock:
+            idle = list(self._idle.values())
+            self._idle.clear()
+        for child in idle:
+            child.reap()
+
+    def _run_in(self, slot: int, place: Place, request: Request, tell: Tell) -> JSON:
+        started = time.time()
+        child = place.child
+        environment = _environment(slot, request.limits)
+        if child is None or child.devices != environment.get(DEVICES) or not child.take(request):
+            if child is not None:
+                child.reap()  # it ended while it waited: that is nothing to do with this trial
+            child = self._start(slot, place, environment)
+            if not child.take(request):
+                return outcome_to_json(crashed(child.obituary(), started, Curves()))
+        return child.follow(request.limits, tell)
+
+    def _start(self, slot: int, place: Place, environment: dict[str, str]) -> Child:
+        with self._lock:
+            self._spawner = self._spawner or Spawner()
+        child = Child(slot, self._spawner, environment)
+        with self._lock:
+            place.child = child
+            stopped = place.stopped
+        if stopped:  # while the process was being started
+            child.kill()
+        return child
+
+    def _release(self, slot: int) -> None:
+        with self._lock:
+            child = self._running.pop(slot).child
+            if child is not None and child.reusable:
+                self._idle[slot] = child
+                return
+        if child is not None:
+            child.reap()
+
+
+def _environment(slot: int, limits: Limits) -> dict[str, str]:
+    """The environment of a trial's process; what the user has set stays as it is.
+
+    The process sees the GPUs of its slot and no others.
+
+    A Dask nanny sets one thread for everything in its worker, unless the user says otherwise; that
+    is kept too, since only the user knows how many workers share the machine.
+    """
+    environment = dict(os.environ)
+    visible = visible_gpus()
+    if visible or limits.gpus is not None:
+        environment[DEVICES] = ",".join(limits.devices(slot, visible))
+    # torch takes the largest of these numbers, so one that the user has set is that of all.
+    chosen = [environment[name] for name in THREAD_VARIABLES if name in environment]
+    threads = chosen[0] if chosen else str(max(1, cpu_count() // _slots()))
+    for name in THREAD_VARIABLES:
+        environment.setdefault(name, threads)
+    root = str(Path(spot_dask.__file__).resolve().parents[1])
+    if root not in [*site.getsitepackages(), site.getusersitepackages()]:
+        paths = [root, environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return environment
+
+
+def _slots() -> int:
+    """How many trials the Dask worker that runs this thread's task takes at a time; else 1."""
+    worker = dask_worker()
+    if worker is None:
+        return 1
+    state = worker.state
+    return max(1, int(state.total_resources.get("GPU", state.nthreads)))
