@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spot_dask.coordinator import (
     Commit,
@@ -18,10 +18,12 @@ from spot_dask.coordinator import (
     Drain,
     Event,
     Finish,
+    Finished,
     Halt,
     Instruction,
     Kill,
     Lease,
+    Left,
     Propose,
     Proposed,
     Reported,
@@ -32,7 +34,7 @@ from spot_dask.coordinator import (
 )
 from spot_dask.errors import StoreFull
 from spot_dask.executors import Executor
-from spot_dask.records import Closed, Entry, Evaluation, History, Retried, Told
+from spot_dask.records import Closed, Entry, Evaluation, History, Retried, Status, Told
 from spot_dask.signals import Ending, as_events
 from spot_dask.store import Store
 from spot_dask.tuner import Tuner
@@ -100,16 +102,8 @@ class Session:
     def run(self) -> str:
         """Run until the coordinator finishes; returns its reason, which is also in the store."""
         with as_events(self._ending) as self._signals:
-            events: deque[Event] = deque()
             while True:
-                events.extend(self._executor.wait(POLL_SECONDS))
-                while self._signals:
-                    events.append(self._signals.popleft())
-                if self._stop_is_requested():
-                    events.append(Drain(STOP))
-                events.append(Tick())
-                while events:
-                    event = events.popleft()
+                for event in self._arrived():
                     self._news = self._news or isinstance(event, Reported)
                     for instruction in self._coordinator.handle(event, self._executor.now()):
                         if isinstance(instruction, Finish):
@@ -133,6 +127,33 @@ class Session:
                 message=message,
             )
         )
+
+    def _arrived(self) -> list[Event]:
+        """What has happened, in order; waits for a moment if nothing has."""
+        arrived = self._executor.wait(POLL_SECONDS)
+        events = [e for event in arrived for e in (*self._unheard(event), event)]
+        while self._signals:
+            events.append(self._signals.popleft())
+        if self._stop_is_requested():
+            events.append(Drain(STOP))
+        return [*events, Tick()]
+
+    def _unheard(self, event: Event) -> list[Event]:
+        """The ends, left in the store, of trainings that the event would have run again."""
+        running = self._coordinator.running
+        leases: list[Lease] = []
+        match event:
+            case Left(worker):
+                leases = [lease for lease in running.values() if lease.worker == worker]
+            case Finished(number, attempt, outcome) if outcome.status is Status.LOST:
+                lease = running.get(number)
+                leases = [lease] if lease is not None and lease.attempt == attempt else []
+        found = [(lease, self._store.left(lease.trial.number, lease.attempt)) for lease in leases]
+        return [
+            Finished(lease.trial.number, lease.attempt, replace(outcome, worker=lease.worker))
+            for lease, outcome in found
+            if outcome is not None
+        ]
 
     def _stop_is_requested(self) -> bool:
         now = self._executor.now()

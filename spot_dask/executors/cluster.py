@@ -90,3 +90,20 @@ def refuse_too_few(limits: Limits, gpus: Sequence[int]) -> None:
             f"a trial asks for {limits.gpus:g} GPUs, but no worker has more than {max(gpus)}; "
             "lower gpus in the study, or start workers with --resources GPU=N"
         )
+
+
+def unfit(address: str, answer: str | Exception) -> str | None:
+    """What is wrong with a worker's version of spot-dask, or its failure to tell it."""
+    if answer == supervisor.version():
+        return None
+    lacks = isinstance(answer, Exception)
+    has = f"cannot import spot_dask ({answer})" if lacks else f"has spot-dask {answer}"
+    return (
+        f"the worker {address} {has}; "
+        f"install spot-dask {supervisor.version()}, which runs here, in its environment"
+    )
+
+
+def host_of(address: str) -> str:
+    """The host of a worker's address; an address without one stands for itself."""
+    return address.partition("://")[2].rpartition(":")[0] or address

@@ -12,26 +12,26 @@ import asyncio
 import json
 import logging
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 from distributed import Client, Future
 
-from spot_dask.codec import outcome_from_json, trial_to_json
+from spot_dask.codec import trial_to_json
 from spot_dask.coordinator import Attached, Beat, Event, Finished, Joined, Left, Reported
 from spot_dask.errors import ClusterError
 from spot_dask.executors import supervisor
-from spot_dask.executors.cluster import CONNECT_SECONDS, refuse_too_few
-from spot_dask.executors.heartbeat import topic
+from spot_dask.executors.cluster import CONNECT_SECONDS, host_of, refuse_too_few, unfit
+from spot_dask.executors.fetch import FORGOTTEN, fetch
+from spot_dask.executors.heartbeat import Attempt, topic
 from spot_dask.executors.limits import Limits
-from spot_dask.executors.service import DRAINING
-from spot_dask.records import Failure, Outcome, Status, Trial
+from spot_dask.executors.published import Published
+from spot_dask.executors.service import DRAINING, prepare
+from spot_dask.records import Trial
 from spot_dask.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -42,8 +42,13 @@ RECONCILE_SECONDS = 30.0
 ANSWER_SECONDS = 10.0
 """How long workers may take to stop trainings; one that hangs is not waited for."""
 
-GATHER_SECONDS = 60.0
-"""How long a finished training's (small) result may take to arrive."""
+
+class _Cut(NamedTuple):
+    """An attempt that cannot be followed any more, since the client has lost its connection."""
+
+    number: int
+    attempt: int
+    worker: str
 
 
 class DaskExecutor:
@@ -71,7 +76,7 @@ class DaskExecutor:
         self._task = cloudpickle.dumps(task)
         self._run_id = run_id
         self._owned = owned
-        self._events: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event | _Cut | BaseException | None] = queue.SimpleQueue()
         self._slots: dict[str, int] = {}
         self._gpus: dict[str, int] = {}  # of workers that advertise any
         self._fit: dict[str, bool] = {}  # worker -> whether it has our spot-dask
@@ -79,16 +84,13 @@ class DaskExecutor:
         # An embedded cluster ends with this process: nobody could attach to what runs there.
         self._publishes = client.cluster is None or not owned
         self._keep = keep if self._publishes else None
-        self._published: dict[str, str] = {}  # key -> name
+        self._published = Published(client, run_id)
         self._settled: list[str] = []  # keys whose ends were handed out by the last wait()
-        self._errands = ThreadPoolExecutor(1, "spot-dask-errands")
+        self._cut: list[_Cut] = []
+        self._comm = client.scheduler_comm
         self._next_reconcile = 0.0
-        client.subscribe_topic("all", self._on_membership)
-        client.subscribe_topic(topic(run_id), self._on_news)
+        self._subscribe()
         self._attached: list[Event] = list(self._attach()) if self._publishes else []
-        # What a killed coordinator has left and nobody can wait for must not hold our slots.
-        ours = [(e.number, e.attempt) for e in self._attached if isinstance(e, Attached)]
-        self._everywhere(supervisor.stop, run_id, ours)
 
     concurrent = True
 
@@ -96,7 +98,7 @@ class DaskExecutor:
         return time.time()
 
     def start(self, trial: Trial, attempt: int, worker: str) -> None:
-        key = self._key(trial.number, attempt)
+        key = self._published.key(trial.number, attempt)
         future = self._client.submit(
             supervisor.run_trial,
             self._task,
@@ -113,9 +115,9 @@ class DaskExecutor:
             retries=0,
             resources=self._resources(worker),
         )
-        self._follow(key, trial.number, attempt, worker, future)
+        self._follow(trial.number, attempt, worker, future)
         if self._publishes:
-            self._errands.submit(self._publish, key, f"{key}@{worker}", future)
+            self._published.add(key, worker, future)
 
     def defer(self, work: Callable[[], Event]) -> None:
         def run() -> None:
@@ -130,8 +132,8 @@ class DaskExecutor:
     def wait(self, seconds: float) -> list[Event]:
         self._check_connection()
         self._settle()  # what was handed out is in the store by now
-        attached, self._attached = self._attached, []
-        events = attached
+        events, self._attached = self._attached, []
+        events += self._regain()
         events += self._reconcile() if time.monotonic() >= self._next_reconcile else []
         events += self._arrived(0 if events else seconds)
         for event in events:
@@ -146,7 +148,10 @@ class DaskExecutor:
             while True:
                 if isinstance(item, BaseException):
                     raise item
-                events += [] if item is None else [item]
+                if isinstance(item, _Cut):
+                    self._cut.append(item)
+                elif item is not None:
+                    events.append(item)
                 item = self._events.get_nowait()
         except queue.Empty:
             return events
@@ -165,7 +170,7 @@ class DaskExecutor:
     def close(self) -> None:
         running = self._client.status == "running"
         self._settle()
-        self._errands.shutdown(wait=running, cancel_futures=not running)
+        self._published.close(reachable=running)
         if running:
             self._client.unsubscribe_topic("all")
             self._client.unsubscribe_topic(topic(self._run_id))
@@ -182,55 +187,64 @@ class DaskExecutor:
         each = 1.0 if self._limits.gpus is None else self._limits.gpus
         return {"GPU": each * (1 - 1e-9)} if each and worker in self._gpus else None
 
-    def _key(self, number: int, attempt: int) -> str:
-        return f"spot:{self._run_id}:{number}:a{attempt}"
-
-    def _follow(self, key: str, number: int, attempt: int, worker: str, future: Future) -> None:
-        self._futures[key] = (worker, future)
+    def _follow(self, number: int, attempt: int, worker: str, future: Future) -> None:
+        self._futures[self._published.key(number, attempt)] = (worker, future)
         future.add_done_callback(lambda f: self._on_done(f, number, attempt, worker))
 
     # ------------------------------------------------------------ what outlives a coordinator
 
     def _attach(self) -> Iterator[Event]:
-        """Follow what an earlier coordinator has published and a worker of now still has."""
+        """Follow what an earlier coordinator has left: what is published, and what just runs."""
         here = self._client.scheduler_info(n_workers=-1)["workers"]
-        pattern = re.compile(rf"(spot:{self._run_id}:(\d+):a(\d+))@(.+)")
-        for name in self._client.list_datasets():
-            found = pattern.fullmatch(str(name))
-            if found is None:
-                continue
-            key, worker = found[1], found[4]
-            self._published[key] = name
-            if worker not in here:
-                self._errands.submit(self._unpublish, key)
-                continue
-            number, attempt = int(found[2]), int(found[3])
-            (future,) = self._client.get_dataset(name)
+        known = list(self._published.known())
+        for item in known:
+            future = self._published.future(item)
+            if item.worker in here:
+                yield Attached(item.number, item.attempt, item.worker)
+                self._follow(item.number, item.attempt, item.worker, future)
+            elif self._client.who_has([future])[future.key]:
+                # Its worker has left, and has handed the result over to another one.
+                yield Attached(item.number, item.attempt, item.worker)
+                outcome = replace(fetch(future), worker=item.worker)
+                yield from (Finished(item.number, item.attempt, outcome), Left(item.worker))
+            else:
+                self._published.drop([self._published.key(item.number, item.attempt)])
+        for number, attempt, worker in self._unpublished({(k.number, k.attempt) for k in known}):
             yield Attached(number, attempt, worker)
-            self._follow(key, number, attempt, worker, future)
+            self._await(number, attempt, worker)
 
-    def _publish(self, key: str, name: str, future: Future) -> None:
-        """Have the scheduler keep a task, and its result, also without us."""
-        try:
-            self._client.publish_dataset([future], name=name, override=True)
-            self._published[key] = name
-        except Exception as error:
-            logger.warning("trial %s would not outlive this coordinator: %r", key, error)
+    def _unpublished(self, known: set[Attempt]) -> list[_Cut]:
+        """Attempts that go on, with their workers, though Dask has forgotten their tasks.
+
+        It has where their coordinator was gone before it had published them.
+        """
+        answers: dict[str, Any] = {}
+        self._everywhere(supervisor.going_on, self._run_id, answers=answers)
+        told = ((w, attempts) for w, attempts in answers.items() if isinstance(attempts, list))
+        return [
+            _Cut(n, a, worker) for worker, found in told for n, a in found if (n, a) not in known
+        ]
+
+    def _await(self, number: int, attempt: int, worker: str) -> None:
+        """Follow such an attempt by a task of its own."""
+        future = self._client.submit(
+            supervisor.await_end,
+            self._run_id,
+            (number, attempt),
+            key=f"{self._published.key(number, attempt)}:awaited",
+            pure=False,
+            workers=[worker],
+            allow_other_workers=False,
+            retries=0,
+        )
+        self._follow(number, attempt, worker, future)
+        self._published.add(self._published.key(number, attempt), worker, future)
 
     def _settle(self) -> None:
         """Let the scheduler forget what has ended."""
         settled, self._settled = self._settled, []
         if self._publishes:
-            for key in settled:
-                self._errands.submit(self._unpublish, key)
-
-    def _unpublish(self, key: str) -> None:
-        name = self._published.pop(key, None)
-        try:
-            if name is not None:
-                self._client.unpublish_dataset(name)
-        except Exception as error:
-            logger.warning("the scheduler goes on keeping %s: %r", name, error)
+            self._published.drop(settled)
 
     def _everywhere(self, *call: Any, **options: Any) -> None:
         """Have workers call a function; does not wait for one that hangs."""
@@ -268,7 +282,10 @@ class DaskExecutor:
 
     def _on_done(self, future: Future, number: int, attempt: int, worker: str) -> None:
         """Runs in a thread of the client: fetch the result at once, before its worker can die."""
-        outcome = replace(_fetch(future), worker=worker)
+        if future.cancelled():  # nobody but the client itself does that, where its connection broke
+            self._events.put(_Cut(number, attempt, worker))
+            return
+        outcome = replace(fetch(future), worker=worker)
         self._events.put(Finished(number, attempt, outcome))
 
     def _on_membership(self, event: tuple[float, Any]) -> None:
@@ -291,7 +308,37 @@ class DaskExecutor:
                     "start a scheduler and continue with 'spot-dask resume'"
                 )
             time.sleep(0.1)
+
+    def _regain(self) -> list[Event]:
+        """After a lost connection: hear again what happens, and follow again what runs still.
+
+        The client connects again by itself, but forgets its futures and what it listened to.
+        """
+        if self._client.scheduler_comm is not self._comm:
+            self._comm = self._client.scheduler_comm
             self._next_reconcile = 0.0
+            self._subscribe()
+        cut, self._cut = self._cut, []
+        cut = [c for c in cut if self._published.key(c.number, c.attempt) in self._futures]
+        try:
+            known = {(k.number, k.attempt): k for k in self._published.known()} if cut else {}
+            hidden = {c for c in cut if (c.number, c.attempt) not in known}
+            going_on = set(self._unpublished(set(known))) if hidden else set()
+            for number, attempt, worker in cut:
+                if (number, attempt) in known:
+                    future = self._published.future(known[number, attempt])
+                    self._follow(number, attempt, worker, future)
+            for number, attempt, worker in hidden & going_on:
+                self._await(number, attempt, worker)
+        except (OSError, TimeoutError, asyncio.CancelledError) as error:
+            logger.warning("the scheduler does not tell what it knows (%r); asking again", error)
+            self._cut += cut
+            return []
+        return [Finished(n, a, replace(FORGOTTEN, worker=w)) for n, a, w in hidden - going_on]
+
+    def _subscribe(self) -> None:
+        self._client.subscribe_topic("all", self._on_membership)
+        self._client.subscribe_topic(topic(self._run_id), self._on_news)
 
     def _reconcile(self) -> list[Event]:
         """Events that bring the workers known here up to those the scheduler knows."""
@@ -307,7 +354,7 @@ class DaskExecutor:
             refuse_too_few(self._limits, [self._gpus.get(a, 0) for a in workers])
         self._ask_for_versions(list(workers))
         slots = {address: self._slots_of(address, info) for address, info in workers.items()}
-        joined = [Joined(a, n, _host(a)) for a, n in slots.items() if self._slots.get(a) != n]
+        joined = [Joined(a, n, host_of(a)) for a, n in slots.items() if self._slots.get(a) != n]
         left = [Left(a) for a in self._slots if a not in slots]
         self._slots = slots
         return [*left, *joined]
@@ -318,13 +365,16 @@ class DaskExecutor:
         answers: dict[str, Any] = {}
         if new:
             self._ask_to(supervisor.version, workers=new, answers=answers).join(ANSWER_SECONDS)
-        unfit = [_unfit(address, answers[address]) for address in new if address in answers]
-        for complaint in filter(None, unfit):
+        complaints = [unfit(a, answers[a]) for a in new if a in answers]
+        for complaint in filter(None, complaints):
             logger.warning("%s; it gets no trials", complaint)
         self._fit = {a: fit for a, fit in self._fit.items() if a in workers}
-        self._fit |= {a: _unfit(a, answer) is None for a, answer in answers.items()}
-        if unfit and not any(self._fit.values()) and not self._slots:
-            raise ClusterError(str(unfit[0]))
+        self._fit |= {a: unfit(a, answer) is None for a, answer in answers.items()}
+        fit = [address for address in answers if self._fit[address]]
+        if fit and self._publishes:
+            self._ask_to(prepare, workers=fit)
+        if complaints and not any(self._fit.values()) and not self._slots:
+            raise ClusterError(str(complaints[0]))
 
     def _slots_of(self, address: str, info: dict[str, Any]) -> int:
         if info["status"] != "running" or not self._fit.get(address, False):
@@ -339,7 +389,7 @@ class DaskExecutor:
         """Drop the futures of what has ended, so that the scheduler can forget the tasks."""
         match event:
             case Finished(number, attempt):
-                key = self._key(number, attempt)
+                key = self._published.key(number, attempt)
                 self._futures.pop(key, None)
                 self._settled.append(key)
             case Left(worker):
@@ -347,38 +397,3 @@ class DaskExecutor:
                 for key in [k for k, (w, _) in self._futures.items() if w == worker]:
                     del self._futures[key]
                     self._settled.append(key)
-
-
-def _unfit(address: str, answer: str | Exception) -> str | None:
-    """What is wrong with a worker's version of spot-dask, or its failure to tell it."""
-    if answer == supervisor.version():
-        return None
-    lacks = isinstance(answer, Exception)
-    has = f"cannot import spot_dask ({answer})" if lacks else f"has spot-dask {answer}"
-    return (
-        f"the worker {address} {has}; "
-        f"install spot-dask {supervisor.version()}, which runs here, in its environment"
-    )
-
-
-def _host(address: str) -> str:
-    """The host of a worker's address; an address without one stands for itself."""
-    return address.partition("://")[2].rpartition(":")[0] or address
-
-
-def _fetch(future: Future) -> Outcome:
-    """The outcome a finished task returned; LOST where Dask has none to give."""
-    try:
-        if future.status == "finished":
-            return outcome_from_json(future.result(timeout=GATHER_SECONDS))
-        if future.status == "error":
-            return _lost(future.exception(timeout=GATHER_SECONDS))
-    except (Exception, asyncio.CancelledError) as error:  # the worker died with the result
-        return _lost(error)
-    return Outcome(Status.LOST, error=Failure("Cancelled", f"the task was {future.status}"))
-
-
-def _lost(error: BaseException) -> Outcome:
-    message = str(error).strip() or "no message"
-    failure = Failure(type(error).__name__, message.splitlines()[0])
-    return Outcome(Status.LOST, error=failure)

@@ -10,7 +10,7 @@ import site
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dask.system import cpu_count
@@ -25,6 +25,10 @@ from spot_dask.executors.process import Curves
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
+REMEMBERED = 64
+"""How many outcomes are kept for who asks for them a moment too late."""
+
+
 @dataclass
 class Place:
     """What runs in a slot; the process is None while it is being started."""
@@ -33,6 +37,7 @@ class Place:
     attempt: Attempt
     child: Child | None
     stopped: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
 
 
 class Pool:
@@ -43,6 +48,7 @@ class Pool:
         self._idle: dict[int, Child] = {}
         self._running: dict[int, Place] = {}  # by slot
         self._spawner: Spawner | None = None
+        self._outcomes: dict[tuple[str, Attempt], JSON] = {}  # of those that ended last
 
     def run(self, request: Request, tell: Tell) -> JSON:
         """Run a trial in the smallest free slot; blocks until it has ended."""
@@ -51,9 +57,29 @@ class Pool:
             warm = self._idle.pop(slot, None)
             place = self._running[slot] = Place(request.run, request.attempt_key, warm)
         try:
-            return self._run_in(slot, place, request, tell)
+            outcome = self._run_in(slot, place, request, tell)
+            with self._lock:
+                self._outcomes[request.run, request.attempt_key] = outcome
+                while len(self._outcomes) > REMEMBERED:
+                    del self._outcomes[next(iter(self._outcomes))]
+            return outcome
         finally:
             self._release(slot)
+            place.over.set()
+
+    def going_on(self, run: str) -> list[Attempt]:
+        """The attempts of a run that are trained now."""
+        with self._lock:
+            return [place.attempt for place in self._running.values() if place.run == run]
+
+    def await_end(self, run: str, attempt: Attempt) -> JSON | None:
+        """The outcome of an attempt, once it has ended; None if it is not known here."""
+        with self._lock:
+            places = [p for p in self._running.values() if (p.run, p.attempt) == (run, attempt)]
+        for place in places:
+            place.over.wait()
+        with self._lock:
+            return self._outcomes.get((run, attempt))
 
     def stop(self, run: str, which: Callable[[Attempt], bool]) -> int:
         with self._lock:

@@ -202,6 +202,15 @@ class EndTrainings(WorkerPlugin):  # type: ignore[misc]
         supervisor.close()
 
 
+async def prepare(dask_worker: Worker) -> None:
+    """Have a worker, also a plain ``dask worker``, end its trainings when it closes.
+
+    Dask would let them go on for a while, though it has told the scheduler that they are gone.
+    """
+    if EndTrainings.name not in dask_worker.plugins:
+        await dask_worker.plugin_add(EndTrainings(), EndTrainings.name)
+
+
 async def _drain(worker: Worker, grace: float, hurrying: asyncio.Event) -> None:
     """Take no more trials, let those that run end within the grace, and go.
 
@@ -215,8 +224,15 @@ async def _drain(worker: Worker, grace: float, hurrying: asyncio.Event) -> None:
     deadline = time.monotonic() + grace
 
     async def until_nobody_needs_us() -> None:
-        # A result is wanted from here until its coordinator has stored it.
-        while worker.state.executing or worker.state.long_running or worker.data:
+        while worker.state.executing or worker.state.long_running:
+            await asyncio.sleep(POLL_SECONDS)
+        # A result is wanted from here until its coordinator has stored it. Where none is there,
+        # other workers keep it.
+        with contextlib.suppress(OSError):
+            await worker.scheduler.retire_workers(
+                workers=[worker.address], close_workers=False, remove=False
+            )
+        while worker.data:
             await asyncio.sleep(POLL_SECONDS)
 
     await _first(

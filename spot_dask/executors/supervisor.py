@@ -8,11 +8,14 @@ training has started itself are killed with it where this process lives on.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import logging
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+
+from distributed import secede
 
 import spot_dask
 from spot_dask.codec import JSON, outcome_to_json
@@ -22,6 +25,7 @@ from spot_dask.executors.limits import Limits
 from spot_dask.executors.pool import Pool
 from spot_dask.executors.process import Curves, failure
 from spot_dask.executors.reports import parcels
+from spot_dask.records import Failure, Outcome, Status
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +67,28 @@ def run_trial(
     return outcome
 
 
-def stop(run: str, keep: Collection[Attempt] = ()) -> int:
-    """Kill the run's trainings that go on now, with all their processes; how many there were.
+def going_on(run: str) -> list[Attempt]:
+    """The attempts of the run that are trained here now."""
+    return _pool.going_on(run)
 
-    Those of the attempts in ``keep`` (trial number, attempt) go on.
+
+def await_end(run: str, attempt: Attempt) -> JSON:
+    """The outcome of an attempt that is trained here, or was a moment ago; waits for its end.
+
+    Executed by a Dask worker, one slot of which the training has already.
     """
-    return _pool.stop(run, lambda attempt: attempt not in keep)
+    with contextlib.suppress(ValueError):  # called outside of a Dask task
+        secede()
+    outcome = _pool.await_end(run, attempt)
+    if outcome is None:
+        error = Failure("Forgotten", "the worker does not know the training any more")
+        return outcome_to_json(Outcome(Status.LOST, error=error))
+    return outcome
+
+
+def stop(run: str) -> int:
+    """Kill the run's trainings that go on now, with all their processes; how many there were."""
+    return _pool.stop(run, lambda attempt: True)
 
 
 def stop_attempt(run: str, attempt: Attempt) -> int:

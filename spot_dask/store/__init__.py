@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from spot_dask.records import Asked, Closed, Entry, Imported, Opened, Retried, Told
+from spot_dask.records import Asked, Closed, Entry, Imported, Opened, Outcome, Retried, Told
 
 __all__ = [
     "Asked",
@@ -71,6 +71,10 @@ class Store(Protocol):
 
     def records(self) -> list[Record]:
         """All entries in order, every byte checked; raises StoreCorrupt naming what is wrong."""
+        ...
+
+    def left(self, number: int, attempt: int) -> Outcome | None:
+        """What a training has left in the store for who has not heard of its end."""
         ...
 
     @property

@@ -18,7 +18,7 @@ from typing import Any
 
 from spot_dask import codec
 from spot_dask.errors import StoreCorrupt, StoreError
-from spot_dask.records import Evaluation, Status, Trial
+from spot_dask.records import Evaluation, Outcome, Status, Trial
 from spot_dask.store.backend import Backend, backend_at
 from spot_dask.store.zarr_format import ROOT, decode_chunk, dump, encode_chunk, load, parse_root
 
@@ -97,3 +97,15 @@ def left(backend: Backend, run_id: str, pending: Iterable[Trial]) -> Iterator[Ev
         else:
             outcome = codec.outcome_from_json(item["outcome"])
             yield Evaluation(trial, outcome, item["attempt"])
+
+
+def outcome_of(backend: Backend, run_id: str, number: int, attempt: int) -> Outcome | None:
+    """The outcome that an attempt has left; None, and logged, where it cannot be read."""
+    key = key_of(number, attempt)
+    try:
+        data = backend.get(key)
+        item = None if data is None else read_item(key, data)
+    except StoreError as error:
+        logger.warning("%s: its training is run again", error)
+        return None
+    return codec.outcome_from_json(item["outcome"]) if item and item["run"] == run_id else None

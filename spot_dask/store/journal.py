@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
-from spot_dask.records import Evaluation
+from spot_dask.records import Evaluation, Outcome
 from spot_dask.store import Entry, Header, Opened, Record, Told
 from spot_dask.store.backend import Backend, Durability, Lock, backend_at
 from spot_dask.store.chain import VERSION, Tail, catch_up, length, next_object, require_head, scan
 from spot_dask.store.curves import CURVES, SideArray, detach
 from spot_dask.store.entries import entry_from_json, entry_to_json
-from spot_dask.store.inbox import key_of, left
+from spot_dask.store.inbox import key_of, left, outcome_of
 from spot_dask.store.lock import utc
 from spot_dask.store.replay import replay
 from spot_dask.store.zarr_format import (
@@ -187,6 +187,10 @@ class Journal:
             self.append(Told(evaluation))
             taken.append(evaluation)
         return taken
+
+    def left(self, number: int, attempt: int) -> Outcome | None:
+        """What this attempt has left in the inbox, if anything."""
+        return outcome_of(self._backend, self.header.run_id, number, attempt)
 
     def records(self) -> list[Record]:
         """All entries in order, every byte checked; raises StoreCorrupt naming what is wrong."""

@@ -45,6 +45,9 @@ class MemoryStore:
     def records(self) -> list[Record]:
         return list(self._log)
 
+    def left(self, number: int, attempt: int) -> None:
+        """No training can leave anything here."""
+
     @property
     def stop_requested(self) -> bool:
         return self._stop_at == self._epoch

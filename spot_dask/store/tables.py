@@ -22,7 +22,7 @@ from itertools import pairwise
 from typing import Any
 
 from spot_dask.errors import SpotDaskError, StoreCorrupt
-from spot_dask.records import Entry, Told
+from spot_dask.records import Entry, Outcome, Told
 from spot_dask.store import Header, Record
 from spot_dask.store.backend import Backend
 from spot_dask.store.chain import Tail
@@ -276,6 +276,10 @@ class Published:
     def records(self) -> list[Record]:
         """As the journal does."""
         return self._journal.records()
+
+    def left(self, number: int, attempt: int) -> Outcome | None:
+        """As the journal says."""
+        return self._journal.left(number, attempt)
 
     @property
     def stop_requested(self) -> bool:

@@ -215,3 +215,25 @@ def _list_scheduling(workers: int, trials: int) -> float:
     for duration in seconds:
         ends[ends.argmin()] += duration
     return float(sum(seconds) / (workers * ends.max()))
+
+
+class Shared(MemoryStore):
+    """A store in which trainings leave their results; only what nobody hears of is read."""
+
+    def left(self, number: int, attempt: int) -> Outcome | None:
+        return Outcome(Status.OK, float(number)) if number % 2 == 0 else None
+
+
+def test_a_result_that_was_left_in_the_store_is_not_trained_again() -> None:
+    def training(trial: Trial, attempt: int) -> Fate:
+        lost = Outcome(Status.LOST, error=Failure("Cancelled", "nobody heard of it"))
+        if attempt == 0:
+            return Fate(lost, 60.0, kills=trial.number % 4 < 2)
+        return Fate(Outcome(Status.OK, -1.0), 60.0)
+
+    store = Shared(HEADER)
+    resume(store, 40, SimulatedExecutor(training, 4))
+    entries = [record.entry for record in store.records()]
+    assert sorted(e.number for e in entries if isinstance(e, Retried)) == list(range(1, 40, 2))
+    told = {e.evaluation.trial.number: e.evaluation for e in entries if isinstance(e, Told)}
+    assert [told[n].y for n in range(40)] == [-1.0 if n % 2 else n for n in range(40)]
