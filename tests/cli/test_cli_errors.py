@@ -120,9 +120,20 @@ def test_a_renaming_of_nothing_is_told(args: tuple[str, str], tmp_path: Path) ->
     assert "--rename" in told("run", write_study(tmp_path), *args)
 
 
-@pytest.mark.parametrize("args", [("--wall", "90"), ("--evaluations", "0"), ("--local", "x")])
-def test_a_bad_flag_is_told(args: tuple[str, str], tmp_path: Path) -> None:
-    assert args[0] in told("run", write_study(tmp_path), *args)
+@pytest.mark.parametrize(
+    "args",
+    [("--wall", "90"), ("--evaluations", "0"), ("--local", "x"), ("--evaluatoins", "9")],
+)
+def test_a_bad_flag_is_told_in_one_line(args: tuple[str, str], tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    assert args[0] in told("run", study, *args)
+    assert spot("run", study, *args, code=2).stderr.count("\n") == 1
+
+
+def test_a_missing_argument_and_an_unknown_command_are_told_in_one_line() -> None:
+    for args, problem in ((("run",), "'STUDY'"), (("rum", "study.py"), "'rum'")):
+        assert problem in told(*args)
+        assert spot(*args, code=2).stderr.count("\n") == 1
 
 
 def test_scheduler_and_local_exclude_each_other(tmp_path: Path) -> None:
