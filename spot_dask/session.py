@@ -7,6 +7,7 @@ acknowledged ever be lost: an entry is durable before anything that follows from
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -34,10 +35,13 @@ from spot_dask.coordinator import (
 )
 from spot_dask.errors import StoreFull
 from spot_dask.executors import Executor
+from spot_dask.incumbent import Incumbent
 from spot_dask.records import Closed, Entry, Evaluation, History, Retried, Status, Told
 from spot_dask.signals import Ending, as_events
 from spot_dask.store import Store
-from spot_dask.tuner import Tuner
+from spot_dask.tuner import Best, Tuner
+
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 """How long the loop may sleep before it looks at the clock and at signals."""
@@ -54,20 +58,27 @@ RETRY_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
 """How often a run without workers says that it waits for some."""
 
+QUIET_SECONDS = 5.0
+"""How often a listener is told how things stand while nothing happens."""
+
 
 @dataclass(frozen=True)
 class Update:
-    """What a listener is told whenever something happened.
+    """What a listener is told whenever something happened, and now and then if nothing does.
 
-    ``elapsed`` counts the seconds of all sessions of the run; ``last`` is the evaluation that
-    has just arrived, ``message`` a line for the user.
+    ``best`` is the recommendation, a few seconds old perhaps; ``elapsed`` counts the seconds of all
+    sessions of the run, ``now`` is the executor's clock. ``stopping`` tells why nothing more is
+    started; ``last`` is the evaluation that has just arrived, ``message`` a line for the user.
     """
 
     history: History
+    best: Best | None
     running: tuple[Lease, ...]
     slots: int
     workers: int
     elapsed: float
+    now: float
+    stopping: str | None = None
     last: Evaluation | None = None
     message: str | None = None
 
@@ -76,7 +87,10 @@ Listener = Callable[[Update], None]
 
 
 class Session:
-    """Drives a coordinator to its end. ``elapsed`` is the time earlier sessions took (seconds)."""
+    """Drives a coordinator to its end. ``elapsed`` is the time earlier sessions took (seconds).
+
+    Without a listener messages are logged.
+    """
 
     def __init__(
         self,
@@ -84,7 +98,7 @@ class Session:
         tuner: Tuner,
         executor: Executor,
         store: Store,
-        listener: Listener,
+        listener: Listener | None = None,
         elapsed: float = 0.0,
         ending: Ending | None = None,
     ) -> None:
@@ -93,10 +107,12 @@ class Session:
         self._executor = executor
         self._store = store
         self._listener = listener
+        self._incumbent = Incumbent(tuner)
+        self._proposing = False
         self._signals: deque[Event] = deque()
         self._began = executor.now() - elapsed
         self._ending = ending or Ending()
-        self._reminded = self._looked = executor.now()
+        self._reminded = self._looked = self._told = executor.now()
         self._news = False  # something has happened that the listener was not told yet
 
     def run(self) -> str:
@@ -109,20 +125,27 @@ class Session:
                         if isinstance(instruction, Finish):
                             return self._finish(instruction.reason)
                         self._carry_out(instruction)
-                if self._news:
-                    self.tell()
+                self._tell_news()
                 self._remind()
 
     def tell(self, message: str | None = None, last: Evaluation | None = None) -> None:
         """Let the listener know how things stand."""
-        state, self._news = self._coordinator, False
+        now, state = self._executor.now(), self._coordinator
+        if self._listener is None:
+            if message is not None:
+                logger.info(message)
+            return
+        self._news, self._told = False, now
         self._listener(
             Update(
                 history=state.history,
+                best=self._incumbent.of(state.history),
                 running=tuple(state.running.values()),
                 slots=state.fleet.slots,
                 workers=len(state.fleet),
-                elapsed=self._executor.now() - self._began,
+                elapsed=now - self._began,
+                now=now,
+                stopping=state.stopping,
                 last=last,
                 message=message,
             )
@@ -155,6 +178,28 @@ class Session:
             if outcome is not None
         ]
 
+    def _tell_news(self) -> None:
+        """Let a listener know of what has no line of its own, and that we are still there."""
+        if self._listener is None:
+            return
+        self._look()
+        if self._news or self._executor.now() - self._told >= QUIET_SECONDS:
+            self.tell()
+
+    def _look(self) -> None:
+        """Have the recommendation made anew, beside the trainings and not beside a proposal."""
+        history = self._coordinator.history
+        if self._proposing or not self._incumbent.is_due(history):
+            return
+        self._incumbent.begin()
+
+        def look() -> Event:
+            self._incumbent.look(history)
+            self._news = True
+            return Tick()
+
+        self._executor.defer(look)
+
     def _stop_is_requested(self) -> bool:
         now = self._executor.now()
         if self._coordinator.stopping or now - self._looked < REQUEST_SECONDS:
@@ -173,8 +218,7 @@ class Session:
             case Commit(entry):
                 self._commit(entry)
             case Propose(q):
-                history = self._coordinator.history  # as of now, whatever arrives meanwhile
-                self._executor.defer(lambda: Proposed(self._tuner.ask(history, q)))
+                self._propose(q)
             case Start(trial, attempt, worker):
                 self._executor.start(trial, attempt, worker)
                 self._news = True
@@ -184,6 +228,18 @@ class Session:
                 self.tell(message)
             case Kill():
                 self._executor.kill()
+
+    def _propose(self, q: int) -> None:
+        history = self._coordinator.history  # as of now, whatever arrives meanwhile
+        self._proposing = True
+
+        def propose() -> Event:
+            try:
+                return Proposed(self._tuner.ask(history, q))
+            finally:
+                self._proposing = False
+
+        self._executor.defer(propose)
 
     def _commit(self, entry: Entry) -> None:
         self._append(entry)

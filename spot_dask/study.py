@@ -6,7 +6,6 @@ embeds) a cluster and drives the session to its end. Resuming is replaying the s
 
 from __future__ import annotations
 
-import logging
 import math
 import platform
 import re
@@ -32,7 +31,7 @@ from spot_dask.executors.serial import SerialExecutor
 from spot_dask.infill import Infill
 from spot_dask.records import Configuration, Objective
 from spot_dask.run import Run
-from spot_dask.session import Listener, Session, Update
+from spot_dask.session import Listener, Session
 from spot_dask.settings import DEFAULT_EVALUATIONS
 from spot_dask.signals import Ending
 from spot_dask.sources import WarmStart
@@ -53,8 +52,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
     from distributed import Client
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -166,7 +163,7 @@ class Study:
         ):
             for entry in imported:
                 journal.append(entry)
-            study._drive(published, executor, listener, ending)
+            study._drive(published, executor, listener, ending, [f"store {path}"])
         self._last = Run.open(path)
         return self._last
 
@@ -207,8 +204,9 @@ class Study:
             ) as journal,
         ):
             late = len(journal.take_in())
+            notes = [f"inbox: {late} trainings had ended without a coordinator; taken in"]
             with closing(Published(journal)) as published:
-                study._drive(published, executor, listener, ending, late)
+                study._drive(published, executor, listener, ending, notes if late else [])
         self._last = Run.open(run.path)
         return self._last
 
@@ -286,7 +284,7 @@ class Study:
         executor: Executor,
         listener: Listener | None,
         ending: Ending | None,
-        late: int = 0,
+        notes: Iterable[str],
     ) -> None:
         past = replay(store.records())
         policy = Policy(
@@ -299,9 +297,9 @@ class Study:
             objective=Objective(self.task.objective, self.task.direction),
         )
         coordinator = Coordinator(policy, past.history, past.retried, executor.now())
-        session = Session(
-            coordinator, self.tuner, executor, store, listener or _silent, past.elapsed, ending
-        )
+        session = Session(coordinator, self.tuner, executor, store, listener, past.elapsed, ending)
+        for note in notes:
+            session.tell(note)
         design = self.design.size(self.space)
         if (
             policy.evaluations is not None
@@ -312,8 +310,6 @@ class Study:
                 f"the budget of {policy.evaluations} ends within the initial design of {design}: "
                 "no configuration will be chosen by the surrogate"
             )
-        if late:
-            session.tell(f"inbox: {late} trainings had ended without a coordinator; taken in")
         for entry in past.imports:
             session.tell(f"warm start: {entry.source}: {summary(entry)}")
         session.run()
@@ -409,8 +405,3 @@ def default_store(name: str) -> Path:
 def _versions() -> dict[str, str]:
     packages = ("spot-dask", "numpy", "scipy", "scikit-learn", "torch", "dask", "zarr")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
-
-
-def _silent(update: Update) -> None:
-    if update.message is not None:
-        logger.info(update.message)

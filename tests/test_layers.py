@@ -25,6 +25,9 @@ LAYERS = (
         "warmstart",
         "config",
         "settings",
+        "incumbent",
+        "live",
+        "eta",
     ),
     ("cli",),
 )

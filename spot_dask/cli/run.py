@@ -18,8 +18,8 @@ from spot_dask.errors import StudyError
 from spot_dask.settings import DEFAULT_EVALUATIONS, duration, one_line
 
 if TYPE_CHECKING:
-    from spot_dask.cli.progress import Goal
     from spot_dask.config import Loaded
+    from spot_dask.live import Goal
     from spot_dask.run import Run
     from spot_dask.signals import Ending
     from spot_dask.sources import WarmStart
@@ -128,8 +128,7 @@ def _run(target: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
     loaded = load(target, [*options["overrides"], *_flags(options)])
     study, where = loaded.study, _where(options, loaded)
     store = options["store"] or loaded.store or default_store(study.name)
-    goal = _goal(study.task, study.settings["budget"])
-    click.echo(f"store {store}", err=True)
+    goal = _goal(study.task, study.settings)
     with watch(options["progress"], goal) as listener:
         finished = study.run(
             store=store,
@@ -174,7 +173,8 @@ def _resume(store: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]
     budget = Budget(options["evaluations"], wall)
     changed = {"evaluations": budget.evaluations, "wall": budget.wall}
     known = before.settings["budget"] | {k: v for k, v in changed.items() if v is not None}
-    with watch(options["progress"], _goal(study.task, known)) as listener:
+    goal = _goal(study.task, before.settings | {"budget": known})
+    with watch(options["progress"], goal) as listener:
         finished = study.resume(
             store,
             budget,
@@ -200,13 +200,14 @@ def _nothing_new(run: Run) -> str:
     return f"no new evaluation; {done} are there"
 
 
-def _goal(task: Any, budget: Mapping[str, Any]) -> Goal:
-    from spot_dask.cli.progress import Goal
+def _goal(task: Any, settings: Mapping[str, Any]) -> Goal:
+    from spot_dask.live import Goal
 
-    evaluations, wall = budget["evaluations"], budget["wall"]
+    evaluations, wall = settings["budget"]["evaluations"], settings["budget"]["wall"]
     if evaluations is None and wall is None:
         evaluations = DEFAULT_EVALUATIONS
-    return Goal(task.objective, task.direction, evaluations, wall)
+    together = settings["batch"] if settings["sync"] else None
+    return Goal(task.objective, task.direction, evaluations, wall, together)
 
 
 def _flags(options: Mapping[str, Any]) -> Iterator[str]:

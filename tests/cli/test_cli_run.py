@@ -19,8 +19,17 @@ def test_a_run_ends_with_the_path_of_its_report(tmp_path: Path) -> None:
     assert str(store) in result.stdout
     assert "says hello" not in result.stdout
     lines = [line for line in result.stderr.splitlines() if "  trial " in line]
-    assert [line.split()[0] for line in lines] == [f"{i}/6" for i in range(1, 7)]
+    assert [line.split()[2] for line in lines] == [f"{i}/6" for i in range(1, 7)]
     assert all("loss " in line and "best " in line for line in lines)
+
+
+def test_a_store_is_told_when_it_is_there(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    refused = spot("run", study, "--local", "0", "--warm-start", tmp_path / "gone.csv", code=2)
+    assert "store " not in refused.stderr
+    store = tmp_path / "run.zarr"
+    told = spot("run", study, "--local", "0", "--store", store, "--no-report").stderr
+    assert told.splitlines()[1].endswith(f"  store {store}")
 
 
 def test_a_run_without_a_report_writes_none(tmp_path: Path) -> None:

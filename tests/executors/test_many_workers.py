@@ -85,7 +85,7 @@ def resume(store: MemoryStore, budget: int, executor: SimulatedExecutor) -> Coor
     past = replay(store.records())
     coordinator = Coordinator(policy(budget), past.history, past.retried, executor.now())
     tuner = cast(Tuner, Numbering())
-    assert Session(coordinator, tuner, executor, store, lambda update: None).run() == "budget"
+    assert Session(coordinator, tuner, executor, store).run() == "budget"
     return coordinator
 
 
@@ -166,7 +166,7 @@ def test_every_prefix_of_the_journal_resumes_to_the_same_state_and_budget() -> N
     past = replay(store.records())
     store.coordinator = Coordinator(policy(budget), past.history, past.retried, 0.0)
     tuner = cast(Tuner, Numbering())
-    Session(store.coordinator, tuner, executor, store, lambda update: None).run()
+    Session(store.coordinator, tuner, executor, store).run()
     records = store.records()
     kinds = Counter(type(record.entry).__name__ for record in records)
     assert kinds["Retried"] > 5
@@ -199,7 +199,7 @@ def test_the_clock_of_utilisation_shows_proposals_ahead_of_demand() -> None:
         coordinator = Coordinator(Policy(evaluations=1280, ahead=ahead), History(), {}, 0.0)
         tuner = cast(Tuner, Numbering())
         store = MemoryStore(HEADER)
-        Session(coordinator, tuner, executor, store, lambda update: None).run()
+        Session(coordinator, tuner, executor, store).run()
         busy = sum(e.outcome.seconds for e in coordinator.history.evaluations)
         last = max(e.outcome.finished for e in coordinator.history.evaluations)
         spent[ahead] = busy / (64 * last)

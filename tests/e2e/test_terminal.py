@@ -1,0 +1,168 @@
+"""spot-dask run in a real pseudo-terminal: what a user sees, and what is left in the end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyte
+import pytest
+from e2e_shell import Shell
+
+pytestmark = [pytest.mark.e2e, pytest.mark.dask]
+
+WIDTH, HEIGHT = 60, 20
+
+TALKS = (
+    "import os, sys, pathlib\n"
+    "    print(f'on stdout from {trial.number}')\n"
+    "    os.write(2, f'past Python from {trial.number}\\n'.encode())\n"
+    "    print('\\rhalf\\rwhole', file=sys.stderr, flush=True)\n"
+    "    trial.report(1, loss=cfg.x)\n"
+    "    while pathlib.Path(HOLD).exists() and trial.number >= 4: time.sleep(0.05)"
+)
+
+
+class Terminal:
+    """A terminal of sixty columns in which a command runs."""
+
+    def __init__(self, command: list[str], home: Path) -> None:
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
+        self._screen = pyte.HistoryScreen(WIDTH, HEIGHT, history=10_000)
+        self._stream = pyte.ByteStream(self._screen)
+        self.process = subprocess.Popen(
+            command,
+            cwd=home,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm-256color"},
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+
+    def read(self, seconds: float = 0.1) -> bool:
+        """Take in what was written; False at the end."""
+        if select.select([self._ours], [], [], seconds)[0]:
+            try:
+                self._stream.feed(os.read(self._ours, 1 << 16))
+            except OSError:  # the last process that had the terminal has ended
+                return False
+        return True
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert self.read(), "\n".join(self.visible)
+            assert time.monotonic() < deadline, "\n".join(self.visible)
+
+    def to_the_end(self) -> int:
+        deadline = time.monotonic() + 60
+        while self.read():
+            assert time.monotonic() < deadline
+        return self.process.wait(timeout=30)
+
+    def press_ctrl_c(self) -> None:
+        os.write(self._ours, b"\x03")
+
+    @property
+    def visible(self) -> list[str]:
+        return [line.rstrip() for line in self._screen.display]
+
+    @property
+    def everything(self) -> list[str]:
+        """Also what has been scrolled out of sight."""
+        gone = ["".join(line[i].data for i in range(WIDTH)) for line in self._screen.history.top]
+        return [line.rstrip() for line in gone] + self.visible
+
+    @property
+    def cursor_is_hidden(self) -> bool:
+        return bool(self._screen.cursor.hidden)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(timeout=30)
+        os.close(self._ours)
+
+
+@pytest.fixture
+def hold(shell: Shell) -> Path:
+    path = shell.home / "hold"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def terminal(shell: Shell, hold: Path) -> Iterator[Terminal]:
+    """A run, two trainings at a time, that stands still from trial 4 on as long as it is held."""
+    study = shell.study(body=TALKS.replace("HOLD", repr(str(hold))))
+    study.write_text(study.read_text().replace("def train(cfg)", "def train(cfg, trial)"))
+    spot = str(Path(sys.executable).with_name("spot-dask"))
+    terminal = Terminal(
+        [spot, "run", str(study), "--local", "2", "--store", "run.zarr", "--no-report"], shell.home
+    )
+    yield terminal
+    terminal.close()
+
+
+def is_live(line: str) -> bool:
+    """Whether a line belongs to the live screen."""
+    return line.startswith(("━", "best: loss", "Ctrl-C:")) or "slots busy" in line
+
+
+def test_a_screen_stands_below_all_that_is_written(terminal: Terminal, hold: Path) -> None:
+    def stands_still() -> bool:
+        both = [line for line in terminal.visible if line.startswith(("  trial 4 ", "  trial 5 "))]
+        return len(both) == 2 and all("epoch 1" in line for line in both)
+
+    terminal.until(stands_still)
+    live = [line for line in terminal.visible if line][-7:]
+    assert "  4/12  " in live[0]
+    assert live[1].startswith("best: loss ")
+    assert live[2].startswith("  x=")
+    assert live[3] == "2 of 2 slots busy on 1 worker"
+    assert live[6] == "Ctrl-C: finish running and stop"
+    assert not any(is_live(line) for line in terminal.everything[:-HEIGHT])
+    hold.unlink()
+    assert terminal.to_the_end() == 0
+    lines = terminal.everything
+    assert not any(is_live(line) for line in lines)  # nothing of a frame is left anywhere
+    assert lines[0] == "store run.zarr"
+    for number in range(12):
+        assert lines.count(f"on stdout from {number}") == 1
+        assert lines.count(f"past Python from {number}") == 1
+    assert lines.count("whole") == 12
+    assert not terminal.cursor_is_hidden
+
+
+def test_ctrl_c_leaves_the_terminal_clean(terminal: Terminal, hold: Path) -> None:
+    terminal.until(lambda: "epoch 1" in " ".join(terminal.visible[-4:]))
+    terminal.press_ctrl_c()
+    terminal.until(lambda: "finishing what runs; Ctrl-C again: stop it" in terminal.visible)
+    hold.unlink()
+    assert terminal.to_the_end() == 130
+    assert not any(is_live(line) for line in terminal.everything)
+    assert not terminal.cursor_is_hidden
+
+
+def test_the_third_ctrl_c_leaves_a_cursor(terminal: Terminal) -> None:
+    terminal.until(lambda: any("slots busy" in line for line in terminal.visible))
+    assert not terminal.cursor_is_hidden
+    for _ in range(3):
+        terminal.press_ctrl_c()
+        terminal.read(0.02)
+    assert terminal.to_the_end() == 130
+    assert not terminal.cursor_is_hidden
