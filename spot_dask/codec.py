@@ -7,11 +7,14 @@ Strict JSON has no NaN and no infinity: non-finite numbers are written as the st
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from sys import intern
+from typing import Any, TypeVar
 
 from spot_dask.records import Evaluation, Failure, Import, Origin, Outcome, Status, Trial
 
 JSON = dict[str, Any]
+_T = TypeVar("_T")
 
 
 def number_to_json(value: float) -> float | str:
@@ -27,6 +30,11 @@ def number_from_json(value: float | str) -> float:
     return float(value)
 
 
+def _named(values: Mapping[str, _T]) -> dict[str, _T]:
+    """The same with every name kept once in memory, however many evaluations bear it."""
+    return {intern(name): value for name, value in values.items()}
+
+
 def trial_to_json(trial: Trial) -> JSON:
     return {
         "number": trial.number,
@@ -40,7 +48,7 @@ def trial_to_json(trial: Trial) -> JSON:
 def trial_from_json(data: JSON) -> Trial:
     return Trial(
         number=data["number"],
-        config=data["config"],
+        config=_named(data["config"]),
         seed=data["seed"],
         replicate=data["replicate"],
         origin=Origin(data["origin"]),
@@ -69,12 +77,12 @@ def outcome_from_json(data: JSON) -> Outcome:
     return Outcome(
         status=Status(data["status"]),
         y=number_from_json(data["y"]),
-        metrics={name: number_from_json(v) for name, v in data["metrics"].items()},
-        curves={name: tuple(map(number_from_json, c)) for name, c in data["curves"].items()},
+        metrics=_named({name: number_from_json(v) for name, v in data["metrics"].items()}),
+        curves=_named({name: tuple(map(float, c)) for name, c in data["curves"].items()}),
         started=number_from_json(data["started"]),
         finished=number_from_json(data["finished"]),
-        worker=data["worker"],
-        device=data["device"],
+        worker=intern(data["worker"]),
+        device=intern(data["device"]),
         error=None if error is None else Failure(**error),
     )
 

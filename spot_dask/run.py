@@ -24,7 +24,7 @@ from spot_dask.store import Header, Opened, Record, export, frames, tables
 from spot_dask.store.backend import address
 from spot_dask.store.columns import Table
 from spot_dask.store.journal import Journal
-from spot_dask.store.replay import Replay, replay
+from spot_dask.store.replay import Reading, Replay
 from spot_dask.tuner import Best, Model, Tuner
 
 if TYPE_CHECKING:
@@ -94,8 +94,13 @@ class Run:
         return Space.from_json(self.header.space)
 
     @cached_property
+    def reading(self) -> Reading:
+        """What was read of the journal for ``replay``."""
+        return Reading(self.journal.start)
+
+    @cached_property
     def replay(self) -> Replay:
-        return replay(self.records)
+        return self.reading.on(self.journal, self.end)
 
     @property
     def history(self) -> History:
@@ -178,7 +183,7 @@ class Run:
                 "hints": sum(map(len, history.priors)),
             },
             "incumbent": self.best_json(self.best),
-            "last_event": self.records[-1].time if self.records else None,
+            "last_event": self.replay.last,
         }
 
     def best_json(self, best: Best | None) -> dict[str, Any] | None:
@@ -229,7 +234,8 @@ class Run:
         """
         if self.ended is not None:
             raise StoreError(f"{self.path} is not running: it has ended ({self.ended})")
-        opened = next(r.entry for r in reversed(self.records) if isinstance(r.entry, Opened))
+        opened = self.replay.opened
+        assert opened is not None  # a run begins with it
         if opened.host == socket.gethostname() and not self.being_written:
             raise StoreError(
                 f"{self.path} is not running: process {opened.pid} was killed; "

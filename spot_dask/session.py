@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from spot_dask.coordinator import (
@@ -119,12 +119,19 @@ class Session:
         """Run until the coordinator finishes; returns its reason, which is also in the store."""
         with as_events(self._ending) as self._signals:
             while True:
-                for event in self._arrived():
-                    self._news = self._news or isinstance(event, Reported)
-                    for instruction in self._coordinator.handle(event, self._executor.now()):
-                        if isinstance(instruction, Finish):
-                            return self._finish(instruction.reason)
-                        self._carry_out(instruction)
+                events = self._arrived()
+                self._news = self._news or any(isinstance(event, Reported) for event in events)
+                instructions = [
+                    instruction
+                    for event in events
+                    for instruction in self._coordinator.handle(event, self._executor.now())
+                ]
+                # At once, and first: nothing may follow from what is not durable.
+                self._commit([i.entry for i in instructions if isinstance(i, Commit)])
+                for instruction in instructions:
+                    if isinstance(instruction, Finish):
+                        return self._finish(instruction.reason)
+                    self._carry_out(instruction)
                 self._tell_news()
                 self._remind()
 
@@ -210,13 +217,13 @@ class Session:
     def _finish(self, reason: str) -> str:
         if reason == "exhausted":
             self.tell("every configuration of the search space has been tried")
-        self._append(Closed(reason))
+        self._commit([Closed(reason)])
         return reason
 
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
             case Commit(entry):
-                self._commit(entry)
+                self._announce(entry)
             case Propose(q):
                 self._propose(q)
             case Start(trial, attempt, worker):
@@ -241,8 +248,7 @@ class Session:
 
         self._executor.defer(propose)
 
-    def _commit(self, entry: Entry) -> None:
-        self._append(entry)
+    def _announce(self, entry: Entry) -> None:
         if isinstance(entry, Told):
             self.tell(last=entry.evaluation)
         elif isinstance(entry, Retried):
@@ -250,16 +256,16 @@ class Session:
             reason = "" if error is None else f": {error.message}"
             self.tell(f"trial {entry.number} is tried again ({entry.outcome.status}){reason}")
 
-    def _append(self, entry: Entry) -> None:
-        """Make the entry durable; while the disk is full, wait, and start nothing.
+    def _commit(self, entries: Sequence[Entry]) -> None:
+        """Make the entries durable; while the disk is full, wait, and start nothing.
 
-        Trainings go on meanwhile. Who stops the run twice gives the entry up: its trial stays
+        Trainings go on meanwhile. Who stops the run twice gives the entries up: their trials stay
         pending. Raises StoreFull then, StoreError where the store cannot be written at all.
         """
         full = False
-        while True:
+        while entries:
             try:
-                self._store.append(entry)
+                self._store.commit(entries)
             except StoreFull as error:
                 if any(isinstance(event, Halt) for event in self._signals):
                     raise

@@ -40,7 +40,7 @@ from spot_dask.store import Header, Store
 from spot_dask.store.backend import Durability, address
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
-from spot_dask.store.replay import replay
+from spot_dask.store.replay import Replay, replay
 from spot_dask.store.tables import Published
 from spot_dask.surrogates import Surrogate
 from spot_dask.tasks import Task
@@ -163,7 +163,8 @@ class Study:
         ):
             for entry in imported:
                 journal.append(entry)
-            study._drive(published, executor, listener, ending, [f"store {path}"])
+            past = replay(journal.records())
+            study._drive(published, executor, past, listener, ending, [f"store {path}"])
         self._last = Run.open(path)
         return self._last
 
@@ -185,7 +186,7 @@ class Study:
         """
         run = Run.open(store)
         self._check_same(run)
-        study = _restored(self, run.settings)
+        path, reading, study = run.path, run.reading, _restored(self, run.settings)
         changed = {k: v for k, v in asdict(budget or Budget()).items() if v is not None}
         study.budget = replace(study.budget, **changed)
         limit, done = study.budget.evaluations, len(run.history.evaluations)
@@ -195,19 +196,26 @@ class Study:
                 "--evaluations counts all of a run"
             )
         settings = {"budget": asdict(study.budget)} if changed else {}
+        run_id = run.header.run_id
+        del run  # its history is one more than the session will need
         with (
-            closing(_executor(study, run.header.run_id, run.path, client, local)) as executor,
+            closing(_executor(study, run_id, path, client, local)) as executor,
             closing(
                 Journal.resume(
-                    run.path, settings=settings, takeover=takeover, durability=study.durability
+                    path,
+                    settings=settings,
+                    takeover=takeover,
+                    durability=study.durability,
+                    after=reading.tail,
                 )
             ) as journal,
         ):
-            late = len(journal.take_in())
-            notes = [f"inbox: {late} trainings had ended without a coordinator; taken in"]
+            late = len(journal.take_in(reading))
+            taken = f"inbox: {late} trainings had ended without a coordinator; taken in"
+            notes = [taken] if late else []
             with closing(Published(journal)) as published:
-                study._drive(published, executor, listener, ending, notes if late else [])
-        self._last = Run.open(run.path)
+                study._drive(published, executor, reading.end(journal), listener, ending, notes)
+        self._last = Run.open(path)
         return self._last
 
     @property
@@ -282,11 +290,11 @@ class Study:
         self,
         store: Store,
         executor: Executor,
+        past: Replay,
         listener: Listener | None,
         ending: Ending | None,
         notes: Iterable[str],
     ) -> None:
-        past = replay(store.records())
         policy = Policy(
             evaluations=self.budget.limit,
             seconds=None if self.budget.wall is None else max(0.0, self.budget.wall - past.elapsed),

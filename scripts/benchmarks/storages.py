@@ -18,7 +18,7 @@ from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore
 
 from benchmarks import Unavailable
-from spot_dask import Real, Space
+from spot_dask import FunctionTask, Real, Space, Study
 from spot_dask.records import Asked, Evaluation, Outcome, Status, Told, Trial
 from spot_dask.store import Header
 from spot_dask.store.journal import Journal
@@ -60,13 +60,18 @@ def evaluation(number: int) -> Evaluation:
     return Evaluation(Trial(number, config, seed=number), outcome, attempt=0)
 
 
+def study() -> Study:
+    """The study that the evaluations are of."""
+    return Study(SPACE, FunctionTask(lambda config: 0.0, "val_loss"), "store")
+
+
 def header() -> Header:
-    settings = {"seed": 0, "budget": {"evaluations": None, "wall": None}}
+    settings = study().settings
     return Header("f00d", "store", 1.7e9, SPACE.to_json(), SPACE.hash, "val_loss", "min", settings)
 
 
 class SpotJournal:
-    """Ours: one record per evaluation, as trainings end one by one."""
+    """Ours: a record per batch, as trainings that ended since the last turn of the loop."""
 
     def __init__(self, path: Path, *, synced: bool) -> None:
         durability = "fsync" if synced else "process"
@@ -77,8 +82,7 @@ class SpotJournal:
         self._journal.append(Asked(tuple(each.trial for each in batch)))
 
     def commit(self, batch: Sequence[Evaluation]) -> None:
-        for each in batch:
-            self._journal.append(Told(each))
+        self._journal.commit([Told(each) for each in batch])
 
     def close(self) -> None:
         self._journal.close()

@@ -1,8 +1,8 @@
 """What it costs to keep evaluations: commits, opening, disk and memory.
 
 A commit makes one or eight finished evaluations durable; CPU is user and system time of the
-process with all its threads, the median over commits. Opening replays a run in a process of its
-own; ``+MB`` is the resident memory that the opened run adds to the imported package.
+process with all its threads, the median over commits. A run is opened in a process of its own;
+``peak MB`` is its resident memory at most, ``+MB`` how much of it came after the imports.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from benchmarks.storages import CONTENDERS, Contender, SpotJournal, evaluation, 
 from benchmarks.summary import table
 
 BASELINE = "zarr append per column"
+WAYS = {"replay": "replay", "resume": "resume, tables made", "frame": "DataFrame by tables"}
+"""What a run is opened for, see ``benchmarks.opening``; in this order."""
 QUICK_SIZES, FULL_SIZES = (100,), (1_000, 10_000, 100_000)
 
 
@@ -121,27 +123,31 @@ def _opening(scratch: Path, n: int) -> dict[str, Any]:
         storage.commit(batch)
     storage.close()
     written = time.perf_counter() - began
-    command = [sys.executable, "-m", "benchmarks.opening", str(path)]
+    found: dict[str, Any] = {"n": n, "written": written, "disk": disk(path)}
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    found |= {"n": n, "written": written, "disk": disk(path)}
+    for what in WAYS:
+        command = [sys.executable, "-m", "benchmarks.opening", what, str(path)]
+        done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
+        found[what] = json.loads(done.stdout)
     shutil.rmtree(path)
     return found
 
 
 def _open_table(read: Sequence[dict[str, Any]]) -> str:
-    head = ["open + replay", "s", "CPU s", "CPU us each", "+MB", "peak MB", "DataFrame s"]
-    head += ["MB on disk", "written in s"]
-    rows = []
-    for r in read:
-        frame = f"{r['frame']:.3g}" if "frame" in r else "-"
-        each = 1e6 * r["cpu"] / r["evaluations"]
-        numbers = [r["seconds"], r["cpu"], each, r["added"], r["peak"]]
-        shown = [f"{v:.3g}" for v in numbers]
-        rest = [f"{r['disk'] / 1e6:.3g}", f"{r['written']:.3g}"]
-        rows.append([f"{r['n']} evaluations", *shown, frame, *rest])
-    return table(head, rows)
+    head = ["evaluations", "opened for", "s", "CPU s", "CPU us each", "+MB", "peak MB"]
+    rows = [
+        [
+            str(r["n"]),
+            WAYS[what],
+            *(f"{v:.3g}" for v in (r[what]["seconds"], r[what]["cpu"])),
+            *(f"{v:.3g}" for v in (1e6 * r[what]["cpu"] / r["n"], r[what]["added"])),
+            f"{r[what]['peak']:.3g}",
+        ]
+        for r in read
+        for what in WAYS
+    ]
+    sizes = [f"{r['n']} written in {r['written']:.3g} s, {r['disk'] / 1e6:.3g} MB" for r in read]
+    return table(head, rows) + "\n\n" + "; ".join(sizes) + "."
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def no_directory_fsync() -> Iterator[None]:
 def rename() -> Iterator[None]:
     """A record is renamed to its place and replaces what is there."""
 
-    def replace(self: Directory, temporary: Path, final: Path) -> None:
+    def replace(self: Directory, temporary: str, final: str) -> None:
         os.replace(temporary, final)  # noqa: PTH105 - counted as a system call
 
     with patch.object(Directory, "_link", replace):
@@ -58,8 +58,8 @@ def rename() -> Iterator[None]:
 def check_then_write() -> Iterator[None]:
     """A record is renamed to its place if there was nothing a moment ago."""
 
-    def replace(self: Directory, temporary: Path, final: Path) -> None:
-        if final.exists():
+    def replace(self: Directory, temporary: str, final: str) -> None:
+        if Path(final).exists():
             raise FileExistsError
         os.replace(temporary, final)  # noqa: PTH105
 
@@ -73,9 +73,8 @@ def in_place() -> Iterator[None]:
 
     def put_new(self: Directory, key: str, data: bytes) -> bool:
         with self._reported("write", key):
-            self._make_ready((self.root / key).parent)
             try:
-                self._write(self.root / key, data)
+                self._write(f"{self._made(key)}/{key.rpartition('/')[2]}", data)
             except FileExistsError:
                 return False
             return True

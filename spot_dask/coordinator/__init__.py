@@ -2,9 +2,10 @@
 
 Events go in, instructions come out; it does no I/O and has no clock (every event is handled at a
 ``now`` given in seconds), so the same code runs against a real cluster, a simulated one and a
-scripted test. Whoever drives it must carry out the instructions of one event, in order, before
-it hands in the next event: a ``Commit`` therefore is durable before anything that follows from
-it, and a trial is in the journal before it is dispatched.
+scripted test. Whoever drives it may hand in several events, a ``Tick`` as the last of them, before
+the instructions are carried out: all of their ``Commit`` at once and first, then the others in
+order. Therefore an entry is durable before anything that follows from it, and a trial is in the
+journal before it is dispatched.
 
 ====================  ==========================================================================
 event                 meaning

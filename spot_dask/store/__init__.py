@@ -1,11 +1,12 @@
 """The evaluation store: an append-only journal of everything that happened in a run.
 
-An entry is durable when ``append`` returns, and only then may anyone act on it. Replaying the
+An entry is durable when ``commit`` returns, and only then may anyone act on it. Replaying the
 entries gives the history, so resuming a run is replaying it and going on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -48,7 +49,10 @@ class Header:
 
 @dataclass(frozen=True)
 class Record:
-    """An entry as it stands in the journal: position, epoch of its writer, time of writing."""
+    """An entry as it stands in the journal: position, epoch of its writer, time of writing.
+
+    Entries that were committed at once have all three in common.
+    """
 
     seq: int
     epoch: int
@@ -61,11 +65,11 @@ class Store(Protocol):
 
     header: Header
 
-    def append(self, entry: Entry) -> Record:
-        """Make the entry durable, then return it as recorded.
+    def commit(self, entries: Sequence[Entry]) -> list[Record]:
+        """Make the entries durable at once, all or none, then return them as recorded.
 
         Raises RunTakenOver if another coordinator has opened the store since, and StoreError if
-        the entry could not be written; in both cases nothing is acknowledged.
+        they could not be written; in both cases nothing is acknowledged.
         """
         ...
 

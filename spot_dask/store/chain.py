@@ -11,7 +11,7 @@ from spot_dask.errors import StoreCorrupt
 from spot_dask.store import Entry, Record
 from spot_dask.store.backend import Backend
 from spot_dask.store.curves import attach
-from spot_dask.store.entries import UnknownKind, entry_from_json
+from spot_dask.store.entries import UnknownKind, entry_from_json, separated
 from spot_dask.store.zarr_format import (
     BLOCK,
     CHUNKS,
@@ -85,17 +85,17 @@ def read_link(key: str, data: bytes) -> Link:
 
 def scan(
     backend: Backend, tail: Tail, *, newer: bool = False
-) -> Iterator[tuple[Record | None, Tail]]:
-    """The records from ``tail`` on, each with the end of the chain after it.
+) -> Iterator[tuple[list[Record], Tail]]:
+    """The commits from ``tail`` on: the records of each, and the end of the chain after it.
 
     Raises StoreCorrupt at the first that is damaged, missing or out of place. In a run of a
-    ``newer`` minor version a record of a kind that is not known here is None.
+    ``newer`` minor version entries of a kind that is not known here are left out.
     """
     for data in _objects(backend, tail.seq):
         link = read_link(chunk_key(tail.seq), data)
-        entry = read_entry(backend, link, newer=newer)
+        records = read_records(backend, link, newer=newer)
         tail = link.follow(tail)
-        yield (None if entry is None else Record(link.seq, link.epoch, link.time, entry)), tail
+        yield records, tail
 
 
 def catch_up(backend: Backend, tail: Tail) -> Tail:
@@ -114,16 +114,23 @@ def require_head(tail: Tail, head: int) -> None:
         )
 
 
-def read_entry(backend: Backend, link: Link, *, newer: bool = False) -> Entry | None:
-    """The entry of a record; raises StoreCorrupt where it is none."""
+def read_records(backend: Backend, link: Link, *, newer: bool = False) -> list[Record]:
+    """What was committed at once; raises StoreCorrupt where one of the entries is none."""
     try:
-        return entry_from_json(attach(link.body, backend.get))
-    except UnknownKind as error:
-        if newer:
-            return None
-        raise StoreCorrupt(f"{link.key} is damaged: {error}") from error
+        entries = [read_entry(backend, body, newer=newer) for body in separated(link.body)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreCorrupt(f"{link.key} is damaged: {error}") from error
+    return [Record(link.seq, link.epoch, link.time, e) for e in entries if e is not None]
+
+
+def read_entry(backend: Backend, body: dict[str, Any], *, newer: bool = False) -> Entry | None:
+    """An entry; raises ValueError, KeyError, TypeError or AttributeError where it is none."""
+    try:
+        return entry_from_json(attach(body, backend.get))
+    except UnknownKind:
+        if newer:
+            return None
+        raise
 
 
 def _objects(backend: Backend, seq: int) -> Iterator[bytes]:

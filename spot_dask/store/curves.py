@@ -61,11 +61,14 @@ def metadata_of(name: str) -> str:
     return f"{CURVES}/{name}/zarr.json"
 
 
-def detach(body: JSON) -> tuple[JSON, SideArray | None]:
-    """The body of a record without its curves, and these as an array; as it was if they are few."""
+def detach(body: JSON, entries: int = 1) -> tuple[JSON, SideArray | None]:
+    """An entry without its curves, and these as an array; as it was if they are few.
+
+    Few are so many that the record stays small if each of its ``entries`` has as many.
+    """
     curves = _outcome(body).get("curves", {})
     sizes = {name: len(curve) for name, curve in curves.items()}
-    if sum(sizes.values()) <= LARGE:
+    if entries * sum(sizes.values()) <= LARGE:
         return body, None
     array = encode(np.array([*map(float, chain.from_iterable(curves.values()))]))
     return _with_curves(body, {}, {"array": array.name, "sizes": sizes}), array

@@ -1,4 +1,8 @@
-"""Entries of the journal <-> JSON: what a record says, apart from its place in the chain."""
+"""Entries of the journal <-> JSON: what a record says, apart from its place in the chain.
+
+A record that holds several entries is of kind ``batch``, and its items are what records that hold
+one of them each would say.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,9 @@ JSON = dict[str, Any]
 Items = list[JSON]
 
 
+BATCH = "batch"
+
+
 class UnknownKind(ValueError):
     """A kind of entry that this version does not know."""
 
@@ -38,6 +45,16 @@ def entry_from_json(data: JSON) -> Entry:
     if kind_of(entry) != kind:
         raise ValueError(f"an entry of kind {kind!r} holds one of kind {kind_of(entry)!r}")
     return entry
+
+
+def joined(bodies: Sequence[JSON]) -> JSON:
+    """What a record says that holds these entries."""
+    return bodies[0] if len(bodies) == 1 else {"kind": BATCH, "items": list(bodies)}
+
+
+def separated(body: JSON) -> list[JSON]:
+    """The inverse of ``joined``."""
+    return list(body["items"]) if body["kind"] == BATCH else [body]
 
 
 def kind_of(entry: Entry) -> str:

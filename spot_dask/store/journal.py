@@ -17,7 +17,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,10 +28,10 @@ from spot_dask.store import Entry, Header, Opened, Record, Told
 from spot_dask.store.backend import Backend, Durability, Lock, backend_at
 from spot_dask.store.chain import VERSION, Tail, catch_up, length, next_object, require_head, scan
 from spot_dask.store.curves import CURVES, SideArray, detach
-from spot_dask.store.entries import entry_from_json, entry_to_json
+from spot_dask.store.entries import entry_to_json, joined, separated
 from spot_dask.store.inbox import key_of, left, outcome_of
 from spot_dask.store.lock import utc
-from spot_dask.store.replay import replay
+from spot_dask.store.replay import Reading
 from spot_dask.store.zarr_format import (
     BLOCK,
     LOG,
@@ -42,7 +42,6 @@ from spot_dask.store.zarr_format import (
     dump,
     encode_chunk,
     header_attributes,
-    load,
     log_blocks,
     log_document,
     parse_root,
@@ -59,18 +58,20 @@ class _Commit:
     """A record on its way into the journal; the uuid in ``data`` tells it from any other's."""
 
     body: dict[str, Any]
-    record: Record
+    seq: int
+    epoch: int
+    time: float
     data: bytes
-    side: SideArray | None
+    sides: Sequence[SideArray]
 
     @property
     def key(self) -> str:
-        return chunk_key(self.record.seq)
+        return chunk_key(self.seq)
 
     @property
     def tail(self) -> Tail:
         """The end of the chain once this record is in."""
-        return Tail(self.record.seq + 1, checksum(self.data), self.record.epoch)
+        return Tail(self.seq + 1, checksum(self.data), self.epoch)
 
 
 class Journal:
@@ -119,8 +120,8 @@ class Journal:
         for then, entry in past:
             self._epoch += isinstance(entry, Opened)
             commit = self._prepare(entry_to_json(entry), then)
-            if commit.side is not None:
-                objects |= commit.side.objects
+            for side in commit.sides:
+                objects |= side.objects
             objects[commit.key] = commit.data
             self._tail = commit.tail
         return objects
@@ -142,8 +143,11 @@ class Journal:
         settings: Mapping[str, Any] | None = None,
         takeover: bool = False,
         durability: Durability = "fsync",
+        after: Tail | None = None,
     ) -> Journal:
         """Go on writing a run; ``settings`` is what this session changes.
+
+        What comes before ``after`` was checked already, and is not read again.
 
         Raises StoreError if another coordinator is writing it, unless ``takeover``: then that one
         gets RunTakenOver at its next append.
@@ -157,6 +161,7 @@ class Journal:
         lock = directory.lock(takeover=takeover)
         try:
             journal = cls(directory, root, lock, log_blocks(directory.get(LOG)))
+            journal._tail = journal._start if after is None else after
             for part in ("log", CURVES):
                 directory.sweep(part)
             journal._require_first()
@@ -167,21 +172,30 @@ class Journal:
         return journal
 
     def append(self, entry: Entry) -> Record:
-        """Make the entry durable, then return it as recorded.
+        """Commit one entry."""
+        (record,) = self.commit([entry])
+        return record
+
+    def commit(self, entries: Sequence[Entry]) -> list[Record]:
+        """Make the entries durable as one record, all or none, then return them as recorded.
 
         Raises RunTakenOver or StoreError, and then nothing is acknowledged; after a StoreError the
-        same entry may be appended again, it is recorded once.
+        same entries may be committed again, they are recorded once.
         """
         if self._lock is None:
             raise StoreError(f"{self._backend.where} is not open for writing: resume the run first")
-        record = self._record(entry_to_json(entry))
-        if isinstance(entry, Told):
-            self._discard(entry.evaluation)
-        return record
+        commit = self._recorded(joined([entry_to_json(entry) for entry in entries]))
+        for entry in entries:
+            if isinstance(entry, Told):
+                self._discard(entry.evaluation)
+        return [Record(commit.seq, commit.epoch, commit.time, entry) for entry in entries]
 
-    def take_in(self) -> list[Evaluation]:
-        """Record what trainings have left in the inbox for trials that are pending still."""
-        pending = replay(self.records()).history.pending
+    def take_in(self, reading: Reading | None = None) -> list[Evaluation]:
+        """Record what trainings have left in the inbox for trials that are pending still.
+
+        ``reading`` is what has been read of the run already.
+        """
+        pending = (reading or Reading(self._start)).on(self).history.pending
         taken = []
         for evaluation in left(self._backend, self.header.run_id, pending):
             self.append(Told(evaluation))
@@ -195,10 +209,10 @@ class Journal:
     def records(self) -> list[Record]:
         """All entries in order, every byte checked; raises StoreCorrupt naming what is wrong."""
         self._require_first()
-        return [record for record, _ in self._scan(self._start) if record is not None]
+        return [record for records, _ in self._scan(self._start) for record in records]
 
-    def follow(self, tail: Tail) -> Iterator[tuple[Record | None, Tail]]:
-        """The records from ``tail`` on, checked, each with the end of the chain after it."""
+    def follow(self, tail: Tail) -> Iterator[tuple[list[Record], Tail]]:
+        """The commits from ``tail`` on, checked, each with the end of the chain after it."""
         return self._scan(tail)
 
     def reaches(self, tail: Tail) -> bool:
@@ -260,14 +274,14 @@ class Journal:
                 return
             self._tail = catch_up(self._backend, self._tail)
 
-    def _record(self, body: dict[str, Any]) -> Record:
+    def _recorded(self, body: dict[str, Any]) -> _Commit:
         landed = self._landed()
         if landed is not None and landed.body == body:
-            return landed.record
+            return landed
         commit = self._prepare(body)
         if not self._put(commit):
             self._refuse(commit)
-        return commit.record
+        return commit
 
     def _discard(self, evaluation: Evaluation) -> None:
         """The journal has it, so the inbox need not; if it stays there, the next session sees."""
@@ -277,9 +291,8 @@ class Journal:
     def _prepare(self, body: dict[str, Any], now: float | None = None) -> _Commit:
         """The next record, encoded."""
         tail, epoch, now = self._tail, self._epoch, time.time() if now is None else now
-        # As a reader will see it, so that a live run and a resumed one hold the same values.
-        entry = entry_from_json(load(dump(body)))
-        slim, side = detach(body)
+        bodies = separated(body)
+        slim = [detach(each, len(bodies)) for each in bodies]
         raw = {
             "v": VERSION,
             "seq": tail.seq,
@@ -287,18 +300,19 @@ class Journal:
             "commit": uuid.uuid4().hex,
             "prev_crc": tail.checksum,
             "ts": now,
-            **slim,
+            **joined([each for each, _ in slim]),
         }
         if tail.seq == 0:  # a second copy, in case the first is damaged
             raw["header"] = header_attributes(self.header)
-        data = encode_chunk(dump(raw))
-        return _Commit(body, Record(tail.seq, epoch, now, entry), data, side)
+        sides = [side for _, side in slim if side is not None]
+        return _Commit(body, tail.seq, epoch, now, encode_chunk(dump(raw)), sides)
 
     def _put(self, commit: _Commit) -> bool:
         """Create the record; False if another one is there."""
-        self._grow(commit.record.seq // BLOCK + 1)
-        for key, data in ({} if commit.side is None else commit.side.objects).items():
-            self._ensure(key, data)
+        self._grow(commit.seq // BLOCK + 1)
+        for side in commit.sides:
+            for key, data in side.objects.items():
+                self._ensure(key, data)
         self._doubtful = commit
         created = self._backend.put_new(commit.key, commit.data) or self._settled(commit)
         self._doubtful = None
@@ -309,7 +323,7 @@ class Journal:
     def _arrive(self, commit: _Commit) -> None:
         self._tail = commit.tail
         if self._lock is not None:
-            self._lock.note(commit.record.seq)
+            self._lock.note(commit.seq)
 
     def _landed(self) -> _Commit | None:
         """The record of a failed append, if it is in the journal after all."""
@@ -347,20 +361,19 @@ class Journal:
     def _refuse(self, commit: _Commit) -> NoReturn:
         """Our next record is another's: tell who took over."""
         who = "another coordinator"
-        for record, _ in self._scan(self._tail):
-            assert record is not None  # this session could write, so it knows all kinds
+        for (record, *_), _ in self._scan(self._tail):
             if isinstance(record.entry, Opened):
                 who = f"process {record.entry.pid} on {record.entry.host}"
             who += f" at {utc(record.time)}"
             break
         raise RunTakenOver(
             f"{self._backend.where} was taken over by {who}: this coordinator must stop, its "
-            f"record {commit.record.seq} was not written"
+            f"record {commit.seq} was not written"
         )
 
     # ------------------------------------------------------------ reading
 
-    def _scan(self, tail: Tail) -> Iterator[tuple[Record | None, Tail]]:
+    def _scan(self, tail: Tail) -> Iterator[tuple[list[Record], Tail]]:
         return scan(self._backend, tail, newer=self._newer)
 
     def _require_first(self) -> None:

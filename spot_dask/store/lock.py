@@ -36,19 +36,20 @@ class WriterLock:
     """
 
     descriptor: int
-    since: float
+    holder: str
     head: int
 
     @classmethod
     def acquire(cls, path: Path, *, takeover: bool) -> WriterLock:
         """Take the lock at ``path``; raises StoreError if another holds it, unless taking over."""
-        since, head = time.time(), noted_head(path)
-        return cls(_acquire(path, since, head, takeover=takeover), since, head)
+        who = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+        holder, head = json.dumps(who), noted_head(path)
+        return cls(_acquire(path, holder, head, takeover=takeover), holder, head)
 
     def note(self, head: int) -> None:
         """Note the last acknowledged record, so that its removal by hand can be noticed."""
         with contextlib.suppress(OSError):  # the record is durable; the note is only a help
-            _sign(self.descriptor, self.since, head)
+            _sign(self.descriptor, self.holder, head)
 
     def release(self) -> None:
         os.close(self.descriptor)
@@ -78,30 +79,30 @@ def utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
-def _acquire(path: Path, since: float, head: int, *, takeover: bool) -> int:
+def _acquire(path: Path, holder: str, head: int, *, takeover: bool) -> int:
     while True:
         descriptor = os.open(path, _FLAGS, 0o666)
         if not _lock(descriptor):
-            holder = _holder(descriptor)
+            other = _holder(descriptor)
             os.close(descriptor)
             if not takeover:
                 raise StoreError(
-                    f"{_run(path)} is being written by {holder}: stop that one first, "
+                    f"{_run(path)} is being written by {other}: stop that one first, "
                     "or take over (--takeover)"
                 )
-            return _replace(path, since, head)
+            return _replace(path, holder, head)
         if _is_still_at(descriptor, path):
-            _sign(descriptor, since, head)
+            _sign(descriptor, holder, head)
             return descriptor
         os.close(descriptor)  # someone took over between our opening and locking
 
 
-def _replace(path: Path, since: float, head: int) -> int:
+def _replace(path: Path, holder: str, head: int) -> int:
     """Put a new lock, held by us, in place of one that another coordinator holds."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.partial")
     descriptor = os.open(temporary, _FLAGS | os.O_EXCL, 0o666)
     _lock(descriptor)
-    _sign(descriptor, since, head)
+    _sign(descriptor, holder, head)
     temporary.replace(path)
     return descriptor
 
@@ -128,10 +129,11 @@ def _is_still_at(descriptor: int, path: Path) -> bool:
     return False
 
 
-def _sign(descriptor: int, since: float, head: int) -> None:
-    holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "head": head}
+def _sign(descriptor: int, holder: str, head: int) -> None:
+    """Write the holder, an object in JSON, with the head as its last member."""
     # Padded, so that what a shorter line leaves of a longer one is no part of it.
-    os.pwrite(descriptor, json.dumps(holder).ljust(_LINE).encode(), 0)
+    line = f'{holder[:-1]}, "head": {head}}}'
+    os.pwrite(descriptor, line.ljust(_LINE).encode(), 0)
 
 
 def _holder(descriptor: int) -> str:

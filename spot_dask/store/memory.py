@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spot_dask.errors import RunTakenOver
@@ -34,13 +34,19 @@ class MemoryStore:
         return store
 
     def append(self, entry: Entry) -> Record:
-        """The entry as recorded: what JSON keeps of it, as in a journal."""
-        kept = entry_from_json(load(dump(entry_to_json(entry))))
+        """Commit one entry."""
+        (record,) = self.commit([entry])
+        return record
+
+    def commit(self, entries: Sequence[Entry]) -> list[Record]:
+        """The entries as recorded: what JSON keeps of them, as in a journal."""
+        kept = [entry_from_json(load(dump(entry_to_json(entry)))) for entry in entries]
         if self._log and self._log[-1].epoch > self._epoch:
             raise RunTakenOver("another coordinator has resumed this store: this one must stop")
-        record = Record(len(self._log), self._epoch, time.time(), kept)
-        self._log.append(record)
-        return record
+        seq, now = self._log[-1].seq + 1 if self._log else 0, time.time()
+        records = [Record(seq, self._epoch, now, entry) for entry in kept]
+        self._log += records
+        return records
 
     def records(self) -> list[Record]:
         return list(self._log)

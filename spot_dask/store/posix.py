@@ -37,7 +37,8 @@ class Directory:
         self.root = root.absolute()  # the process may change its directory
         self._durability = durability
         self._sync = durability == "fsync"
-        self._ready: set[Path] = set()  # directories that exist, durably
+        self._base = str(self.root)
+        self._ready = {self._base}  # directories that exist, durably
 
     @property
     def where(self) -> str:
@@ -51,7 +52,8 @@ class Directory:
         """The object's bytes, None if there is no such object."""
         with self._reported("read", key):
             try:
-                return (self.root / key).read_bytes()
+                with open(f"{self._base}/{key}", "rb", buffering=0) as file:  # noqa: PTH123
+                    return file.readall()
             except FileNotFoundError:
                 return None
 
@@ -73,27 +75,26 @@ class Directory:
 
         Raises StoreError; the object may then have been created all the same: see ``settle``.
         """
-        final = self.root / key
+        # Paths are texts here: as Path they would take as long as what is done with them.
         with self._reported("write", key):
-            self._make_ready(final.parent)
-            with _temporary(final.parent) as temporary:
+            folder = self._made(key)
+            with _temporary(folder) as temporary:
                 self._write(temporary, data)
                 try:
-                    self._link(temporary, final)
+                    self._link(temporary, f"{self._base}/{key}")
                 except FileExistsError:
                     return False
-            self.sync(final.parent)
+            self.sync(folder)
             return True
 
     def put_any(self, key: str, data: bytes) -> None:
         """Create or replace an object; for hints only, which can be derived again."""
-        final = self.root / key
         with self._reported("write", key):
-            self._make_ready(final.parent)
-            with _temporary(final.parent) as temporary:
+            folder = self._made(key)
+            with _temporary(folder) as temporary:
                 self._write(temporary, data)
-                temporary.replace(final)
-            self.sync(final.parent)
+                Path(temporary).replace(self.root / key)
+            self.sync(folder)
 
     def put_all(self, objects: Iterable[tuple[str, bytes]]) -> None:
         """Create or replace objects that nobody reads yet: all durable at the end, not before."""
@@ -109,8 +110,8 @@ class Directory:
 
     def discard(self, key: str) -> None:
         """Remove an object, if it is there; never one of the journal."""
-        with self._reported("remove", key):
-            (self.root / key).unlink(missing_ok=True)
+        with self._reported("remove", key), contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self._base}/{key}")  # noqa: PTH108 - see ``put_new``
 
     def settle(self, key: str) -> None:
         """Make an existing object durable whose creation was reported as failed."""
@@ -175,7 +176,7 @@ class Directory:
         """The last acknowledged record, as its writer has noted."""
         return noted_head(self.root / WRITER)
 
-    def sync(self, path: Path) -> None:
+    def sync(self, path: Path | str) -> None:
         """Bring a file or directory to disk, through a new descriptor."""
         if self._sync:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -184,17 +185,18 @@ class Directory:
             finally:
                 os.close(descriptor)
 
-    def _make_ready(self, directory: Path) -> None:
-        """Create a block's directory and make that durable, also one a crashed writer made."""
+    def _made(self, key: str) -> str:
+        """An object's directory, created durably, also where a crashed writer has made it."""
         # The root is never made here: a run that was removed must not come back without its head.
-        if directory == self.root or directory in self._ready:
-            return
-        self._make_ready(directory.parent)
-        directory.mkdir(exist_ok=True)
-        self.sync(directory.parent)
-        self._ready.add(directory)
+        folder = f"{self._base}/{key}".rpartition("/")[0]
+        if folder not in self._ready:
+            parent = self._made(key.rpartition("/")[0])
+            Path(folder).mkdir(exist_ok=True)
+            self.sync(parent)
+            self._ready.add(folder)
+        return folder
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: str, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o666)
         try:
@@ -206,7 +208,7 @@ class Directory:
         finally:
             os.close(descriptor)
 
-    def _link(self, temporary: Path, final: Path) -> None:
+    def _link(self, temporary: str, final: str) -> None:
         try:
             os.link(temporary, final)
         except OSError as error:
@@ -260,10 +262,11 @@ def failure(doing: str, error: OSError) -> str:
 
 
 @contextlib.contextmanager
-def _temporary(directory: Path) -> Iterator[Path]:
+def _temporary(folder: str) -> Iterator[str]:
     """A new name for a temporary file, which is removed at the end."""
-    path = directory / f".{uuid.uuid4().hex}{PARTIAL}"
+    path = f"{folder}/.{uuid.uuid4().hex}{PARTIAL}"
     try:
         yield path
     finally:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from spot_dask.errors import StoreCorrupt
 from spot_dask.records import Evaluation, History, Status, Trial
 from spot_dask.store import Asked, Closed, Entry, Imported, Opened, Record, Retried, Told
+from spot_dask.store.chain import Tail
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,8 @@ class Replay:
     ``retried`` holds how the attempts at a pending trial ended so far; ``elapsed`` the seconds
     that the sessions took, each from its ``open`` record to its last one; ``closed`` the reason
     given if the last session ended in good order; ``settings`` what the sessions changed, later
-    ones winning; ``imports`` what was taken over from other stores, one entry per import.
+    ones winning; ``imports`` what was taken over from other stores, one entry per import;
+    ``opened`` the last session's beginning, ``last`` the time of the last record.
     """
 
     history: History = field(default_factory=History)
@@ -31,6 +33,8 @@ class Replay:
     closed: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     imports: tuple[Imported, ...] = ()
+    opened: Opened | None = None
+    last: float | None = None
 
 
 def replay(records: Iterable[Record]) -> Replay:
@@ -39,14 +43,46 @@ def replay(records: Iterable[Record]) -> Replay:
     Of several evaluations of a trial the first one counts. Raises StoreCorrupt where a record
     speaks of a trial that was never asked, or asks one again.
     """
-    state = _State()
+    state = Sum()
     for record in records:
         state.take(record)
     return state.result()
 
 
-class _State:
-    """The sum so far, in containers that grow in constant time per record."""
+class Log(Protocol):
+    """Where records are read from: a journal, opened for whatever purpose."""
+
+    def follow(self, tail: Tail) -> Iterator[tuple[list[Record], Tail]]: ...
+
+
+class Reading:
+    """What was read of a run so far; reading on adds what has come since, and reads nothing twice.
+
+    ``tail`` is the end of what was read.
+    """
+
+    def __init__(self, start: Tail) -> None:
+        self.tail = start
+        self._sum = Sum()
+
+    def on(self, log: Log, end: int | None = None) -> Replay:
+        """What the records (before ``end``) add up to; raises StoreCorrupt as ``replay`` does."""
+        for records, tail in log.follow(self.tail):
+            if end is not None and tail.seq > end:
+                break
+            self.tail = tail
+            for record in records:
+                self._sum.take(record)
+        return self._sum.result()
+
+    def end(self, log: Log) -> Replay:
+        """What all records add up to; what was read is forgotten, a long run is large."""
+        replayed, self._sum = self.on(log), Sum()
+        return replayed
+
+
+class Sum:
+    """The sum of records so far, in containers that grow in constant time per record."""
 
     def __init__(self) -> None:
         self.pending: dict[int, Trial] = {}
@@ -55,20 +91,21 @@ class _State:
         self.sources = History()
         self.imported: list[Imported] = []
         self.settings: dict[str, Any] = {}
+        self.opened: Opened | None = None
         self.closed: str | None = None
         self.epoch = 0
         self.elapsed = 0.0
-        self.opened_at = self.last_at = 0.0
+        self.opened_at = 0.0
+        self.last: float | None = None
 
     def take(self, record: Record) -> None:
         if isinstance(record.entry, Opened):
-            self._end_session()
-            self.opened_at = record.time
-        self.epoch, self.last_at, self.closed = record.epoch, record.time, None
+            self.elapsed = self._elapsed()
+            self.opened, self.opened_at = record.entry, record.time
+        self.epoch, self.last, self.closed = record.epoch, record.time, None
         self._add(record.entry, record.seq)
 
     def result(self) -> Replay:
-        self._end_session()
         history = replace(
             self.sources,
             evaluations=tuple(self.evaluations.values()),
@@ -79,16 +116,17 @@ class _State:
             history,
             retried,
             self.epoch,
-            self.elapsed,
+            self._elapsed(),
             self.closed,
-            self.settings,
+            dict(self.settings),
             tuple(self.imported),
+            self.opened,
+            self.last,
         )
 
-    def _end_session(self) -> None:
+    def _elapsed(self) -> float:
         # A clock set back during a session must not give time back to the budget.
-        self.elapsed += max(0.0, self.last_at - self.opened_at)
-        self.opened_at = self.last_at
+        return self.elapsed + max(0.0, (self.last or 0.0) - self.opened_at)
 
     def _add(self, entry: Entry, seq: int) -> None:
         match entry:
@@ -117,7 +155,9 @@ class _State:
     def _tell(self, evaluation: Evaluation, seq: int) -> None:
         number = evaluation.trial.number
         if self._is_open(number, seq):
-            del self.pending[number]
+            asked = self.pending.pop(number)
+            if evaluation.trial == asked:  # keep it once
+                evaluation = replace(evaluation, trial=asked)
             self.evaluations[number] = evaluation
 
     def _is_open(self, number: int, seq: int) -> bool:

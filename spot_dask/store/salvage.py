@@ -6,17 +6,20 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from spot_dask.errors import StoreCorrupt
 from spot_dask.records import Asked, Entry, Retried, Told, Trial
 from spot_dask.store import Header
 from spot_dask.store.backend import Backend, backend_at
-from spot_dask.store.chain import Link, numbers, read_entry
+from spot_dask.store.chain import numbers, read_entry
+from spot_dask.store.entries import separated
 from spot_dask.store.journal import Journal, read_root
 from spot_dask.store.verify import intact_links
 from spot_dask.store.zarr_format import chunk_key, decode_chunk, dump, load, parse_root
 
 Dated = tuple[float, Entry]
+_NO_ENTRY = (ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclass
@@ -67,22 +70,24 @@ def _entries(backend: Backend, saved: Salvaged) -> Iterator[Dated]:
         if seq not in links:
             saved.losses.append(f"{chunk_key(seq)} is missing or damaged: dropped")
             continue
-        try:
-            entry = read_entry(backend, links[seq])
-        except StoreCorrupt as error:
-            entry = _without_curves(backend, links[seq])
-            saved.losses.append(f"{error}: {'dropped' if entry is None else 'kept without curves'}")
-        if entry is not None:
-            yield links[seq].time, entry
+        for body in separated(links[seq].body):
+            try:
+                entry = read_entry(backend, body)
+            except _NO_ENTRY as error:
+                entry = _without_curves(backend, body)
+                kept = "dropped" if entry is None else "kept without curves"
+                saved.losses.append(f"{chunk_key(seq)} is damaged: {error}: {kept}")
+            if entry is not None:
+                yield links[seq].time, entry
 
 
-def _without_curves(backend: Backend, link: Link) -> Entry | None:
-    """The entry of a record whose curves cannot be read; None if more than these is wrong."""
+def _without_curves(backend: Backend, body: dict[str, Any]) -> Entry | None:
+    """An entry whose curves cannot be read; None if more than these is wrong."""
     try:
-        (item,) = link.body["items"]
+        (item,) = body["items"]
         del item["outcome"]["curves_in"]
-        return read_entry(backend, link)
-    except (StoreCorrupt, KeyError, TypeError, ValueError):
+        return read_entry(backend, body)
+    except _NO_ENTRY:
         return None
 
 

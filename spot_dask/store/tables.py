@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from spot_dask.errors import SpotDaskError, StoreCorrupt
@@ -51,6 +51,9 @@ GROWTH = 0.25
 PAUSE_SECONDS = 60.0
 KEPT_SECONDS = 3600.0
 """How long a generation can still be read after a newer one was published."""
+
+PART = 4096
+"""Records that are held at once while they become rows of a table."""
 
 _DAMAGE = (ValueError, KeyError, TypeError, StoreCorrupt)
 
@@ -98,13 +101,17 @@ def _continued(journal: Journal, table: Table | None, tail: Tail, end: int) -> t
 
     def following() -> Iterator[Record]:
         nonlocal last
-        chain = journal.follow(tail)
-        while last.seq < end and (link := next(chain, None)) is not None:
-            record, last = link
-            if record is not None:
-                yield record
+        commits = journal.follow(tail)
+        while last.seq < end and (commit := next(commits, None)) is not None:
+            records, last = commit
+            yield from records
 
-    return tabulate(journal.header, following(), table), last
+    records = following()
+    while part := list(islice(records, PART)):
+        table = tabulate(journal.header, part, table)
+    if table is None:
+        table = tabulate(journal.header, ())
+    return table, last
 
 
 def generations(backend: Backend, header: Header) -> Iterator[Generation]:
@@ -262,16 +269,15 @@ class Published:
         self._thread: threading.Thread | None = None
         self._failing = False
 
-    def append(self, entry: Entry) -> Record:
+    def commit(self, entries: Sequence[Entry]) -> list[Record]:
         """As the journal does."""
         self._failing = True
-        record = self._journal.append(entry)
+        records = self._journal.commit(entries)
         self._failing = False
-        if isinstance(entry, Told):
-            self._new += 1
-            if self._due():
-                self._start()
-        return record
+        self._new += sum(isinstance(entry, Told) for entry in entries)
+        if self._due():
+            self._start()
+        return records
 
     def records(self) -> list[Record]:
         """As the journal does."""

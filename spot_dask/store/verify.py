@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spot_dask.errors import StoreCorrupt
-from spot_dask.store import Record, curves, tables
+from spot_dask.store import curves, tables
 from spot_dask.store.backend import Backend, backend_at
-from spot_dask.store.chain import Link, Tail, numbers, read_entry, read_link
+from spot_dask.store.chain import Link, Tail, numbers, read_link, read_records
 from spot_dask.store.inbox import INBOX, read_item
 from spot_dask.store.journal import Journal, read_root
-from spot_dask.store.replay import replay
+from spot_dask.store.replay import Sum
 from spot_dask.store.zarr_format import LOG, chunk_key, log_blocks
 
 
@@ -38,7 +38,7 @@ def verify(path: str | Path) -> Verdict:
     check.curves()
     check.inbox()
     check.tables()
-    return Verdict(len(check.records), check.objects, check.size, tuple(check.problems))
+    return Verdict(check.records, check.objects, check.size, tuple(check.problems))
 
 
 @dataclass
@@ -51,7 +51,8 @@ class _Check:
     newer: bool = False
     objects: int = 0
     size: int = 0
-    records: list[Record] = field(default_factory=list)
+    records: int = 0
+    sum: Sum = field(default_factory=Sum)
     problems: list[str] = field(default_factory=list)
 
     def root(self) -> None:
@@ -72,9 +73,6 @@ class _Check:
         for seq in range(max([*present, head], default=0) + 1):
             with self._noted():
                 self._record(seq)
-        if not self.problems:
-            with self._noted():
-                replay(self.records)
 
     def _record(self, seq: int) -> None:
         before, self.tail = self.tail, None
@@ -85,9 +83,10 @@ class _Check:
         self.tail = link.tail
         # After a gap nothing is known of the record before, but the place is.
         link.follow(before or Tail(seq, link.previous, link.epoch - (link.body["kind"] == "open")))
-        entry = read_entry(self.backend, link, newer=self.newer)
-        if entry is not None:
-            self.records.append(Record(link.seq, link.epoch, link.time, entry))
+        records = read_records(self.backend, link, newer=self.newer)
+        self.records += 1
+        for record in () if self.problems else records:
+            self.sum.take(record)
 
     def curves(self) -> None:
         names = [name for name in self.backend.names(curves.CURVES) if name != "zarr.json"]

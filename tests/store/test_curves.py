@@ -84,6 +84,17 @@ def test_an_array_is_durable_before_the_record_that_names_it(path):
         assert "fsync" in [name for name, _ in calls[write:link]]
 
 
+def test_the_curves_of_a_batch_are_few_only_if_they_are_few_together(path, journal):
+    few = curves.LARGE // 2
+    batch = [told(few, number=0), told(3, number=1), told(few - 3, number=2)]
+    journal.commit(batch[1:])
+    assert arrays(path) == []
+    journal.commit(batch)
+    assert len(arrays(path)) == 2
+    found = [record.entry for record in Journal.open(path).records()[1:]]
+    assert repr(found) == repr(batch[1:] + batch)
+
+
 @pytest.mark.parametrize("step", range(0, 27, 2))
 def test_an_array_left_by_a_failure_is_used_when_the_entry_is_appended_again(path, journal, step):
     with file_system(step, error=errno.EIO), suppress(StoreError):

@@ -1,13 +1,16 @@
 import logging
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from store_examples import HEADER, failed, succeeded, trial
 
 from spot_dask.errors import StoreCorrupt
 from spot_dask.records import Import, Outcome, Status
-from spot_dask.store import Asked, Closed, Imported, Opened, Record, Retried
+from spot_dask.store import Asked, Closed, Imported, Opened, Record, Retried, Told
+from spot_dask.store.journal import Journal
 from spot_dask.store.memory import MemoryStore
-from spot_dask.store.replay import Replay, replay
+from spot_dask.store.replay import Reading, Replay, replay
 
 
 def records(*entries, times=None, epochs=None):
@@ -112,3 +115,58 @@ def test_a_store_replays_to_the_history_that_was_told():
     history = replay(store.records()).history
     assert repr(history.evaluations) == repr(tuple(told))
     assert [t.number for t in history.pending] == list(range(1, 50, 2))
+
+
+class Counted:
+    """A journal that counts what is read of it."""
+
+    def __init__(self, journal):
+        self.journal, self.read = journal, 0
+
+    def follow(self, tail):
+        for found in self.journal.follow(tail):
+            self.read += 1
+            yield found
+
+
+def test_reading_on_reads_nothing_twice_and_adds_up_to_the_replay_of_all(tmp_path):
+    with closing(Journal.create(tmp_path / "a", HEADER, durability="process")) as journal:
+        reading, log = Reading(journal.start), Counted(journal)
+        for entry in (
+            Asked([trial(0), trial(1)]),
+            succeeded(1),
+            Retried(0, 0, Outcome(Status.LOST)),
+        ):
+            journal.append(entry)
+            assert repr(reading.on(log)) == repr(replay(journal.records()))
+        assert log.read == 4
+        journal.append(succeeded(0))
+        assert reading.on(log, end=4).history.pending == (trial(0),)
+        assert reading.on(log).history.pending == ()
+        assert reading.tail.seq == 5
+
+
+def test_a_resumed_journal_reads_only_what_came_after_a_reading(tmp_path):
+    Journal.create(tmp_path / "a", HEADER, durability="process").close()
+    reading = Reading(Journal.open(tmp_path / "a").start)
+    reading.on(Journal.open(tmp_path / "a"))
+    (tmp_path / "a/log/c/0/0").write_bytes(b"damaged since")
+    with closing(Journal.resume(tmp_path / "a", after=reading.tail)) as journal:
+        assert reading.on(journal).epoch == 2
+    with pytest.raises(StoreCorrupt):
+        Journal.resume(tmp_path / "a")
+
+
+def test_what_a_trial_and_its_evaluation_share_is_kept_once(tmp_path):
+    with closing(Journal.create(tmp_path / "a", HEADER, durability="process")) as journal:
+        journal.append(Asked([trial(0), trial(1)]))
+        journal.append(succeeded(0))
+        journal.append(succeeded(1))
+        first, second = replay(journal.records()).history.evaluations
+    names = [id(name) for e in (first, second) for name in (*e.trial.config, *e.outcome.curves)]
+    assert len(set(names)) == len(names) / 2 > 1
+    assert first.outcome.worker is second.outcome.worker
+    asked = trial(0)
+    told = replace(succeeded(0).evaluation, trial=trial(0))
+    state = replay(records(Asked([asked]), Told(told)))
+    assert state.history.evaluations[0].trial is asked

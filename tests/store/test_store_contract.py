@@ -1,12 +1,13 @@
 """What every store promises, whatever keeps it."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from object_service import BUCKET
-from store_examples import ENTRIES, HEADER, entries
+from store_examples import ENTRIES, HEADER, entries, failed, succeeded, trial
 
 from spot_dask.errors import RunTakenOver
 from spot_dask.store import Asked, Closed, Opened
@@ -125,3 +126,22 @@ def test_large_records_are_kept_whole(backend):
     text = "".join(map(chr, range(32, 3000))) * 700
     store.append(Closed(text))
     assert store.records()[1].entry.reason == text
+
+
+def test_what_is_committed_at_once_is_one_record_with_all_entries_in_order(backend):
+    store = backend.create()
+    batch = [Asked((trial(0), trial(1))), succeeded(1), failed(0)]
+    committed = store.commit(batch)
+    assert [(r.seq, r.epoch) for r in committed] == [(1, 1)] * 3
+    assert repr([r.entry for r in committed]) == repr(batch)
+    store.append(Closed("done"))
+    assert repr(store.records()[1:4]) == repr(committed)
+    assert [record.seq for record in store.records()] == [0, 1, 1, 1, 2]
+
+
+def test_nothing_of_a_batch_is_committed_if_one_entry_cannot_be(backend):
+    store = backend.create()
+    bad = Asked([replace(trial(1), config={"lr": float("nan")})])
+    with pytest.raises(ValueError, match="JSON"):
+        store.commit([Asked([trial(0)]), bad])
+    assert len(store.records()) == 1

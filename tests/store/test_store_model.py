@@ -30,7 +30,7 @@ class StoreModel(RuleBasedStateMachine):
         self.path = self.folder / "run.zarr"
         self.asked = 0
         self.told = {}  # trial -> the value that was acknowledged
-        self.maybe = None  # the entry on its way when its coordinator was killed
+        self.maybe = {}  # what was on its way, at once, when its coordinator was killed
         self.left = {}  # trial -> the values that its trainings have left, acknowledged
         self.seen = []
         self.stale = []
@@ -57,23 +57,28 @@ class StoreModel(RuleBasedStateMachine):
         self.coordinator.append(Asked(tuple(trial(self.asked + i) for i in range(q))))
         self.asked += q
 
+    def untold(self, data):
+        """Some trials that have no evaluation, or none that was acknowledged."""
+        left = sorted(set(range(self.asked)) - set(self.told))
+        return data.draw(st.lists(st.sampled_from(left), min_size=1, max_size=3, unique=True))
+
     @precondition(lambda self: self.alive() and len(self.told) < self.asked)
     @rule(data=st.data(), y=st.floats(-1, 1))
     def tell(self, data, y):
-        number = data.draw(st.sampled_from(sorted(set(range(self.asked)) - set(self.told))))
-        self.coordinator.append(succeeded(number, y))
-        self.told[number] = y
+        batch = self.untold(data)
+        self.coordinator.commit([succeeded(number, y) for number in batch])
+        self.told |= dict.fromkeys(batch, y)
 
     @precondition(lambda self: self.alive() and len(self.told) < self.asked)
     @rule(data=st.data(), y=st.floats(2, 3), step=st.integers(0, 4), after=st.booleans())
     def kill_while_telling(self, data, y, step, after):
-        number = data.draw(st.sampled_from(sorted(set(range(self.asked)) - set(self.told))))
+        batch = self.untold(data)
         try:
             with file_system(step, after=after):
-                self.coordinator.append(succeeded(number, y))
-            self.told[number] = y
+                self.coordinator.commit([succeeded(number, y) for number in batch])
+            self.told |= dict.fromkeys(batch, y)
         except Crash:
-            self.maybe = number, y
+            self.maybe = dict.fromkeys(batch, y)
         self.coordinator.close()  # as the kernel does
         self.coordinator = None
 
@@ -116,9 +121,9 @@ class StoreModel(RuleBasedStateMachine):
     def settle(self, *, complete):
         """What may have happened, by what did happen; all that was left is told if ``complete``."""
         present = {e.trial.number: e.y for e in self.state().evaluations}
-        if self.maybe is not None and present.get(self.maybe[0]) == self.maybe[1]:
-            self.told[self.maybe[0]] = self.maybe[1]
-        self.maybe = None
+        if self.maybe.items() <= present.items():
+            self.told |= self.maybe
+        self.maybe = {}
         for number, values in self.left.items():
             if number not in self.told and (complete or number in present):
                 assert present[number] in values
@@ -148,7 +153,8 @@ class StoreModel(RuleBasedStateMachine):
         present = {e.trial.number: e.y for e in history.evaluations}
         assert self.told.items() <= present.items()
         unknown = present.keys() - self.told.keys()
-        assert all((number, present[number]) == self.maybe for number in unknown)
+        arrived = {number: present[number] for number in unknown}
+        assert arrived in ({}, self.maybe)  # all of it or nothing
 
 
 TestStoreModel = StoreModel.TestCase

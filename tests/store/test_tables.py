@@ -164,7 +164,7 @@ def test_a_full_disk_while_publishing_is_a_warning_and_the_run_goes_on(
         extend(path, [Closed("x")])
     journal = Journal.resume(path)
     store = Published(journal)
-    store.append(Closed("y"))
+    store.commit([Closed("y")])
     with file_system(call, error=errno.ENOSPC):
         store.close()
     journal.close()
@@ -323,7 +323,7 @@ def test_tables_are_made_at_growing_intervals_and_at_the_end(tmp_path, eager, mo
     with closing(Journal.create(path, header(), durability="process")) as journal:
         store = Published(journal)
         for entry in story(100, points=1):
-            store.append(entry)
+            store.commit([entry])
             if store._thread is not None:
                 store._thread.join()
         store.close()
@@ -345,7 +345,7 @@ def test_a_run_is_not_held_up_while_its_tables_are_written(tmp_path, eager, monk
     with closing(Journal.create(tmp_path / "run.zarr", header(), durability="process")) as journal:
         store = Published(journal)
         for entry in story(40):
-            store.append(entry)
+            store.commit([entry])
         assert began.wait(60)
         assert store._thread.is_alive()
         assert len(store.records()) > 50
@@ -359,7 +359,7 @@ def test_at_most_one_table_a_minute_is_made(tmp_path, eager, monkeypatch):
     with closing(Journal.create(tmp_path / "run.zarr", header(), durability="process")) as journal:
         store = Published(journal)
         for entry in story(40):
-            store.append(entry)
+            store.commit([entry])
         assert not (tmp_path / "run.zarr/tables").exists()
         store.close()
     assert len(names(tmp_path / "run.zarr")) == 1
@@ -372,7 +372,7 @@ def test_a_resumed_run_counts_from_its_last_table(path, eager, monkeypatch):
     with closing(Journal.resume(path, durability="process")) as journal:
         store = Published(journal)
         for entry in story(16)[-5:-1]:
-            store.append(entry)
+            store.commit([entry])
         assert store._thread is None  # 3 more than 14
 
 
@@ -381,7 +381,7 @@ def test_a_coordinator_that_was_taken_over_publishes_nothing(path):
         first = Published(journal)
         Journal.resume(path, takeover=True, durability="process").close()
         with pytest.raises(RunTakenOver):
-            first.append(Closed("stale"))
+            first.commit([Closed("stale")])
         first.close()
     assert not (path / "tables").exists()
 
