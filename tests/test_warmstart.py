@@ -470,3 +470,72 @@ def test_the_best_of_a_prior_are_tried_early(store: Path) -> None:
     assert trials[0].origin is Origin.DEFAULT
     assert [t.config for t in tried] == [i.config for i in best][: len(tried)]
     assert len(tried) == 2  # of the five beside the default
+
+
+# --- exports ----------------------------------------------------------------------------------
+
+
+def exports(run: Run, folder: Path) -> list[Path]:
+    return [run.export(to, folder / f"old.{to}") for to in ("csv", "jsonl")]
+
+
+def test_an_export_is_taken_as_it_is_and_is_the_store_itself(store: Path, tmp_path: Path) -> None:
+    (whole,) = taken(store)
+    for path in exports(Run.open(store), tmp_path):
+        (found,) = taken(path)
+        assert found.items == whole.items
+        assert not found.dropped + found.assumed
+        both = taken(store, path, WarmStart(path, "prior"))
+        assert [len(each.items) for each in both] == [10, 0, 0]
+
+
+def test_an_export_keeps_what_was_taken_failed_or_not_active(tmp_path: Path, store: Path) -> None:
+    def fails(cfg: Any, trial: Any) -> dict[str, float]:
+        return {"loss": math.inf if trial.number == 2 else -loss(cfg), "width": 3.0}
+
+    mine = study(direction="max")
+    mine.task = FunctionTask(fails, objective="loss", direction="max")
+    source = write_csv(tmp_path, [{"lr": 0.3, "width": 8, "opt": "adam", "loss": -0.5}], "a.csv")
+    mine.run(Budget(evaluations=5), local=0, store=tmp_path / "max.zarr", warm_start=[source])
+    (whole,) = taken(tmp_path / "max.zarr", mine=mine)
+    assert len(whole.items) == 5
+    for path in exports(Run.open(tmp_path / "max.zarr"), tmp_path):
+        (found,) = taken(path, mine=mine)
+        assert found.items == whole.items
+        assert found.dropped == ("trial 2: it had failed",)
+
+
+def test_an_export_of_another_objective_is_no_data(store: Path, tmp_path: Path) -> None:
+    mine = study()
+    mine.task = FunctionTask(loss, objective="error")
+    for path in exports(Run.open(store), tmp_path):
+        with pytest.raises(StoreError, match="cannot warm-start"):
+            taken(path, mine=mine)
+        for rename in ({"objective": "error"}, {"loss": "error"}):
+            (found,) = taken(WarmStart(path, rename=rename), mine=mine)
+            assert len(found.items) == 10
+
+
+def test_another_metric_of_an_export_may_be_the_objective(tmp_path: Path) -> None:
+    mine = study()
+    mine.task = FunctionTask(lambda cfg: {"loss": loss(cfg), "size": cfg.width}, objective="loss")
+    source = write_csv(tmp_path, [{"lr": 0.3, "width": 8, "opt": "adam", "loss": 0.5}], "a.csv")
+    mine.run(Budget(evaluations=4), local=0, store=tmp_path / "b.zarr", warm_start=[source])
+    other = study()
+    other.task = FunctionTask(loss, objective="size")
+    for path in exports(Run.open(tmp_path / "b.zarr"), tmp_path):
+        (found,) = taken(path, mine=other)
+        assert [item.y for item in found.items] == [item.config["width"] for item in found.items]
+        assert found.dropped == ("trial 2: it had failed",)  # imported: it tells no metrics
+
+
+def test_a_damaged_export_is_told_by_its_line(store: Path, tmp_path: Path) -> None:
+    path = Run.open(store).export("csv", tmp_path / "old.csv")
+    lines = path.read_text().splitlines()
+    says = r"(?s)\A[^\n]*old.csv:4: not as `spot-dask export`[^\n]*\Z"
+    for word in ("", "x"):
+        fields = lines[3].split(",")
+        fields[lines[0].split(",").index("trial")] = word
+        path.write_text("\n".join([*lines[:3], ",".join(fields)]) + "\n")
+        with pytest.raises(StoreError, match=says):
+            taken(path)

@@ -47,7 +47,7 @@ def export(
     if output == STDOUT:
         from spot_dask.store.export import TEXT_FORMATS
 
-        TEXT_FORMATS[kind](run.table, sys.stdout)
+        TEXT_FORMATS[kind](run.table, sys.stdout, run.header.run_id)
         return
     path = run.export(kind, output, force=force)
     if as_json:

@@ -7,8 +7,7 @@ import io
 from collections.abc import Sequence
 
 from spot_dask.errors import StoreError
-from spot_dask.sources import Earlier, Row, number, text_of
-from spot_dask.sources.jsonl import digest, objective_in
+from spot_dask.sources import Earlier, Lines, digest, text_of
 
 
 class Csv:
@@ -19,19 +18,18 @@ class Csv:
     def read(self, path: str, objectives: Sequence[str]) -> Earlier:
         text = text_of(path)
         lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-        rows = []
+        numbers, values = [], []
         try:
             names = next(lines, [])
-            objective = objective_in(names, objectives, path)
             for fields in filter(None, lines):
                 if len(fields) != len(names):
                     raise StoreError(
                         f"{path}:{lines.line_num}: {len(fields)} fields; expected {len(names)}, "
                         "as many as there are names in the first line"
                     )
-                values = {n: v for n, v in zip(names, fields, strict=True) if v != ""}
-                y = number(values.pop(objective, None))
-                rows.append(Row(f"csv:{digest(text)}", lines.line_num, values, *y))
+                numbers.append(lines.line_num)
+                values.append({n: v for n, v in zip(names, fields, strict=True) if v != ""})
         except csv.Error as error:
             raise StoreError(f"{path}:{lines.line_num}: not a line of CSV ({error})") from None
-        return Earlier(rows, unit="line", textual=True)
+        table = Lines(path, f"csv:{digest(text)}", names, numbers, values, textual=True)
+        return table.earlier(objectives)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from spot_dask.errors import StoreError
 from spot_dask.records import Value
-from spot_dask.sources import Earlier, Row, number, text_of
+from spot_dask.sources import EXPORTED, Earlier, Lines, digest, text_of
 
 
 class JsonLines:
@@ -21,36 +21,24 @@ class JsonLines:
         for line, content in enumerate(text.splitlines(), start=1):
             if content.strip():
                 found.append((line, _object(content, f"{path}:{line}")))
-        names = dict.fromkeys(name for _, values in found for name in values)
-        objective = objective_in(list(names), objectives, path)
-        rows = []
-        for line, values in found:
-            y = number(values.pop(objective, None))
-            rows.append(Row(f"jsonl:{digest(text)}", line, values, *y))
-        return Earlier(rows, unit="line")
+        numbers, values = [line for line, _ in found], [values for _, values in found]
+        if {name for row in values for name in row} >= EXPORTED:
+            values = [_flat(row) for row in values]
+        names = list(dict.fromkeys(name for row in values for name in row))
+        return Lines(path, f"jsonl:{digest(text)}", names, numbers, values).earlier(objectives)
 
 
-def objective_in(names: Sequence[str], objectives: Sequence[str], path: str) -> str:
-    """The objective's column among those of a table, each of which must be there once."""
-    double = next((n for i, n in enumerate(names) if n in names[:i]), None)
-    if double is not None:
-        raise StoreError(f"{path}: two columns are named {double!r}; expected each name once")
-    for objective in objectives:
-        if objective in names:
-            return objective
-    there, wanted = ", ".join(names) or "none", objectives[-1]
-    raise StoreError(
-        f"{path}: no column {wanted!r}, which is the objective; there are: {there}; "
-        f"say which it is with --rename NAME={wanted}"
-    )
+def _flat(values: dict[str, Any]) -> dict[str, Value]:
+    """An exported row without the objects in it: what they hold is named as columns are."""
+    flat = {name: value for name, value in values.items() if not isinstance(value, dict)}
+    for name, prefix in (("config", "config."), ("metrics", "metric.")):
+        inner = values.get(name)
+        if isinstance(inner, dict):
+            flat |= {f"{prefix}{key}": value for key, value in inner.items() if value is not None}
+    return flat
 
 
-def digest(text: str) -> str:
-    """What tells a table from another: a copy of it elsewhere is the same source."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _object(content: str, where: str) -> dict[str, Value]:
+def _object(content: str, where: str) -> dict[str, Any]:
     try:
         found = json.loads(content)
     except ValueError as error:

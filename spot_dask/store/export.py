@@ -48,7 +48,7 @@ def export(table: Table, path: Path, to: str, about: JSON, *, force: bool = Fals
             write_parquet(table, temporary)
         else:
             with temporary.open("w", encoding="utf-8", newline="") as file:
-                TEXT_FORMATS[to](table, file)
+                TEXT_FORMATS[to](table, file, about["run_id"])
         _replace(temporary, path)
     except OSError as error:
         raise StoreError(failure(f"cannot write {path}", error)) from error
@@ -90,15 +90,15 @@ def _discard(path: Path) -> None:
         path.unlink()
 
 
-def write_csv(table: Table, file: TextIO) -> None:
+def write_csv(table: Table, file: TextIO, run: str) -> None:
     """One line per evaluation, in the order of the journal; curves are left out."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([column.name for column in table.columns])
+    writer.writerow(["run", *(column.name for column in table.columns)])
     texts = [[_text(value) for value in _values(column)] for column in table.columns]
-    writer.writerows(zip(*texts, strict=True))
+    writer.writerows(zip([run] * len(table), *texts, strict=True))
 
 
-def write_curves_csv(table: Table, file: TextIO) -> None:
+def write_curves_csv(table: Table, file: TextIO, run: str) -> None:
     """One line per epoch of an evaluation and metric: trial, metric, epoch, value."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["trial", "metric", "epoch", "value"])
@@ -113,10 +113,10 @@ def write_curves_csv(table: Table, file: TextIO) -> None:
         writer.writerows((trial, curve.name, epoch, _text(y)) for trial, epoch, y in points)
 
 
-def write_jsonl(table: Table, file: TextIO) -> None:
+def write_jsonl(table: Table, file: TextIO, run: str) -> None:
     """One JSON object per evaluation; configuration, metrics and curves are objects in it."""
     for row in _objects(table):
-        file.write(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n")
+        file.write(json.dumps({"run": run} | row, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def write_parquet(table: Table, path: Path) -> None:
@@ -130,7 +130,7 @@ def write_parquet(table: Table, path: Path) -> None:
     parquet.write_table(pa.table(arrays), path)
 
 
-TEXT_FORMATS: Mapping[str, Callable[[Table, TextIO], None]] = {
+TEXT_FORMATS: Mapping[str, Callable[[Table, TextIO, str], None]] = {
     "csv": write_csv,
     "curves.csv": write_curves_csv,
     "jsonl": write_jsonl,

@@ -19,6 +19,8 @@ from spot_dask.store.table_format import node
 from spot_dask.store.tables import about
 from spot_dask.store.tabulate import tabulate
 
+ABOUT = {"run_id": "f00d"}
+
 
 def table_of(entries):
     store = MemoryStore(header())
@@ -39,14 +41,14 @@ def table():
 
 def written(write, table):
     file = io.StringIO()
-    write(table, file)
+    write(table, file, "f00d")
     return file.getvalue()
 
 
 def test_csv_leaves_missing_values_empty_and_writes_non_finite_numbers_as_words(table):
     rows = list(csv.DictReader(io.StringIO(written(write_csv, table))))
     assert len(rows) == 15
-    assert list(rows[0]) == [column.name for column in table.columns]
+    assert list(rows[0]) == ["run", *(column.name for column in table.columns)]
     last = rows[-1]
     assert last["metric.accuracy"] == "NaN"
     assert last["metric.val/loss"] == "-Infinity"
@@ -130,14 +132,14 @@ def test_nothing_is_overwritten_unless_asked_for(table, tmp_path, to):
     if to == "parquet":
         pytest.importorskip("pyarrow")
     path = tmp_path / "new/e"
-    export(table, path, to, {})
+    export(table, path, to, ABOUT)
     with pytest.raises(StoreError, match=r"(?s)\A[^\n]*is already there[^\n]*--force\Z"):
-        export(table_of([]), path, to, {})
-    export(table_of([]), path, to, {}, force=True)
+        export(table_of([]), path, to, ABOUT)
+    export(table_of([]), path, to, ABOUT, force=True)
     assert [p.name for p in path.parent.iterdir()] == ["e"]
     other = "csv" if to == "zarr" else "zarr"
     with pytest.raises(StoreError, match="no earlier export"):
-        export(table, path, other, {}, force=True)
+        export(table, path, other, ABOUT, force=True)
 
 
 def test_force_replaces_no_directory_but_an_earlier_export(table, tmp_path):
@@ -152,7 +154,7 @@ def test_force_replaces_no_directory_but_an_earlier_export(table, tmp_path):
 def test_what_cannot_be_written_is_told_in_one_line_and_leaves_nothing(table, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"(?s)\A[^\n]*cannot write[^\n]*\Z"):
-        export(table, tmp_path / "file/e.csv", "csv", {})
+        export(table, tmp_path / "file/e.csv", "csv", ABOUT)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 

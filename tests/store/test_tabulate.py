@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from table_examples import SPACE, failed, header, histories, story, succeeded
+from table_examples import SPACE, config, failed, header, histories, story, succeeded
 
 from spot_dask.errors import StoreCorrupt
 from spot_dask.records import (
@@ -195,3 +195,12 @@ def test_an_import_and_a_trial_of_the_same_number_are_two_rows():
     item = Import(SPACE.default, 2.0, "r0", 3)
     entries = [Imported("old", (item, item)), Asked([trial]), failed(trial), Imported("o", (item,))]
     assert [row.get("trial") for row in rows(tabulate(header(), records(entries)))] == [None, 3]
+
+
+def test_a_seed_is_one_that_a_table_can_hold():
+    trial = Trial(0, config(0), 2**63 - 1)
+    table = tabulate(header(), records([Asked([trial]), Told(trial.result(1.0))]))
+    assert table["seed"].values.tolist() == [2**63 - 1]
+    for seed in (2**63, -1):
+        with pytest.raises(ValueError, match=f"seed of trial 3 is {seed}; expected 0 to"):
+            Trial(3, {}, seed)
