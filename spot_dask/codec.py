@@ -36,6 +36,9 @@ def _named(values: Mapping[str, _T]) -> dict[str, _T]:
 
 
 def trial_to_json(trial: Trial) -> JSON:
+    """Raises ValueError for a seed that the tables' columns, of 64 bits and signed, cannot hold."""
+    if not 0 <= trial.seed < 2**63:
+        raise ValueError(f"seed of trial {trial.number} is {trial.seed}; expected 0 to 2**63 - 1")
     return {
         "number": trial.number,
         "config": dict(trial.config),

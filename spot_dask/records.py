@@ -57,10 +57,6 @@ class Trial:
     replicate: int = 0
     origin: Origin = Origin.INFILL
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed of trial {self.number} is {self.seed}; expected 0 to 2**63 - 1")
-
     def result(self, y: float) -> Evaluation:
         """This trial's evaluation with objective y (minimised), failed where y is not finite."""
         if math.isfinite(y):

@@ -161,7 +161,7 @@ def blind_retry() -> Iterator[None]:
 
     def never(self: journal.Journal, *args: Any) -> None:
         self._doubtful = None
-        for _, tail in self._scan(self._tail):
+        for _, tail in self.follow(self._tail):
             self._tail = tail
 
     with patch.object(journal.Journal, "_landed", never):
@@ -173,7 +173,7 @@ def no_fence() -> Iterator[None]:
     """Who finds its place taken goes on behind."""
 
     def go_on(self: journal.Journal, commit: Any) -> None:
-        for _, tail in self._scan(self._tail):
+        for _, tail in self.follow(self._tail):
             self._tail = tail
         self._epoch = self._tail.epoch
         commit = self._prepare(commit.body)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import index
 from typing import Any
 
-from spot_dask.errors import StoreCorrupt
+from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.store import Entry, Record
 from spot_dask.store.backend import Backend
 from spot_dask.store.curves import attach
@@ -15,11 +15,14 @@ from spot_dask.store.entries import UnknownKind, entry_from_json, separated
 from spot_dask.store.zarr_format import (
     BLOCK,
     CHUNKS,
+    ROOT,
+    Root,
     block_key,
     checksum,
     chunk_key,
     decode_chunk,
     load,
+    parse_root,
 )
 
 VERSION = 1
@@ -67,6 +70,18 @@ class Link:
                 f"{self.key} was written in epoch {self.epoch}, when {tail.epoch} was open"
             )
         return self.tail
+
+
+def read_root(backend: Backend) -> Root:
+    """The head of a run; raises StoreError if there is no run."""
+    seen = backend.seen()
+    data = backend.get(ROOT) if seen == "a directory" else None
+    if data is None:
+        raise StoreError(
+            f"no run at {backend.where}: there is {seen}, expected the directory of a spot-dask "
+            f"run with its {ROOT}"
+        )
+    return parse_root(data, backend.where)
 
 
 def read_link(key: str, data: bytes) -> Link:

@@ -26,7 +26,16 @@ from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
 from spot_dask.records import Evaluation, Outcome
 from spot_dask.store import Entry, Header, Opened, Record, Told
 from spot_dask.store.backend import Backend, Durability, Lock, backend_at
-from spot_dask.store.chain import VERSION, Tail, catch_up, length, next_object, require_head, scan
+from spot_dask.store.chain import (
+    VERSION,
+    Tail,
+    catch_up,
+    length,
+    next_object,
+    read_root,
+    require_head,
+    scan,
+)
 from spot_dask.store.curves import CURVES, SideArray, detach
 from spot_dask.store.entries import entry_to_json, joined, separated
 from spot_dask.store.inbox import key_of, left, outcome_of
@@ -209,11 +218,11 @@ class Journal:
     def records(self) -> list[Record]:
         """All entries in order, every byte checked; raises StoreCorrupt naming what is wrong."""
         self._require_first()
-        return [record for records, _ in self._scan(self._start) for record in records]
+        return [record for records, _ in self.follow(self._start) for record in records]
 
     def follow(self, tail: Tail) -> Iterator[tuple[list[Record], Tail]]:
         """The commits from ``tail`` on, checked, each with the end of the chain after it."""
-        return self._scan(tail)
+        return scan(self._backend, tail, newer=self._newer)
 
     def reaches(self, tail: Tail) -> bool:
         """Whether ``tail`` is, or was, the end of this journal's chain."""
@@ -265,7 +274,7 @@ class Journal:
     def _take_over(self, settings: dict[str, Any]) -> None:
         """Fence off every earlier writer with an ``open`` record of a higher epoch."""
         body = entry_to_json(_opened(settings))
-        for _, tail in self._scan(self._tail):
+        for _, tail in self.follow(self._tail):
             self._tail = tail
         require_head(self._tail, -1 if self._lock is None else self._lock.head)
         while True:
@@ -361,7 +370,7 @@ class Journal:
     def _refuse(self, commit: _Commit) -> NoReturn:
         """Our next record is another's: tell who took over."""
         who = "another coordinator"
-        for (record, *_), _ in self._scan(self._tail):
+        for (record, *_), _ in self.follow(self._tail):
             if isinstance(record.entry, Opened):
                 who = f"process {record.entry.pid} on {record.entry.host}"
             who += f" at {utc(record.time)}"
@@ -372,9 +381,6 @@ class Journal:
         )
 
     # ------------------------------------------------------------ reading
-
-    def _scan(self, tail: Tail) -> Iterator[tuple[list[Record], Tail]]:
-        return scan(self._backend, tail, newer=self._newer)
 
     def _require_first(self) -> None:
         """A run has its first record from creation on."""
@@ -392,14 +398,3 @@ def _newer(path: str | Path, root: Root) -> str:
 
 def _opened(settings: dict[str, Any]) -> Opened:
     return Opened(socket.gethostname(), os.getpid(), settings)
-
-
-def read_root(directory: Backend) -> Root:
-    seen = directory.seen()
-    data = directory.get(ROOT) if seen == "a directory" else None
-    if data is None:
-        raise StoreError(
-            f"no run at {directory.where}: there is {seen}, expected the directory of a spot-dask "
-            f"run with its {ROOT}"
-        )
-    return parse_root(data, directory.where)

@@ -12,9 +12,9 @@ from spot_dask.errors import StoreCorrupt
 from spot_dask.records import Asked, Entry, Retried, Told, Trial
 from spot_dask.store import Header
 from spot_dask.store.backend import Backend, backend_at
-from spot_dask.store.chain import numbers, read_entry
+from spot_dask.store.chain import numbers, read_entry, read_root
 from spot_dask.store.entries import separated
-from spot_dask.store.journal import Journal, read_root
+from spot_dask.store.journal import Journal
 from spot_dask.store.verify import intact_links
 from spot_dask.store.zarr_format import chunk_key, decode_chunk, dump, load, parse_root
 

@@ -209,8 +209,12 @@ def _column(field: _Field, rows: Sequence[_Row]) -> Column:
         values = [field.of(row.evaluation) if row.evaluation else "" for row in rows]
         return _open(field.name, field.long_name, values)
     gap = math.nan if field.kind == "time" else MISSING[field.kind]
-    values = [field.of(row.evaluation) if row.evaluation else gap for row in rows]
-    array = _array(field.kind, values)
+    values: list[Any] = [field.of(row.evaluation) if row.evaluation else gap for row in rows]
+    try:
+        array = _array(field.kind, values)
+    except OverflowError:
+        largest = max(values, key=abs)
+        raise StoreCorrupt(f"a {field.long_name} is {largest}, too large for a table") from None
     return Column(field.name, field.kind, array, (), True, field.units, field.long_name)
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from spot_dask.errors import StoreCorrupt
 from spot_dask.store import curves, tables
 from spot_dask.store.backend import Backend, backend_at
-from spot_dask.store.chain import Link, Tail, numbers, read_link, read_records
+from spot_dask.store.chain import Link, Tail, numbers, read_link, read_records, read_root
 from spot_dask.store.inbox import INBOX, read_item
-from spot_dask.store.journal import Journal, read_root
+from spot_dask.store.journal import Journal
 from spot_dask.store.replay import Sum
 from spot_dask.store.zarr_format import LOG, chunk_key, log_blocks
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -199,8 +200,12 @@ def test_an_import_and_a_trial_of_the_same_number_are_two_rows():
 
 def test_a_seed_is_one_that_a_table_can_hold():
     trial = Trial(0, config(0), 2**63 - 1)
-    table = tabulate(header(), records([Asked([trial]), Told(trial.result(1.0))]))
-    assert table["seed"].values.tolist() == [2**63 - 1]
+    entries = records([Asked([trial]), Told(trial.result(1.0))])
+    assert tabulate(header(), entries)["seed"].values.tolist() == [2**63 - 1]
     for seed in (2**63, -1):
-        with pytest.raises(ValueError, match=f"seed of trial 3 is {seed}; expected 0 to"):
-            Trial(3, {}, seed)
+        larger = replace(trial, seed=seed)
+        with pytest.raises(ValueError, match=f"seed of trial 0 is {seed}; expected 0 to"):
+            records([Asked([larger])])
+    told = replace(entries[-1], entry=Told(replace(trial, seed=2**63).result(1.0)))
+    with pytest.raises(StoreCorrupt, match=r"a seed of the training is \d+, too large for a table"):
+        tabulate(header(), [told])
