@@ -47,7 +47,6 @@ class Story:
         self.running.append((trial.number, attempt))
 
     def defer(self, work: Callable[[], Event]) -> None:
-        self.done.append("propose")
         self.deferred.append(work())
 
     def wait(self, seconds: float) -> list[Event]:
@@ -58,7 +57,14 @@ class Story:
         return events
 
     def ask(self, history: History, q: int) -> tuple[Trial, ...]:
+        self.done.append("propose")
         return tuple(Trial(history.asked + i, {}, 0) for i in range(q))
+
+    def model(self, history: History) -> None:
+        """There is none."""
+
+    def recommend(self, history: History, model: None) -> None:
+        """There is nothing to recommend."""
 
     def run(self) -> str:
         coordinator = Coordinator(Policy(evaluations=8), History(), {}, 0.0)

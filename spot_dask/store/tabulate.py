@@ -206,8 +206,8 @@ def _names(found: Sequence[Mapping[str, object]]) -> list[str]:
 
 def _column(field: _Field, rows: Sequence[_Row]) -> Column:
     if field.kind == "factor":
-        values = [field.of(row.evaluation) if row.evaluation else "" for row in rows]
-        return _open(field.name, field.long_name, values)
+        texts = [field.of(row.evaluation) if row.evaluation else "" for row in rows]
+        return _open(field.name, field.long_name, texts)
     gap = math.nan if field.kind == "time" else MISSING[field.kind]
     values: list[Any] = [field.of(row.evaluation) if row.evaluation else gap for row in rows]
     try:
