@@ -16,6 +16,7 @@ from spot_dask.store.zarr_format import (
     BLOCK,
     CHUNKS,
     ROOT,
+    TABLES,
     Root,
     block_key,
     checksum,
@@ -118,6 +119,12 @@ def catch_up(backend: Backend, tail: Tail) -> Tail:
     while (data := backend.get(chunk_key(tail.seq))) is not None:
         tail = read_link(chunk_key(tail.seq), data).follow(tail)
     return tail
+
+
+def tabulated_head(backend: Backend) -> int:
+    """The last record of which a table was made, by the tables' names; -1 if there is none."""
+    ends = (name[1:] for name in backend.names(TABLES) if name.startswith("g"))
+    return max((int(end) for end in ends if end.isascii() and end.isdigit()), default=0) - 1
 
 
 def require_head(tail: Tail, head: int) -> None:

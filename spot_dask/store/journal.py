@@ -35,6 +35,7 @@ from spot_dask.store.chain import (
     read_root,
     require_head,
     scan,
+    tabulated_head,
 )
 from spot_dask.store.curves import CURVES, SideArray, detach
 from spot_dask.store.entries import entry_to_json, joined, separated
@@ -276,7 +277,8 @@ class Journal:
         body = entry_to_json(_opened(settings))
         for _, tail in self.follow(self._tail):
             self._tail = tail
-        require_head(self._tail, -1 if self._lock is None else self._lock.head)
+        noted = -1 if self._lock is None else self._lock.head
+        require_head(self._tail, max(noted, tabulated_head(self._backend)))
         while True:
             self._epoch = self._tail.epoch + 1
             if self._put(self._prepare(body)):
@@ -379,8 +381,6 @@ class Journal:
             f"{self._backend.where} was taken over by {who}: this coordinator must stop, its "
             f"record {commit.seq} was not written"
         )
-
-    # ------------------------------------------------------------ reading
 
     def _require_first(self) -> None:
         """A run has its first record from creation on."""

@@ -40,10 +40,10 @@ from spot_dask.store.table_format import (
     table_of,
 )
 from spot_dask.store.tabulate import tabulate
+from spot_dask.store.zarr_format import TABLES, chunk_key
 
 logger = logging.getLogger(__name__)
 
-TABLES = "tables"
 GROUP = "zarr.json"
 
 FEWEST_NEW = 1000
@@ -192,6 +192,8 @@ def publish(journal: Journal, backend: Backend) -> None:
     """
     table, through = _read(journal, journal.count())
     key = f"{TABLES}/g{through.seq:010d}"
+    # A table bears witness to its records: they must not be lost without it.
+    backend.settle(chunk_key(through.seq - 1))
     if backend.get(f"{key}/{GROUP}") is None:
         attributes = {
             **about(journal.header),

@@ -13,7 +13,15 @@ from pathlib import Path
 from spot_dask.errors import StoreCorrupt
 from spot_dask.store import curves, tables
 from spot_dask.store.backend import Backend, backend_at
-from spot_dask.store.chain import Link, Tail, numbers, read_link, read_records, read_root
+from spot_dask.store.chain import (
+    Link,
+    Tail,
+    numbers,
+    read_link,
+    read_records,
+    read_root,
+    tabulated_head,
+)
 from spot_dask.store.inbox import INBOX, read_item
 from spot_dask.store.journal import Journal
 from spot_dask.store.replay import Sum
@@ -69,7 +77,7 @@ class _Check:
         present: list[int] = []
         with self._noted():
             present.extend(numbers(self.backend))
-        head = self.backend.noted_head()
+        head = max(self.backend.noted_head(), tabulated_head(self.backend))
         for seq in range(max([*present, head], default=0) + 1):
             with self._noted():
                 self._record(seq)

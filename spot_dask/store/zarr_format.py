@@ -31,6 +31,7 @@ BLOCK = 1000
 LOG = "log/zarr.json"
 ROOT = "zarr.json"
 CHUNKS = "log/c"
+TABLES = "tables"
 
 JSON = dict[str, Any]
 

@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 from object_service import BUCKET
 
-from spot_dask import Budget, Run
+from spot_dask import Budget, Run, WarmStart
 from spot_dask.cli import main
 from spot_dask.config import load
+from spot_dask.store.bucket import bucket_at
 
 STUDY = """\
 from spot_dask import Budget, Design, FunctionTask, Real, Space, Study
@@ -83,3 +84,25 @@ def test_the_address_may_stand_in_the_settings_and_goes_through_python(
     again = study.resume(store, Budget(evaluations=6), local=0)
     assert len(again.history.evaluations) == 6
     assert study.report() == Path("a/report.html")
+
+
+def test_a_source_in_a_bucket_is_taken_once_as_data_or_prior_and_never_written(
+    folder: Path, prefix: str
+) -> None:
+    source = f"{prefix}/source.zarr"
+    study = load("study.py").study
+    study.run(store=source, local=0)
+
+    def contents() -> dict[str, object]:
+        everything = bucket_at(source).store.list()
+        return {o["path"]: (o["e_tag"], o["last_modified"]) for page in everything for o in page}
+
+    before = contents()
+    again, hints = WarmStart(source), WarmStart(source, "prior")
+    data = study.run(store=folder / "data.zarr", local=0, warm_start=[source, again, hints])
+    assert len(data.history.imports) == 4
+    assert data.history.priors == ()
+    prior = study.run(store=folder / "prior.zarr", local=0, warm_start=[hints])
+    assert list(map(len, prior.history.priors)) == [4]
+    assert {i.source_run for i in data.history.imports} == {Run.open(source).header.run_id}
+    assert before == contents()

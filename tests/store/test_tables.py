@@ -15,12 +15,14 @@ import pytest
 from table_examples import header, story
 from test_journal_crashes import Crash, crash_everywhere, file_system
 
-from spot_dask.errors import RunTakenOver
+from spot_dask.errors import RunTakenOver, StoreCorrupt
 from spot_dask.records import Closed
 from spot_dask.store import tables, tabulate
 from spot_dask.store.journal import Journal
 from spot_dask.store.tables import Published
 from spot_dask.store.tabulate import tabulate as tabulated
+from spot_dask.store.verify import verify
+from spot_dask.store.zarr_format import chunk_key
 
 
 def create(path, entries):
@@ -389,3 +391,15 @@ def test_a_coordinator_that_was_taken_over_publishes_nothing(path):
 @pytest.fixture(autouse=True)
 def _logged(caplog):
     caplog.set_level(logging.WARNING, "spot_dask")
+
+
+def test_a_journal_shorter_than_its_table_is_noticed_where_nobody_noted_its_end(tmp_path):
+    path = tmp_path / "run.zarr"
+    create(path, story(5))
+    publish(path)
+    last = Journal.open(path).count() - 1
+    (path / "log/.writer").unlink()
+    (path / chunk_key(last)).unlink()
+    assert f"{chunk_key(last)} is missing" in verify(path).problems
+    with pytest.raises(StoreCorrupt, match=rf"record {last} had been acknowledged"):
+        Journal.resume(path)
