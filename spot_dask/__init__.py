@@ -8,13 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spot_dask.budget import Budget
     from spot_dask.design import Design
     from spot_dask.errors import ClusterError, SpotDaskError, StoreError, StudyError
     from spot_dask.records import Evaluation, History, Trial
     from spot_dask.run import Run
     from spot_dask.sources import WarmStart
     from spot_dask.space import Categorical, Integer, Real, Space
-    from spot_dask.study import Budget, Study
+    from spot_dask.study import Study
+    from spot_dask.tasks import replacing
     from spot_dask.tasks.function import FunctionTask
     from spot_dask.tasks.torch import Split, TorchTask
     from spot_dask.tuner import Tuner
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Budget": "study",
+    "Budget": "budget",
     "Categorical": "space",
     "ClusterError": "errors",
     "Design": "design",
@@ -42,6 +44,7 @@ _HOMES = {
     "Trial": "records",
     "Tuner": "tuner",
     "WarmStart": "sources",
+    "replacing": "tasks",
 }
 
 __all__ = [
@@ -65,6 +68,7 @@ __all__ = [
     "Trial",
     "Tuner",
     "WarmStart",
+    "replacing",
 ]
 
 

@@ -35,6 +35,7 @@ from spot_dask.coordinator import (
 )
 from spot_dask.errors import StoreFull
 from spot_dask.executors import Executor
+from spot_dask.executors.checkpoints import Folder
 from spot_dask.incumbent import Incumbent
 from spot_dask.records import Closed, Entry, Evaluation, History, Retried, Status, Told
 from spot_dask.signals import Ending, as_events
@@ -101,12 +102,14 @@ class Session:
         listener: Listener | None = None,
         elapsed: float = 0.0,
         ending: Ending | None = None,
+        checkpoints: Folder | None = None,
     ) -> None:
         self._coordinator = coordinator
         self._tuner = tuner
         self._executor = executor
         self._store = store
         self._listener = listener
+        self._checkpoints = checkpoints
         self._incumbent = Incumbent(tuner)
         self._proposing = False
         self._signals: deque[Event] = deque()
@@ -250,6 +253,8 @@ class Session:
 
     def _announce(self, entry: Entry) -> None:
         if isinstance(entry, Told):
+            if self._checkpoints is not None:
+                self._checkpoints.discard(entry.evaluation.trial.number)
             self.tell(last=entry.evaluation)
         elif isinstance(entry, Retried):
             error = entry.outcome.error

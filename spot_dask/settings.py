@@ -6,6 +6,7 @@ become the same setting, and the later one wins. Keys::
     name, seed, surrogate, infill, replication,
     batch, sync, durability                         the study's own (table [study] in a file)
     gpus, timeout                                   what a training may use: 2, 0.25; "90m"
+    isolation, checkpoints                          warm, process, thread; a directory
     budget.evaluations, budget.wall                 wall with its unit: "90m", "6h", "1h30m"
     design.kind, design.initial, design.replicates
     space.NAME = value                              fixes the parameter
@@ -162,6 +163,8 @@ KEYS: Mapping[Key, Callable[[Any], Any]] = {
     ("study", "sync"): _flag,
     ("study", "gpus"): _number,
     ("study", "timeout"): duration,
+    ("study", "isolation"): _text,
+    ("study", "checkpoints"): _text,
     ("study", "durability"): _text,
     ("budget", "evaluations"): _positive,
     ("budget", "wall"): duration,

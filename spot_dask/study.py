@@ -19,26 +19,26 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from spot_dask import infill, plugins, surrogates
+from spot_dask import infill, launch, plugins, surrogates
+from spot_dask.budget import Budget, check_count, is_number
 from spot_dask.coordinator import Coordinator, Policy
 from spot_dask.design import Design
 from spot_dask.errors import StoreError
 from spot_dask.executors import Executor
+from spot_dask.executors.checkpoints import Folder, Place
+from spot_dask.executors.conditions import Conditions, Isolation
 from spot_dask.executors.connection import Connection
 from spot_dask.executors.heartbeat import SILENCE_SECONDS
 from spot_dask.executors.limits import Limits
-from spot_dask.executors.serial import SerialExecutor
 from spot_dask.infill import Infill
 from spot_dask.records import Configuration, Objective
 from spot_dask.run import Run
 from spot_dask.session import Listener, Session
-from spot_dask.settings import DEFAULT_EVALUATIONS
 from spot_dask.signals import Ending
 from spot_dask.sources import WarmStart
 from spot_dask.space import Space
 from spot_dask.store import Header, Store
 from spot_dask.store.backend import Durability, address
-from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
 from spot_dask.store.replay import Replay, replay
 from spot_dask.store.tables import Published
@@ -54,30 +54,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-@dataclass(frozen=True)
-class Budget:
-    """When a run ends: after so many evaluations or so much wall time (seconds), whichever first.
-
-    Both count over all sessions of the run, failed evaluations included.
-    """
-
-    evaluations: int | None = None
-    wall: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.evaluations is not None:
-            _check_count("budget: evaluations", self.evaluations)
-        if self.wall is not None and not (_is_number(self.wall) and self.wall > 0):
-            raise ValueError(f"budget: wall is {self.wall!r}; expected seconds, more than 0")
-
-    @property
-    def limit(self) -> int | None:
-        """The number of evaluations a run ends after; None if only its time ends it."""
-        if self.evaluations is None and self.wall is None:
-            return DEFAULT_EVALUATIONS
-        return self.evaluations
-
-
 @dataclass
 class Study:
     """What is tuned and how. See the README for a complete example.
@@ -91,7 +67,11 @@ class Study:
 
     ``gpus`` is what a training has for itself: 2, or 0.25 for a GPU shared by four, or 0; by
     default one where there are any. ``timeout`` (seconds) ends a training that takes longer, as a
-    failed evaluation.
+    failed evaluation. ``isolation`` is where it runs: in a process of its own that is used again
+    ("warm"), in a new one each time ("process"), or in the worker's own ("thread"), for debugging
+    and tiny functions: without limits, and what crashes it crashes the worker. ``checkpoints`` is
+    the directory, shared by all workers, for what trainings save while they run; by default beside
+    a store that is a directory.
     """
 
     space: Space
@@ -108,6 +88,8 @@ class Study:
     sync: bool = False
     gpus: float | None = None
     timeout: float | None = None
+    isolation: Isolation = "warm"
+    checkpoints: str | Path | None = None
     durability: Durability = "fsync"
     source: dict[str, Any] = field(default_factory=dict, repr=False)
     _last: Run | None = field(default=None, init=False, repr=False)
@@ -119,14 +101,14 @@ class Study:
             raise ValueError(
                 f"task is {self.task!r}; expected a TorchTask, a FunctionTask or a function"
             )
-        _check_count("seed", self.seed, least=0)
-        if not (_is_number(self.replication) and 0 <= self.replication <= 0.5):
+        check_count("seed", self.seed, least=0)
+        if not (is_number(self.replication) and 0 <= self.replication <= 0.5):
             raise ValueError(f"replication is {self.replication!r}; expected a share from 0 to 0.5")
         if self.batch is not None:
-            _check_count("batch", self.batch)
+            check_count("batch", self.batch)
         if self.sync and self.batch is None:
             raise ValueError("sync is on without a batch size; expected batch (--batch q) as well")
-        self.limits  # noqa: B018 - checks them
+        Conditions(self.limits, self.isolation)  # checks them
         self.start = tuple(self.space.validate(config) for config in self.start)
         self._check_recorded()
 
@@ -156,15 +138,19 @@ class Study:
         path = address(store) if store is not None else default_store(self.name)
         header = study._header()
         imported = take_over(warm_start, header)
+        place = launch.place_of(study, header.run_id, path)
         with (
-            closing(_executor(study, header.run_id, path, client, local)) as executor,
+            closing(
+                launch.executor_of(study, header.run_id, path, place, client, local)
+            ) as executor,
             closing(Journal.create(path, header, durability=study.durability)) as journal,
             closing(Published(journal)) as published,
         ):
             for entry in imported:
                 journal.append(entry)
             past = replay(journal.records())
-            study._drive(published, executor, past, listener, ending, [f"store {path}"])
+            notes = [f"store {path}"]
+            study._drive(published, executor, past, place, listener, ending, notes)
         self._last = Run.open(path)
         return self._last
 
@@ -197,9 +183,10 @@ class Study:
             )
         settings = {"budget": asdict(study.budget)} if changed else {}
         run_id = run.header.run_id
+        place = launch.place_of(study, run_id, path)
         del run  # its history is one more than the session will need
         with (
-            closing(_executor(study, run_id, path, client, local)) as executor,
+            closing(launch.executor_of(study, run_id, path, place, client, local)) as executor,
             closing(
                 Journal.resume(
                     path,
@@ -214,7 +201,8 @@ class Study:
             taken = f"inbox: {late} trainings had ended without a coordinator; taken in"
             notes = [taken] if late else []
             with closing(Published(journal)) as published:
-                study._drive(published, executor, reading.end(journal), listener, ending, notes)
+                past = reading.end(journal)
+                study._drive(published, executor, past, place, listener, ending, notes)
         self._last = Run.open(path)
         return self._last
 
@@ -291,6 +279,7 @@ class Study:
         store: Store,
         executor: Executor,
         past: Replay,
+        place: Place | None,
         listener: Listener | None,
         ending: Ending | None,
         notes: Iterable[str],
@@ -305,7 +294,12 @@ class Study:
             objective=Objective(self.task.objective, self.task.direction),
         )
         coordinator = Coordinator(policy, past.history, past.retried, executor.now())
-        session = Session(coordinator, self.tuner, executor, store, listener, past.elapsed, ending)
+        folder = None if place is None else Folder(place)
+        if folder is not None:
+            folder.sweep(past.history.pending)  # what a killed coordinator had no time to remove
+        session = Session(
+            coordinator, self.tuner, executor, store, listener, past.elapsed, ending, folder
+        )
         for note in notes:
             session.tell(note)
         design = self.design.size(self.space)
@@ -321,6 +315,8 @@ class Study:
         for entry in past.imports:
             session.tell(f"warm start: {entry.source}: {summary(entry)}")
         session.run()
+        if folder is not None:
+            folder.close(coordinator.history.pending)
 
     def _header(self) -> Header:
         return Header(
@@ -368,40 +364,6 @@ def _restored(study: Study, settings: dict[str, Any]) -> Study:
         durability=settings["durability"],
         **names,
     )
-
-
-def _executor(
-    study: Study,
-    run_id: str,
-    store: Path | str,
-    client: Client | Connection | str | None,
-    local: int | None,
-) -> Executor:
-    task, limits = study.task, study.limits
-    if local is not None:
-        _check_count("local", local, least=0)
-    if client is None and local == 0:
-        return SerialExecutor(task)
-    from spot_dask.executors import cluster, dask
-
-    if client is None:
-        slots = cluster.local_slots(limits) if local is None else local
-        return dask.DaskExecutor(cluster.embedded(slots), task, run_id, owned=True, limits=limits)
-    owned = isinstance(client, str | Connection)
-    if isinstance(client, str | Connection):
-        client = cluster.connect(client)
-    where = store if isinstance(store, str) else str(store.absolute())
-    keep = Inbox(where, run_id).leave
-    return dask.DaskExecutor(client, task, run_id, owned=owned, limits=limits, keep=keep)
-
-
-def _check_count(name: str, value: object, least: int = 1) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} is {value!r}; expected a whole number, at least {least}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def default_store(name: str) -> Path:

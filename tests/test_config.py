@@ -14,7 +14,8 @@ from spot_dask.errors import StudyError
 
 STUDY = """\
 from spot_dask.space import Categorical, Integer, Real, Space
-from spot_dask.study import Budget, Study
+from spot_dask.budget import Budget
+from spot_dask.study import Study
 from spot_dask.tasks.function import FunctionTask
 
 

@@ -17,6 +17,8 @@ LAYERS = (
     ("executors", "store", "tasks", "report"),
     (
         "study",
+        "budget",
+        "launch",
         "run",
         "session",
         "reask",

@@ -30,7 +30,7 @@ NO_SUCCESS = 3
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "spot-dask stop": 143}
 
 FLAGS = {"evaluations": "budget.evaluations", "wall": "budget.wall", "batch": "batch"} | {
-    name: name for name in ("sync", "seed", "durability")
+    name: name for name in ("sync", "seed", "durability", "isolation", "checkpoints")
 }
 """Flags of ``run`` that are settings, by the key of the setting."""
 
@@ -52,6 +52,17 @@ FLAGS = {"evaluations": "budget.evaluations", "wall": "budget.wall", "batch": "b
     "--durability",
     type=click.Choice(["fsync", "process"]),
     help="What evaluations survive: loss of power (default) or only the end of the process.",
+)
+@click.option(
+    "--isolation",
+    type=click.Choice(["warm", "process", "thread"]),
+    help="Where a training runs: in a process used again (default), a new one, or the worker's.",
+)
+@click.option(
+    "--checkpoints",
+    metavar="DIR",
+    type=click.Path(file_okay=False, resolve_path=True),
+    help="Where trainings save what interrupted ones go on from; all workers must share it.",
 )
 @click.option(
     "--warm-start",
@@ -159,10 +170,10 @@ def _renaming(text: str) -> tuple[str, str]:
 
 
 def _resume(store: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
+    from spot_dask.budget import Budget
     from spot_dask.cli.progress import watch
     from spot_dask.config import reload
     from spot_dask.run import Run
-    from spot_dask.study import Budget
 
     before = Run.open(store)
     loaded = reload(before.header.study, options["study"])

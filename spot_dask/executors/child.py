@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +16,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spot_dask.codec import JSON, outcome_to_json
+from spot_dask.executors.conditions import Conditions
 from spot_dask.executors.heartbeat import Attempt
 from spot_dask.executors.limits import DEVICES, Limits
-from spot_dask.executors.process import TRACEBACK_BYTES, Curves
+from spot_dask.executors.process import TRACEBACK_BYTES, Curves, temporary_prefix
 from spot_dask.records import Failure, Outcome, Status
 
 TIMEOUT = "Timeout"
@@ -40,7 +42,7 @@ class Request:
     trial: JSON
     attempt: int
     run: str
-    limits: Limits = field(default_factory=Limits)
+    conditions: Conditions = field(default_factory=Conditions)
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,10 +56,12 @@ class Request:
     def encode(self, slot: int, known: str) -> bytes:
         """The request on the wire, with the task unless the process knows it already."""
         task = b"" if known == self.digest else self.task
+        place = self.conditions.place
         head = {
             "trial": self.trial,
             "attempt": self.attempt,
             "slot": slot,
+            "checkpoints": None if place is None else asdict(place),
             "task": self.digest,
             "size": len(task),
             "cwd": str(Path.cwd()),
@@ -193,6 +197,8 @@ class Child:
             log = os.pread(self._crash_log.fileno(), TRACEBACK_BYTES, 0)
             self._crash_text = log.decode(errors="replace")
             self._crash_log.close()
+            for left in Path(tempfile.gettempdir()).glob(temporary_prefix(self._process.pid) + "*"):
+                shutil.rmtree(left, ignore_errors=True)
             for pipe in (self._process.stdin, self._process.stdout):
                 assert pipe is not None
                 with contextlib.suppress(BrokenPipeError):  # the rest of an unread request

@@ -26,9 +26,9 @@ from spot_dask.coordinator import Attached, Beat, Event, Finished, Joined, Left,
 from spot_dask.errors import ClusterError
 from spot_dask.executors import supervisor
 from spot_dask.executors.cluster import CONNECT_SECONDS, host_of, refuse_too_few, unfit
+from spot_dask.executors.conditions import Conditions
 from spot_dask.executors.fetch import FORGOTTEN, fetch
 from spot_dask.executors.heartbeat import Attempt, topic
-from spot_dask.executors.limits import Limits
 from spot_dask.executors.published import Published
 from spot_dask.executors.service import DRAINING, prepare
 from spot_dask.records import Trial
@@ -68,11 +68,12 @@ class DaskExecutor:
         run_id: str,
         *,
         owned: bool,
-        limits: Limits | None = None,
+        conditions: Conditions | None = None,
         keep: supervisor.Keep | None = None,
     ) -> None:
         self._client = client
-        self._limits = limits or Limits()
+        self._conditions = conditions or Conditions()
+        self._limits = self._conditions.limits
         self._task = cloudpickle.dumps(task)
         self._run_id = run_id
         self._owned = owned
@@ -105,8 +106,7 @@ class DaskExecutor:
             json.dumps(trial_to_json(trial)),
             attempt,
             self._run_id,
-            self._limits.gpus,
-            self._limits.seconds,
+            self._conditions,
             self._keep,
             key=key,
             pure=False,

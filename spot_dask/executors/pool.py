@@ -1,10 +1,11 @@
-"""The processes of a worker: one for each slot, kept warm from trial to trial.
+"""The slots of a worker and the process in each, kept warm from trial to trial by choice.
 
 Slots are numbered from 0 and a trial gets the smallest free one.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import site
 import threading
@@ -13,14 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cloudpickle
 from dask.system import cpu_count
 
 import spot_dask
-from spot_dask.codec import JSON, outcome_to_json
+from spot_dask.codec import JSON, outcome_to_json, trial_from_json
 from spot_dask.executors.child import Child, Request, Spawner, Tell, crashed
 from spot_dask.executors.heartbeat import Attempt, dask_worker
 from spot_dask.executors.limits import DEVICES, Limits, visible_gpus
-from spot_dask.executors.process import Curves
+from spot_dask.executors.process import Curves, Running, attempt_trial
+from spot_dask.tasks import Task
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -54,7 +57,8 @@ class Pool:
         """Run a trial in the smallest free slot; blocks until it has ended."""
         with self._lock:
             slot = next(n for n in range(len(self._running) + 1) if n not in self._running)
-            warm = self._idle.pop(slot, None)
+            keep = request.conditions.isolation == "warm"
+            warm = self._idle.pop(slot, None) if keep else None
             place = self._running[slot] = Place(request.run, request.attempt_key, warm)
         try:
             outcome = self._run_in(slot, place, request, tell)
@@ -64,7 +68,7 @@ class Pool:
                     del self._outcomes[next(iter(self._outcomes))]
             return outcome
         finally:
-            self._release(slot)
+            self._release(slot, keep)
             place.over.set()
 
     def going_on(self, run: str) -> list[Attempt]:
@@ -104,16 +108,18 @@ class Pool:
             child.reap()
 
     def _run_in(self, slot: int, place: Place, request: Request, tell: Tell) -> JSON:
+        if request.conditions.isolation == "thread":
+            return _run_here(slot, request, tell)
         started = time.time()
         child = place.child
-        environment = _environment(slot, request.limits)
+        environment = _environment(slot, request.conditions.limits)
         if child is None or child.devices != environment.get(DEVICES) or not child.take(request):
             if child is not None:
                 child.reap()  # it ended while it waited: that is nothing to do with this trial
             child = self._start(slot, place, environment)
             if not child.take(request):
                 return outcome_to_json(crashed(child.obituary(), started, Curves()))
-        return child.follow(request.limits, tell)
+        return child.follow(request.conditions.limits, tell)
 
     def _start(self, slot: int, place: Place, environment: dict[str, str]) -> Child:
         with self._lock:
@@ -126,14 +132,34 @@ class Pool:
             child.kill()
         return child
 
-    def _release(self, slot: int) -> None:
+    def _release(self, slot: int, keep: bool) -> None:
         with self._lock:
             child = self._running.pop(slot).child
-            if child is not None and child.reusable:
+            if child is not None and child.reusable and keep:
                 self._idle[slot] = child
                 return
         if child is not None:
             child.reap()
+
+
+def _run_here(slot: int, request: Request, tell: Tell) -> JSON:
+    """Run a trial in this very thread."""
+    trial = trial_from_json(request.trial)
+    running = Running(
+        trial,
+        request.attempt,
+        slot,
+        lambda message: tell(message["epoch"], message["metrics"]),
+        request.conditions.place,
+    )
+    return outcome_to_json(attempt_trial(lambda: _loaded(request.task), trial, running))
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(task: bytes) -> Task:
+    """The task; one and the same for all its trials, which share its data."""
+    loaded: Task = cloudpickle.loads(task)
+    return loaded
 
 
 def _environment(slot: int, limits: Limits) -> dict[str, str]:

@@ -4,8 +4,8 @@ It outlives a trial, so that torch is imported and data are loaded once for many
 one training at a time. It speaks lines of JSON over its original stdin and stdout:
 
 ==========  ==========================================================================
-in          ``{"trial", "attempt", "slot", "task", "size", "cwd", "path"}``, followed by
-            ``size`` bytes of the pickled task where this process does not have it yet
+in          ``{"trial", "attempt", "slot", "checkpoints", "task", "size", "cwd", "path"}``,
+            followed by ``size`` bytes of the pickled task where this process does not have it
 out         ``{"ready": pid}`` once; then, for each trial, ``{"accepted": time}``,
             ``{"epoch", "metrics"}`` as often as it reports, ``{"outcome", "last"}``
 ==========  ==========================================================================
@@ -21,30 +21,44 @@ import ctypes
 import faulthandler
 import gc
 import json
+import logging
 import math
 import operator
 import os
 import select
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
 from spot_dask.codec import outcome_to_json, trial_from_json
+from spot_dask.errors import warn_once
+from spot_dask.executors.checkpoints import Place
 from spot_dask.records import Failure, Outcome, Status, Trial
 from spot_dask.tasks import Config, Diverged, Task, measured, score
+
+logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 120.0
 TRACEBACK_BYTES = 16 * 1024
 MESSAGE_CHARACTERS = 500
 LAST_EPOCH = 1_000_000
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+ELSEWHERE = (
+    "%s is not on this machine: trainings that are interrupted here begin anew; "
+    "give a directory that all workers share with --checkpoints"
+)
 
 JSON = dict[str, Any]
 
@@ -73,7 +87,8 @@ class Running:
         trial: Trial,
         attempt: int = 0,
         slot: int = 0,
-        tell: Callable[[JSON], None] | None = None,
+        tell: Callable[[JSON], object] | None = None,
+        place: Place | None = None,
     ) -> None:
         self.number = trial.number
         self.attempt = attempt
@@ -82,6 +97,31 @@ class Running:
         self.device = ""
         self.curves = Curves()
         self._tell = tell
+        self._place = place
+        self._temporary: str | None = None
+
+    @cached_property
+    def keeps_checkpoint(self) -> bool:
+        """Whether there will be a next attempt that finds it; else it is a temporary directory."""
+        if self._place is not None and not self._place.is_here:
+            warn_once(logger, ELSEWHERE, self._place.root)
+        return self._place is not None and self._place.is_here
+
+    @cached_property
+    def checkpoint(self) -> Path:
+        """A directory for what the next attempt at the trial shall find in its own."""
+        if self._place is not None and self.keeps_checkpoint:
+            try:
+                return self._place.begin(self.number)
+            except OSError as error:
+                logger.warning("trial %d has no checkpoint: %s", self.number, error)
+        self._temporary = tempfile.mkdtemp(prefix=temporary_prefix(os.getpid()))
+        return Path(self._temporary)
+
+    def close(self) -> None:
+        """Remove what nobody will use any more."""
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
     def report(self, epoch: int, **metrics: float) -> None:
         """Record the metrics of a finished epoch (counted from 1); kept as learning curves."""
@@ -92,6 +132,11 @@ class Running:
         self.curves.add(number, values)
         if self._tell is not None:
             self._tell({"epoch": number, "metrics": values})
+
+
+def temporary_prefix(pid: int) -> str:
+    """How the names of a process's temporary directories begin."""
+    return f"spot-dask-{pid}-"
 
 
 def attempt_trial(load: Callable[[], Task], trial: Trial, running: Running) -> Outcome:
@@ -108,6 +153,8 @@ def attempt_trial(load: Callable[[], Task], trial: Trial, running: Running) -> O
         status = Status.MEMORY if _out_of_memory(error) else Status.FAILED
         outcome = Outcome(status, error=failure(error))
         traceback.clear_frames(error.__traceback__)  # they hold the model and its data
+    finally:
+        running.close()
     return replace(
         outcome,
         curves=running.curves.freeze(),
@@ -118,8 +165,9 @@ def attempt_trial(load: Callable[[], Task], trial: Trial, running: Running) -> O
 
 
 def _ctrl_c_reaches_us() -> bool:
-    """Not in a trial's own process; there only the training itself can raise it."""
-    return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    """Not in a trial's own process, nor in a thread; there only the training can raise it."""
+    here = threading.current_thread() is threading.main_thread()
+    return here and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
 def failure(error: BaseException) -> Failure:
@@ -207,7 +255,9 @@ class Worker:
         if request["task"] != self._digest:
             self._digest, self._pickled, self._task = request["task"], pickled, None
         trial = trial_from_json(request["trial"])
-        running = Running(trial, request["attempt"], request["slot"], self._channel.send)
+        kept = request["checkpoints"]
+        place = None if kept is None else Place(**kept)
+        running = Running(trial, request["attempt"], request["slot"], self._channel.send, place)
 
         def load() -> Task:
             sys.path.extend(p for p in request["path"] if p not in sys.path)

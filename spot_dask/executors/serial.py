@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from spot_dask.coordinator import Event, Finished, Joined, Reported
+from spot_dask.executors.checkpoints import Place
 from spot_dask.executors.process import JSON, Running, attempt_trial
 from spot_dask.records import Trial
 from spot_dask.tasks import Task
@@ -21,8 +22,9 @@ WORKER = "serial"
 class SerialExecutor:
     """One slot, in this process."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, place: Place | None = None) -> None:
         self._task = task
+        self._place = place
         self._joined = False
         self._queue: deque[tuple[Trial, int]] = deque()
         self._deferred: deque[Callable[[], Event]] = deque()
@@ -52,7 +54,8 @@ class SerialExecutor:
         def tell(message: JSON) -> None:
             reported.append(Reported(trial.number, attempt, message["epoch"], message["metrics"]))
 
-        outcome = attempt_trial(lambda: self._task, trial, Running(trial, attempt, tell=tell))
+        running = Running(trial, attempt, tell=tell, place=self._place)
+        outcome = attempt_trial(lambda: self._task, trial, running)
         return [*reported, Finished(trial.number, attempt, replace(outcome, worker=WORKER))]
 
     def stop(self, number: int, attempt: int, worker: str) -> None:

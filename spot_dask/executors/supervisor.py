@@ -20,8 +20,8 @@ from distributed import secede
 import spot_dask
 from spot_dask.codec import JSON, outcome_to_json
 from spot_dask.executors.child import Request, crashed
+from spot_dask.executors.conditions import Conditions
 from spot_dask.executors.heartbeat import Attempt, Heartbeat
-from spot_dask.executors.limits import Limits
 from spot_dask.executors.pool import Pool
 from spot_dask.executors.process import Curves, failure
 from spot_dask.executors.reports import parcels
@@ -38,20 +38,19 @@ def run_trial(
     trial_json: str,
     attempt: int,
     run: str = "",
-    gpus: float | None = None,
-    seconds: float | None = None,
+    conditions: Conditions | None = None,
     keep: Keep | None = None,
 ) -> JSON:
     """Run one trial of a pickled task; its outcome as JSON. Never raises an Exception.
 
-    ``run`` names the run it belongs to, whose trials can be stopped together; ``gpus`` and
-    ``seconds`` are its ``Limits``; ``keep`` is told trial number, attempt and outcome before anyone
-    else, so that no result is lost with a coordinator. The outcome is CRASHED where the training's
+    ``run`` names the run it belongs to, whose trials can be stopped together; ``keep`` is told
+    trial number, attempt and outcome before anyone else, so that no result is lost with a
+    coordinator. The outcome is CRASHED where the training's
     process died, could not be started or was stopped.
     """
     started = time.time()
     try:
-        request = Request(task, json.loads(trial_json), attempt, run, Limits(gpus, seconds))
+        request = Request(task, json.loads(trial_json), attempt, run, conditions or Conditions())
         with _heartbeat.of(run, request.attempt_key):
             reports = parcels(run, request.attempt_key)
             outcome = _pool.run(request, reports.add)

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, Protocol, runtime_checkable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
 
 from spot_dask.errors import did_you_mean
 from spot_dask.records import Configuration, Value
 
 Direction = Literal["min", "max"]
+
+PARTIAL = ".partial"
+"""How the name of a file ends that is still being written."""
 
 
 class Config(Mapping[str, Value]):
@@ -57,6 +64,21 @@ class Context(Protocol):
     slot: int
     device: str  # set by a task that knows where it trains
 
+    @property
+    def checkpoint(self) -> Path:
+        """A directory for what the next attempt at the trial shall find in its own.
+
+        It is made at the first access, with all that the last attempt had saved there, and
+        removed when the trial has its evaluation. Save with ``replacing``, since an attempt may
+        end at any moment.
+        """
+        ...
+
+    @property
+    def keeps_checkpoint(self) -> bool:
+        """Whether there will be a next attempt that finds it; else it is a temporary directory."""
+        ...
+
     def report(self, epoch: int, **metrics: float) -> None:
         """Record the metrics of a finished epoch (counted from 1); kept as learning curves."""
         ...
@@ -83,6 +105,23 @@ class Task(Protocol):
 
 class Diverged(ArithmeticError):
     """A training whose loss is no longer finite; any task may raise it to say so."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A binary file to write that becomes ``path`` when it is complete, and on disk, or never.
+
+    Whoever reads ``path`` meanwhile, or after a crash, finds what was there before.
+    """
+    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
+    try:
+        with aside.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def score(task: Task, metrics: Mapping[str, float]) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler, Subset, TensorDataset
 
 Data: TypeAlias = Dataset[Any]
 Indices = npt.NDArray[np.int64]
@@ -174,11 +174,16 @@ class Batches:
         """Something to iterate over once an epoch."""
         if isinstance(self.data, TensorDataset):
             return _TensorBatches(self, *self._resident(self.data))
+        # One generator for the order alone: the loader's own draws depend on when it was opened.
+        seeds, order = torch.Generator(), None
+        if self.generator is not None:
+            seeds.manual_seed(self.generator.initial_seed())
+            order = RandomSampler(range(length(self.data)), generator=self.generator)
         loader = DataLoader(
             self.data,
             batch_size=self.size,
-            shuffle=self.generator is not None,
-            generator=self.generator,
+            sampler=order,
+            generator=seeds,
             drop_last=self.short,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,

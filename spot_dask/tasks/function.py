@@ -16,7 +16,8 @@ class FunctionTask:
 
     It returns the objective as one number, or a mapping of metrics that has it. ``trial`` is
     passed where the function has a parameter of that name or a second required one; it carries
-    ``seed`` and ``slot``, and ``trial.report(epoch, val_loss=...)`` keeps learning curves.
+    ``seed`` and ``slot``, ``trial.report(epoch, val_loss=...)`` keeps learning curves, and
+    ``trial.checkpoint`` is a directory that survives the attempt (see ``tasks.Context``).
     """
 
     function: Callable[..., Any]

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from spot_dask.tasks import Config, Context, Direction, Diverged, check_direction, nearest, number
 from spot_dask.tasks.data import Batches, Data, Split, as_parts, length, transformed
 from spot_dask.tasks.metrics import Mean, Measure, Metric, resolve
+from spot_dask.tasks.snapshot import Snapshots, State, random_state, restore_random_state
 
 __all__ = ["Split", "TorchTask"]
 
@@ -44,6 +45,11 @@ class TorchTask:
     ``batch_size`` are numbers or the name of the parameter that holds them. ``prepare`` returns a
     function for the inputs: of all inputs at once where the data are arrays, of one item's
     otherwise. ``workers`` is the number of loading processes for data that are not arrays.
+
+    What is needed to go on is saved at the end of an epoch, not more often than every
+    ``checkpoint_seconds`` and in at most a twentieth of the time. On a CPU a training that was
+    interrupted ends with the result of one that ran through, unless loading processes draw at
+    random.
 
     The seed of a trial fixes the split, the initial weights and the order of the data, so the
     configurations of one replicate are compared on the same split (common random numbers). On a
@@ -63,6 +69,7 @@ class TorchTask:
     direction: Direction = "min"
     device: str = "auto"
     workers: int = 0
+    checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         for name in ("model", "data", "optimizer", "loss"):
@@ -74,6 +81,10 @@ class TorchTask:
             raise ValueError(f"metrics is {self.metrics!r}; expected a tuple: ({self.metrics!r},)")
         if getattr(self.loss, "reduction", "mean") != "mean":
             raise ValueError("the loss must be a mean over the batch; use reduction='mean'")
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(
+                f"checkpoint_seconds is {self.checkpoint_seconds!r}; expected seconds, at least 0"
+            )
         check_direction(self.direction)
         self._check_objective()
         if self.device != "auto":
@@ -89,20 +100,26 @@ class TorchTask:
         trial.device = str(device)
         train, test = _loaded(self)
         train, held_out = self.split(train, trial.seed)
+        _seed(trial.seed)
         if self.prepare is not None:
             train, held_out, test = self._prepared(config, train, held_out, test)
-        _seed(trial.seed)
-        fit = Fit(self, config, device)
-        batches = self._batches(config, train, device, _generator(trial.seed)).open()
+        snapshots = Snapshots(trial, self.checkpoint_seconds)
+        order = torch.Generator()
+        fit, epochs = self._begun(config, trial.seed, device, order, snapshots)
+        for epoch, metrics in enumerate(epochs, 1):
+            trial.report(epoch, **metrics)
+        batches = self._batches(config, train, device, order).open()
         validation = self._batches(config, held_out, device).open()
-        metrics: dict[str, float] = {}
-        for epoch in range(1, _count("epochs", self.epochs, config) + 1):
+        last = _count("epochs", self.epochs, config)
+        for epoch in range(len(epochs) + 1, last + 1):
             metrics = {"train_loss": fit.train(batches)} | fit.judge(validation, "val_")
             trial.report(epoch, **metrics)
             _check_finite(metrics, epoch)
-        if test is not None:
-            metrics |= fit.judge(self._batches(config, test, device).open(), "test_")
-        return metrics
+            epochs.append(metrics)
+            if epoch < last:
+                snapshots.offer(epochs, lambda: fit.state() | {"order": order.get_state()})
+        tested = self._batches(config, test, device).open() if test is not None else None
+        return epochs[-1] | ({} if tested is None else fit.judge(tested, "test_"))
 
     def shortened(self) -> TorchTask:
         """The same task cut to one epoch."""
@@ -131,6 +148,32 @@ class TorchTask:
                 f"{self.objective} is the better the {'larger' if better == 'max' else 'smaller'} "
                 f"it is, but direction is {self.direction!r}; use direction={better!r}"
             )
+
+    def _begun(
+        self,
+        config: Config,
+        seed: int,
+        device: torch.device,
+        order: torch.Generator,
+        snapshots: Snapshots,
+    ) -> tuple[Fit, list[dict[str, float]]]:
+        """The training as the last attempt left it, and the metrics of its epochs; or a new one."""
+
+        def new() -> Fit:
+            order.manual_seed(seed)
+            _seed(seed)
+            return Fit(self, config, device)
+
+        fit, snapshot = new(), snapshots.last()
+        if snapshot is None:
+            return fit, []
+        try:
+            fit.restore(snapshot.parts)
+            order.set_state(snapshot.parts["order"])
+            return fit, [dict(metrics) for metrics in snapshot.epochs]
+        except Exception as error:  # of another model, or the user's own
+            snapshots.refuse(error)
+            return new(), []
 
     def _prepared(
         self, config: Config, train: Data, held_out: Data, test: Data | None
@@ -162,6 +205,7 @@ class Fit:
         model = task.model(config)
         if not isinstance(model, nn.Module):
             raise ValueError(f"model() returned {type(model).__name__}; expected a torch.nn.Module")
+        self._device = device
         self._model = model.to(device)
         self._optimizer = task.optimizer(self._model.parameters(), config)
         if not isinstance(self._optimizer, torch.optim.Optimizer):
@@ -174,6 +218,24 @@ class Fit:
         if isinstance(task.loss, nn.Module):
             self._loss = copy.deepcopy(task.loss).to(device)
         self._measures = task.measures | {"loss": Metric("loss", self._loss, "min")}
+
+    def state(self) -> State:
+        """All that changes while it trains."""
+        loss = self._loss.state_dict() if isinstance(self._loss, nn.Module) else {}
+        return {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "loss": loss,
+            "random": random_state(self._device),
+        }
+
+    def restore(self, state: State) -> None:
+        """Be as when ``state`` was taken; raises where that was another model or optimizer."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if isinstance(self._loss, nn.Module):
+            self._loss.load_state_dict(state["loss"])
+        restore_random_state(state["random"], self._device)
 
     def train(self, batches: Iterable[tuple[Any, Tensor]]) -> float:
         """One epoch; the mean loss over its batches, as they were before each step."""
@@ -244,10 +306,6 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - for the user's transforms, we draw nothing there
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def _check_count(name: str, value: int | str) -> None:

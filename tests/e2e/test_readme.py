@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from e2e_shell import Shell
 
 from spot_dask import Run
+from spot_dask.tasks import Config
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +41,22 @@ def test_asking_and_telling_as_in_the_readme_runs() -> None:
     study["my_training"] = lambda **config: float(config["lr"])
     exec(f"from spot_dask import History\n{code}", study)
     assert len(study["history"].evaluations) == 4  # type: ignore[attr-defined]
+
+
+def test_the_loop_with_a_checkpoint_in_the_readme_goes_on(tmp_path: Path) -> None:
+    (code,) = (block for block in blocks("python") if "trial.checkpoint" in block)
+    study: dict[str, Any] = {"__name__": "readme"}
+    exec(blocks("python")[0], study)
+    exec(
+        f"from spot_dask import replacing\n{code.replace('...', 'trial.epochs.append(epoch)')}",
+        study,
+    )
+    trial = SimpleNamespace(checkpoint=tmp_path, epochs=[])
+    study["train"](Config(study["space"].default), trial)
+    begun, weights = torch.load(tmp_path / "net.pt", weights_only=True)
+    torch.save((begun - 2, weights), tmp_path / "net.pt")
+    study["train"](Config(study["space"].default), trial)
+    assert trial.epochs == [*range(20), 18, 19]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from spot_dask.codec import outcome_from_json, trial_to_json
 from spot_dask.errors import ClusterError
 from spot_dask.executors import supervisor
+from spot_dask.executors.conditions import Conditions
 from spot_dask.executors.limits import Limits
 from spot_dask.executors.process import Running, attempt_trial
 from spot_dask.records import Outcome, Status, Trial
@@ -69,7 +70,8 @@ def four_gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def run(gpus: float | None, seconds: float = 1.0, limit: float | None = None) -> Outcome:
     task = cloudpickle.dumps(FunctionTask(train, objective="loss"))
     trial = json.dumps(trial_to_json(Trial(0, {"seconds": seconds}, 1)))
-    return outcome_from_json(supervisor.run_trial(task, trial, 0, "run", gpus, limit))
+    conditions = Conditions(Limits(gpus, limit))
+    return outcome_from_json(supervisor.run_trial(task, trial, 0, "run", conditions))
 
 
 @pytest.mark.usefixtures("four_gpus")

@@ -1,0 +1,118 @@
+"""The state of a PyTorch training in its checkpoint, from which an interrupted one goes on.
+
+It is a file of tensors, numbers and texts; reading it runs no code. One that is damaged, or that
+another version of torch or of this file has written, is not used.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from spot_dask.errors import warn_once
+from spot_dask.tasks import Context, replacing
+
+logger = logging.getLogger(__name__)
+
+NAME = "training.pt"
+FORMAT = 1
+VERSION = str(torch.__version__)
+
+SHARE = 0.05
+"""At most this share of a training's time goes into saving."""
+
+State = dict[str, Any]
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A training after its last finished epoch: the metrics of all epochs, and its parts."""
+
+    epochs: Sequence[Metrics]
+    parts: State
+
+
+class Snapshots:
+    """The snapshots of one trial; at least ``seconds`` pass from one to the next."""
+
+    def __init__(self, trial: Context, seconds: float) -> None:
+        self._trial = trial
+        self._pause = seconds
+        self._ended = time.monotonic()
+
+    def last(self) -> Snapshot | None:
+        """What the last attempt has saved, None if nothing can be used."""
+        if not self._trial.keeps_checkpoint:
+            return None
+        path = self._trial.checkpoint / NAME
+        if not path.exists():
+            return None
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+            written = found["format"], found["torch"]
+            if written != (FORMAT, VERSION):
+                raise ValueError(f"written as format {written[0]} by torch {written[1]}")
+            return Snapshot(found["epochs"], found["parts"])
+        except Exception as error:  # a damaged file can fail in any way
+            self.refuse(error)
+            return None
+
+    def refuse(self, error: Exception) -> None:
+        """Tell that the training begins anew."""
+        reason = str(error).partition("\n")[0]
+        logger.warning(
+            "trial %d begins anew, its checkpoint cannot be used (%s: %s)",
+            self._trial.number,
+            type(error).__name__,
+            reason,
+        )
+
+    def offer(self, epochs: Sequence[Metrics], parts: Callable[[], State]) -> None:
+        """Save the training as it is now, if it is time to; a failure is told and that is all."""
+        began = time.monotonic()
+        if began - self._ended < self._pause or not self._trial.keeps_checkpoint:
+            return
+        state = {
+            "format": FORMAT,
+            "torch": VERSION,
+            "epochs": [dict(metrics) for metrics in epochs],
+            "parts": parts(),
+        }
+        try:
+            with replacing(self._trial.checkpoint / NAME) as file:
+                torch.save(state, file)
+        except Exception as error:  # a full disk, or user code in a model's state
+            warn_once(logger, "a training cannot be saved and goes on: %r", error)
+        self._ended = time.monotonic()
+        self._pause = max(self._pause, (self._ended - began) * (1 / SHARE - 1))
+
+
+def random_state(device: torch.device) -> State:
+    """The state of all that a training draws from: torch, Python and numpy."""
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the user's transforms
+    state: State = {
+        "torch": torch.get_rng_state(),
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest),
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: State, device: torch.device) -> None:
+    """Draw from now on what would have been drawn after ``random_state``."""
+    name, keys, *rest = state["numpy"]
+    torch.set_rng_state(state["torch"])
+    random.setstate(state["python"])
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002 - as above
+    if "cuda" in state and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
