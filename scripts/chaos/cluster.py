@@ -19,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from chaos.faults import TCP_SECONDS, WEIGHTS, Cluster, Mischief
+from chaos.faults import TARGETS, TCP_SECONDS, WEIGHTS, Cluster, Mischief
 from chaos.sabotage import SABOTAGE, VARIABLE
 from chaos.services import Namespace, Service, spot_dask
 from chaos.trainings import LOG, MARK, Verdict, judge, orphans, present, study, trainings
@@ -36,7 +36,7 @@ class Size:
     """How large a run is: trainings, their seconds, a fault about every ``pause`` seconds."""
 
     evaluations: int = 120
-    seconds: float = 2.0
+    seconds: float = 4.0
     pause: float = 1.5
     limit: float = 1200.0
 
@@ -49,6 +49,7 @@ class Scene:
     size: Size
     seed: int
     sabotage: str | None = None
+    targets: tuple[str, ...] = TARGETS
     name: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     partitions: bool = False
 
@@ -63,7 +64,7 @@ class Scene:
         seen: dict[int, str] = {}
         altered = 0
         with self._cluster() as cluster:
-            mischief = Mischief(self.name, cluster, chance)
+            mischief = Mischief(self.name, cluster, chance, self.targets)
             began = time.monotonic()
             watch = strike = began + 5.0  # the cluster comes up
             while not self._is_over(cluster) and time.monotonic() - began < self.size.limit:
@@ -208,7 +209,14 @@ def _free_port() -> int:
 @click.option("--limit", default=Size.limit, help="Seconds after which a run has failed.")
 @click.option("--sabotage", type=click.Choice(list(SABOTAGE)), help="Break the product first.")
 @click.option("--folder", type=click.Path(file_okay=False), help="Where to keep all files.")
-def main(seeds: tuple[int, ...], sabotage: str | None, folder: str | None, **size: float) -> None:
+@click.option("--target", "targets", multiple=True, type=click.Choice(TARGETS), default=TARGETS)
+def main(
+    seeds: tuple[int, ...],
+    sabotage: str | None,
+    targets: tuple[str, ...],
+    folder: str | None,
+    **size: float,
+) -> None:
     """Hurt the processes of a cluster while it trains; exit 1 if that did any harm."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # leave nothing behind
     faults: Counter[str] = Counter()
@@ -217,7 +225,7 @@ def main(seeds: tuple[int, ...], sabotage: str | None, folder: str | None, **siz
         for seed in seeds:
             place = Path(folder or temporary).absolute() / f"seed-{seed}"
             place.mkdir(parents=True)
-            scene = Scene(place, Size(**size), seed, sabotage)  # type: ignore[arg-type]
+            scene = Scene(place, Size(**size), seed, sabotage, targets)  # type: ignore[arg-type]
             began = time.monotonic()
             verdicts[seed], kinds = scene.play()
             faults.update(kinds)

@@ -6,12 +6,9 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from chaos.services import CONT, KILL, STOP, TERM, Service, send
 from chaos.trainings import Fault
-
-Target = Literal["worker", "nanny", "training", "coordinator", "scheduler"]
 
 SHORT, LONG = (1.0, 5.0), (20.0, 24.0)
 """Seconds of a pause or a partition that trainings survive, and of one they cannot be expected to.
@@ -45,6 +42,9 @@ WEIGHTS: dict[str, float] = {
 """Kind of fault -> how often it is picked, relative to the others."""
 
 
+TARGETS = ("worker", "nanny", "training", "coordinator", "scheduler")
+
+
 @dataclass
 class Cluster:
     """The services of a run by their part in it."""
@@ -65,6 +65,7 @@ class Mischief:
     run: str
     cluster: Cluster
     chance: random.Random
+    targets: Sequence[str] = TARGETS
     done: list[Fault] = field(default_factory=list)
     _pending: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _hurt: set[str] = field(default_factory=set)
@@ -73,7 +74,11 @@ class Mischief:
     def possible(self) -> dict[str, float]:
         """The kinds that this machine allows."""
         cut = any(service.namespace is not None for service in self.cluster)
-        return {kind: weight for kind, weight in WEIGHTS.items() if cut or "cut off" not in kind}
+        return {
+            kind: weight
+            for kind, weight in WEIGHTS.items()
+            if (cut or "cut off" not in kind) and kind.startswith(tuple(self.targets))
+        }
 
     def strike(self) -> None:
         """One fault, if whoever was picked is there and not in trouble already."""

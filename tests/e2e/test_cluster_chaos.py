@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from e2e_shell import Shell, wait_until
 
 from spot_dask import Run
 from spot_dask.records import Status
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+from chaos.cluster import Scene, Size
 
 pytestmark = [pytest.mark.e2e, pytest.mark.dask]
 
@@ -100,3 +105,14 @@ def test_a_killed_worker_and_a_killed_training_leave_nothing_behind(
             other.send_signal(signal.SIGTERM)
             other.wait(timeout=60)
     wait_until(lambda: watched.still_running() == [], seconds=10)
+
+
+def test_whatever_happens_to_the_processes_nothing_is_lost_or_run_for_nothing(
+    tmp_path: Path,
+) -> None:
+    """A moderate run of scripts/chaos/cluster."""
+    scene = Scene(tmp_path, Size(evaluations=40, seconds=1.5, pause=1.5, limit=240.0), seed=3)
+    verdict, faults = scene.play()
+    assert verdict.failures == 0, verdict
+    assert verdict.evaluated == 40
+    assert len(faults) >= 5

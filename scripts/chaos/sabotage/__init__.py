@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
@@ -16,12 +17,16 @@ VARIABLE = "SPOT_CHAOS_SABOTAGE"
 
 
 def no_attach(module: ModuleType) -> None:
-    """A new coordinator does not look for what runs, nor ends it."""
+    """A new coordinator does not look for what runs, and does not use its keys again."""
 
     def nothing(self: Any) -> Iterator[Any]:
         return iter(())
 
+    def key(self: Any, number: int, attempt: int) -> str:
+        return f"spot:{self._run_id}:{number}:a{attempt}:{os.getpid()}"
+
     module.DaskExecutor._attach = nothing  # type: ignore[attr-defined]
+    module.Published.key = key  # type: ignore[attr-defined]
 
 
 def double_commit(module: ModuleType) -> None:
@@ -49,19 +54,23 @@ def forgetful_store(module: ModuleType) -> None:
 
 
 def no_death_signal(module: ModuleType) -> None:
-    """A training does not end with its worker, whatever becomes of its pipes."""
+    """The kernel is not told to end a training with its worker."""
+    load = module.CDLL
 
-    def nothing(parent: int) -> None:
-        return
+    def without_prctl(name: Any, *args: Any, **options: Any) -> Any:
+        library = load(name, *args, **options)
+        if name is None:
+            library.prctl = lambda *ignored: 0
+        return library
 
-    module._end_with = nothing  # type: ignore[attr-defined]
+    module.CDLL = without_prctl  # type: ignore[attr-defined]
 
 
 SABOTAGE: dict[str, tuple[str, Callable[[ModuleType], None]]] = {
     "no attach": ("spot_dask.executors.dask", no_attach),
     "double commit": ("spot_dask.store.journal", double_commit),
     "forgetful store": ("spot_dask.store.journal", forgetful_store),
-    "no death signal": ("spot_dask.executors.process", no_death_signal),
+    "no death signal": ("ctypes", no_death_signal),
 }
 """Name -> the module to break and how."""
 
