@@ -375,8 +375,10 @@ class Coordinator:
         free = self.fleet.free
         if self.policy.sync:
             return self.policy.batch or self.fleet.slots if free else 0
-        ahead = self._pace.ahead(self.fleet.slots) if self.policy.ahead else 0
-        wanted = free + ahead - len(self._queue)
+        least, most = self._pace.ahead(self.fleet.slots) if self.policy.ahead else (0, 0)
+        if not free and len(self._queue) >= least:
+            return 0
+        wanted = free + most - len(self._queue)
         return min(self.policy.batch or wanted, wanted)
 
     def _budget_left(self) -> float:

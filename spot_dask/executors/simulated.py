@@ -7,6 +7,7 @@ themselves. Used by tests and by benchmarks of policies.
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -44,8 +45,9 @@ Training = Callable[[Trial, int], Fate]
 class SimulatedExecutor:
     """``workers`` workers of so many slots each; ``departures`` maps one to when it leaves.
 
-    Work that is deferred takes ``deferred`` seconds; workers tell every ``beat`` seconds what
-    goes on there (None: never). A slot that is used twice is an AssertionError.
+    Work that is deferred takes ``deferred`` seconds (None: the CPU time it really takes);
+    workers tell every ``beat`` seconds what goes on there (None: never). A slot that is used
+    twice is an AssertionError.
     """
 
     concurrent = True
@@ -57,7 +59,7 @@ class SimulatedExecutor:
         departures: dict[str, float] | None = None,
         *,
         slots: int = 1,
-        deferred: float = 0.0,
+        deferred: float | None = 0.0,
         beat: float | None = None,
     ) -> None:
         self._training = training
@@ -98,7 +100,10 @@ class SimulatedExecutor:
             self._plan(end + fate.late + fate.again, ended)
 
     def defer(self, work: Callable[[], Event]) -> None:
-        self._plan(self._now + self._deferred, work())
+        began = time.process_time()
+        event = work()
+        took = time.process_time() - began if self._deferred is None else self._deferred
+        self._plan(self._now + took, event)
 
     def wait(self, seconds: float) -> list[Event]:
         if not self._agenda or self._agenda[0][0] > self._now + seconds:
