@@ -24,10 +24,12 @@ from spot_dask.codec import JSON, outcome_to_json
 from spot_dask.executors.conditions import Conditions
 from spot_dask.executors.heartbeat import Attempt
 from spot_dask.executors.limits import DEVICES, Limits
+from spot_dask.executors.oom import groups_of, oom_kills
 from spot_dask.executors.process import TRACEBACK_BYTES, Curves, temporary_prefix
 from spot_dask.records import Failure, Outcome, Status
 
 TIMEOUT = "Timeout"
+OUT_OF_MEMORY = "OutOfMemory"
 STOPPED = Failure("Stopped", "the training was stopped")
 
 Tell = Callable[[int, dict[str, float]], object]
@@ -110,6 +112,8 @@ class Child:
         self._why: Failure | None = None
         self._slot = slot
         self._digest = ""
+        self._groups = ""
+        self._oom_kills: int | None = None
         # The child's faulthandler writes there when it dies of a signal; we read it afterwards.
         self._crash_log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the child lives
         log = self._crash_log.fileno()
@@ -157,6 +161,8 @@ class Child:
 
     def _follow(self, tell: Tell) -> JSON:
         started, curves = time.time(), Curves()
+        self._groups = groups_of(self._process.pid)
+        self._oom_kills = oom_kills(self._groups)
         for message in self._messages():
             if "outcome" in message:
                 self.reusable = not message["last"]
@@ -178,6 +184,11 @@ class Child:
                 self._crash_text,
             )
         name = signal.Signals(-code).name
+        kills = oom_kills(self._groups)
+        counted = self._oom_kills is not None and kills is not None and kills > self._oom_kills
+        if -code == signal.SIGKILL and counted:
+            message = "the kernel killed the training's process: out of memory"
+            return Failure(OUT_OF_MEMORY, message, self._crash_text)
         hint = " (out of memory?)" if -code == signal.SIGKILL else ""
         message = f"the training's process was killed by {name}{hint}"
         return Failure(name, message, self._crash_text)
@@ -220,7 +231,7 @@ class Child:
 def crashed(error: Failure, started: float, curves: Curves) -> Outcome:
     """The outcome of a training whose process did not live to tell it."""
     return Outcome(
-        Status.TIMEOUT if error.type == TIMEOUT else Status.CRASHED,
+        {TIMEOUT: Status.TIMEOUT, OUT_OF_MEMORY: Status.MEMORY}.get(error.type, Status.CRASHED),
         curves=curves.freeze(),
         started=started,
         finished=time.time(),

@@ -28,6 +28,7 @@ import os
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -36,6 +37,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
+from multiprocessing import popen_fork
 from pathlib import Path
 from typing import Any
 
@@ -289,15 +291,26 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
 
+def _outlive_sigterm() -> None:
+    """Have a child of the training go on, too: a SIGTERM to all is no more for it than for us.
+
+    Blocked and not handled, since torch installs a handler of its own in a data loader's workers.
+    Where one process ends another by SIGTERM, it has to kill it instead.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # for what it executes
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    subprocess.Popen.terminate = subprocess.Popen.kill  # type: ignore[method-assign]
+
+
 def main() -> None:
     parent, crash_log = map(int, sys.argv[1:])
     _end_with(parent)
     # Ctrl-C at the terminal is for the coordinator, which drains.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Where a service manager sends SIGTERM to all, it is for the Dask worker, which lets us end.
-    # Not for our children: multiprocessing ends its own by SIGTERM.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    popen_fork.Popen.terminate = popen_fork.Popen.kill  # type: ignore[method-assign]
+    os.register_at_fork(after_in_child=_outlive_sigterm)
     faulthandler.enable(crash_log)
     channel = Channel()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

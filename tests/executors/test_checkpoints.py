@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from spot_dask.codec import outcome_from_json, trial_to_json
 from spot_dask.executors import supervisor
 from spot_dask.executors.checkpoints import Folder, Place
 from spot_dask.executors.conditions import Conditions
+from spot_dask.executors.limits import Limits
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks.function import FunctionTask
 
@@ -185,3 +187,40 @@ def test_a_worker_that_does_not_share_the_directory_says_so(
 def test_a_training_that_saves_nothing_makes_no_directory(place: Place) -> None:
     assert run(lambda cfg: 1.0, place).ok
     assert list(Path(place.root).iterdir()) == []
+
+
+def pid(cfg: Any) -> dict[str, float]:
+    return {"loss": 1.0, "pid": os.getpid()}
+
+
+def test_where_a_training_runs_is_by_choice(place: Place) -> None:
+    pids = {
+        isolation: [run(pid, place, isolation).metrics["pid"] for _ in range(2)]
+        for isolation in ("warm", "process", "thread")
+    }
+    assert len(set(pids["warm"])) == 1
+    assert len({*pids["warm"], *pids["process"], os.getpid()}) == 4
+    assert set(pids["thread"]) == {os.getpid()}
+
+
+def test_a_training_in_a_thread_has_a_checkpoint_too(place: Place) -> None:
+    def fail(cfg: Any, trial: Any) -> float:
+        (trial.checkpoint / "a").write_text("1")
+        raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as worker:
+        assert worker.submit(run, fail, place, "thread").result().status is Status.FAILED
+    assert (place.begin(3) / "a").read_text() == "1"
+
+
+@pytest.mark.parametrize(
+    ("isolation", "limits", "message"),
+    [
+        ("thread", Limits(seconds=5.0), "in a thread of its worker can have no timeout"),
+        ("thread", Limits(gpus=1), "can have no GPUs of its own"),
+        ("proces", Limits(), "isolation is 'proces'; expected one of warm, process, thread; did"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(isolation: Any, limits: Limits, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Conditions(limits, isolation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -269,6 +270,25 @@ def test_a_data_loader_may_have_workers() -> None:
         return sum(float(x.sum()) for (x,) in DataLoader(data, batch_size=4, num_workers=1))
 
     assert run(train).y == 45.0
+
+
+def test_a_sigterm_to_all_ends_neither_a_training_nor_its_loading_processes() -> None:
+    def train(cfg: Config) -> dict[str, float]:
+        data = TensorDataset(torch.arange(40.0))
+        loader = DataLoader(data, batch_size=4, num_workers=2, persistent_workers=True)
+        total = sum(float(x.sum()) for (x,) in loader)
+        os.killpg(0, signal.SIGTERM)
+        total += sum(float(x.sum()) for (x,) in loader)
+        sleeper = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        sleeper.start()
+        os.killpg(0, signal.SIGTERM)
+        time.sleep(0.2)
+        alive = float(sleeper.is_alive())
+        sleeper.terminate()
+        sleeper.join(60)
+        return {"loss": total, "alive": alive, "left": float(sleeper.is_alive())}
+
+    assert run(train).metrics == {"loss": 1560.0, "alive": 1.0, "left": 0.0}
 
 
 def test_a_task_of_many_bytes_arrives_whole() -> None:
