@@ -144,9 +144,10 @@ def evaluations(texts: Iterable[str]) -> Iterator[Told]:
     """The records that are evaluations."""
     for text in texts:
         record: dict[str, Any] = json.loads(text)
-        if record["kind"] in ("tell", "fail"):
-            (item,) = record["items"]
-            yield Told(item["trial"]["number"], item["attempt"], item["outcome"]["status"])
+        for entry in record["items"] if record["kind"] == "batch" else [record]:
+            if entry["kind"] in ("tell", "fail"):
+                (item,) = entry["items"]
+                yield Told(item["trial"]["number"], item["attempt"], item["outcome"]["status"])
 
 
 @dataclass

@@ -38,6 +38,12 @@ def test_a_run_without_trouble_is_acquitted() -> None:
     assert (verdict.started, verdict.evaluated) == (2, 2)
 
 
+def test_records_of_several_evaluations_count_each_of_them() -> None:
+    both = json.dumps({"kind": "batch", "items": [json.loads(told(0)), json.loads(told(1))]})
+    assert judge(GOOD, [], {}, {0: both}, 2).failures == 0
+    assert judge(GOOD, [], {}, {0: both, 1: told(1)}, 2).doubled == 1
+
+
 def test_a_training_that_was_killed_may_be_run_again() -> None:
     cut = training(0, 0, 10, 11, ended=None)
     again = training(0, 1, 11.5, 13)
