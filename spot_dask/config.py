@@ -20,7 +20,7 @@ from typing import Any
 
 import cloudpickle
 
-from spot_dask import infill, surrogates
+from spot_dask import early_stopping, infill, surrogates
 from spot_dask.errors import StudyError, did_you_mean
 from spot_dask.settings import (
     KEYS,
@@ -187,6 +187,8 @@ def _apply(study: Study, settings: Sequence[Setting]) -> Loaded:
         )
         surrogates.find(changed.surrogate)
         infill.find(changed.infill)
+        if changed.early_stopping is not None:
+            early_stopping.find(changed.early_stopping)
     except (ValueError, TypeError) as error:
         raise StudyError(f"{where}: {one_line(error)}") from error
     cluster = _table(values, "cluster")

@@ -29,6 +29,7 @@ class Status(StrEnum):
     MEMORY = "memory"  # the training ran out of memory, of its device or of its machine
     TIMEOUT = "timeout"  # the training took longer than it may
     LOST = "lost"  # the worker went away; counted only when the retries are used up
+    STOPPED = "stopped"  # stopped early: its curve, so far, promised too little
 
 
 class Origin(StrEnum):
@@ -74,7 +75,13 @@ class Objective:
 
     def minimised(self, metrics: Mapping[str, float]) -> float:
         """Its value among the metrics, smaller being better; NaN where it is not among them."""
-        value = metrics.get(self.name, math.nan)
+        return self._signed(metrics.get(self.name, math.nan))
+
+    def curve(self, curves: Mapping[str, Sequence[float]]) -> tuple[float, ...]:
+        """Its values by epoch, smaller being better; none where it is not among the curves."""
+        return tuple(map(self._signed, curves.get(self.name, ())))
+
+    def _signed(self, value: float) -> float:
         return -value if self.direction == "max" else value
 
 
@@ -93,7 +100,8 @@ class Outcome:
 
     ``y`` is minimised and finite exactly when ``status`` is OK. ``curves`` holds per-epoch
     values by metric name; ``started`` and ``finished`` are seconds since the epoch (UTC), read on
-    the machine that trained.
+    the machine that trained. A training that was stopped early has no y: its curves end with the
+    epoch it was stopped in, and its metrics are the last it reported.
     """
 
     status: Status
@@ -109,6 +117,15 @@ class Outcome:
     @property
     def ok(self) -> bool:
         return self.status is Status.OK
+
+    @property
+    def stopped(self) -> bool:
+        return self.status is Status.STOPPED
+
+    @property
+    def failed(self) -> bool:
+        """Neither a result nor stopped early."""
+        return not (self.ok or self.stopped)
 
     @property
     def seconds(self) -> float:
@@ -127,6 +144,14 @@ class Evaluation:
     @property
     def ok(self) -> bool:
         return self.outcome.ok
+
+    @property
+    def stopped(self) -> bool:
+        return self.outcome.stopped
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome.failed
 
     @property
     def y(self) -> float:
@@ -170,7 +195,12 @@ class History:
 
     @property
     def failed(self) -> tuple[Evaluation, ...]:
-        return tuple(e for e in self.evaluations if not e.ok)
+        return tuple(e for e in self.evaluations if e.failed)
+
+    @property
+    def stopped(self) -> tuple[Evaluation, ...]:
+        """Those that were stopped early."""
+        return tuple(e for e in self.evaluations if e.stopped)
 
     @property
     def incumbent(self) -> Evaluation | None:
@@ -230,7 +260,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Told:
-    """A trial has its evaluation, successful (record kind ``tell``) or not (kind ``fail``)."""
+    """A trial has its evaluation: successful (record kind ``tell``), failed or stopped early.
+
+    The kinds of the latter are ``fail`` and ``stop``.
+    """
 
     evaluation: Evaluation
 

@@ -178,6 +178,7 @@ class Run:
             "trials": {
                 "done": len(history.ok),
                 "failed": len(history.failed),
+                "stopped": len(history.stopped),
                 "pending": len(history.pending),
                 "imported": len(history.imports),
                 "hints": sum(map(len, history.priors)),

@@ -31,6 +31,7 @@ from spot_dask.coordinator import (
     Say,
     Start,
     Stop,
+    StopEarly,
     Tick,
 )
 from spot_dask.errors import StoreFull
@@ -116,27 +117,36 @@ class Session:
         self._began = executor.now() - elapsed
         self._ending = ending or Ending()
         self._reminded = self._looked = self._told = executor.now()
+        self._ended: str | None = None  # why the coordinator has finished
         self._news = False  # something has happened that the listener was not told yet
 
     def run(self) -> str:
         """Run until the coordinator finishes; returns its reason, which is also in the store."""
         with as_events(self._ending) as self._signals:
+            self._executor.listen(self._hear)
             while True:
-                events = self._arrived()
-                self._news = self._news or any(isinstance(event, Reported) for event in events)
-                instructions = [
-                    instruction
-                    for event in events
-                    for instruction in self._coordinator.handle(event, self._executor.now())
-                ]
-                # At once, and first: nothing may follow from what is not durable.
-                self._commit([i.entry for i in instructions if isinstance(i, Commit)])
-                for instruction in instructions:
-                    if isinstance(instruction, Finish):
-                        return self._finish(instruction.reason)
-                    self._carry_out(instruction)
+                self._handle(self._arrived())
+                if self._ended is not None:
+                    return self._finish(self._ended)
                 self._tell_news()
                 self._remind()
+
+    def _handle(self, events: Sequence[Event]) -> None:
+        self._news = self._news or any(isinstance(event, Reported) for event in events)
+        instructions = [
+            instruction
+            for event in events
+            for instruction in self._coordinator.handle(event, self._executor.now())
+        ]
+        # At once, and first: nothing may follow from what is not durable.
+        self._commit([i.entry for i in instructions if isinstance(i, Commit)])
+        for instruction in instructions:
+            self._carry_out(instruction)
+
+    def _hear(self, event: Event) -> None:
+        """Something happens while we wait, in this very thread."""
+        self._handle([event])
+        self._tell_news()
 
     def tell(self, message: str | None = None, last: Evaluation | None = None) -> None:
         """Let the listener know how things stand."""
@@ -229,13 +239,23 @@ class Session:
                 self._announce(entry)
             case Propose(q):
                 self._propose(q)
+            case Say(message):
+                self.tell(message)
+            case Finish(reason):
+                self._ended = reason
+            case Start() | Stop() | StopEarly() | Kill():
+                self._have_done(instruction)
+
+    def _have_done(self, instruction: Start | Stop | StopEarly | Kill) -> None:
+        """Hand what the executor is to do to it."""
+        match instruction:
             case Start(trial, attempt, worker):
                 self._executor.start(trial, attempt, worker)
                 self._news = True
             case Stop(number, attempt, worker):
                 self._executor.stop(number, attempt, worker)
-            case Say(message):
-                self.tell(message)
+            case StopEarly(number, attempt, worker):
+                self._executor.stop_early(number, attempt, worker)
             case Kill():
                 self._executor.kill()
 

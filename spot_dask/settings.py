@@ -4,7 +4,7 @@
 become the same setting, and the later one wins. Keys::
 
     name, seed, surrogate, infill, replication,
-    batch, sync, durability                         the study's own (table [study] in a file)
+    early_stopping, batch, sync, durability         the study's own (table [study] in a file)
     gpus, timeout                                   what a training may use: 2, 0.25; "90m"
     isolation, checkpoints                          warm, process, thread; a directory
     budget.evaluations, budget.wall                 wall with its unit: "90m", "6h", "1h30m"
@@ -32,7 +32,7 @@ from spot_dask.store.backend import address
 DEFAULT_EVALUATIONS = 50
 """The budget of a study that names none."""
 
-EARLIER = {"replication": 0.0, "durability": "fsync"}
+EARLIER = {"replication": 0.0, "durability": "fsync", "early_stopping": None}
 """What a run did without knowing it, whose store is older than the setting."""
 
 Key = tuple[str, ...]
@@ -114,6 +114,10 @@ def _text(value: Any) -> str:
     return value
 
 
+def _rule(value: Any) -> str | None:
+    return None if value == "none" else _text(value)
+
+
 def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"expected a whole number, got {value!r}")
@@ -159,6 +163,7 @@ KEYS: Mapping[Key, Callable[[Any], Any]] = {
     ("study", "surrogate"): _text,
     ("study", "infill"): _text,
     ("study", "replication"): _number,
+    ("study", "early_stopping"): _rule,
     ("study", "batch"): _positive,
     ("study", "sync"): _flag,
     ("study", "gpus"): _number,

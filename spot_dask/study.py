@@ -11,7 +11,7 @@ import platform
 import re
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,10 +19,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from spot_dask import infill, launch, plugins, surrogates
+from spot_dask import early_stopping, infill, launch, plugins, surrogates
 from spot_dask.budget import Budget, check_count, is_number
 from spot_dask.coordinator import Coordinator, Policy
 from spot_dask.design import Design
+from spot_dask.early_stopping import Rule
 from spot_dask.errors import StoreError
 from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder, Place
@@ -62,8 +63,9 @@ class Study:
     trial 0). ``batch`` is the batch size q; ``sync`` waits for a whole batch before the next one
     is proposed, which makes a run repeatable from its seed. ``replication`` is the largest share of
     the budget for training the best configurations again at its end; how much of it is used follows
-    from the noise, and 0 is none. ``durability`` tells what a finished evaluation survives: loss of
-    power ("fsync") or only the end of the process ("process").
+    from the noise, and 0 is none. ``early_stopping`` names a rule, such as ``"asha"``, that ends
+    trainings which are not worth their remaining epochs. ``durability`` tells what a finished
+    evaluation survives: loss of power ("fsync") or only the end of the process ("process").
 
     ``gpus`` is what a training has for itself: 2, or 0.25 for a GPU shared by four, or 0; by
     default one where there are any. ``timeout`` (seconds) ends a training that takes longer, as a
@@ -84,6 +86,7 @@ class Study:
     surrogate: str | Surrogate = "kriging"
     infill: str | Infill = "log_ei"
     replication: float = 0.08
+    early_stopping: str | Rule | None = None
     batch: int | None = None
     sync: bool = False
     gpus: float | None = None
@@ -246,12 +249,23 @@ class Study:
             replication=self.replication,
         )
 
+    @property
+    def objective(self) -> Objective:
+        """The metric that is minimised or maximised."""
+        return Objective(self.task.objective, self.task.direction)
+
     def _check_recorded(self) -> None:
         """Raise ValueError where a setting could not be made again from the store."""
         if self.durability not in get_args(Durability):
             known = " or ".join(map(repr, get_args(Durability)))
             raise ValueError(f"durability is {self.durability!r}; expected {known}")
-        for find, component in ((surrogates.find, self.surrogate), (infill.find, self.infill)):
+        components: list[tuple[Callable[[Any], Any], Any]] = [
+            (surrogates.find, self.surrogate),
+            (infill.find, self.infill),
+        ]
+        if self.early_stopping is not None:
+            components.append((early_stopping.find, self.early_stopping))
+        for find, component in components:
             name = plugins.name_of(component)
             if not isinstance(component, str) and find(name) != component:
                 raise ValueError(f"{component!r} is not what its name {name!r} stands for")
@@ -284,6 +298,7 @@ class Study:
         ending: Ending | None,
         notes: Iterable[str],
     ) -> None:
+        rule = self.early_stopping
         policy = Policy(
             evaluations=self.budget.limit,
             seconds=None if self.budget.wall is None else max(0.0, self.budget.wall - past.elapsed),
@@ -291,7 +306,8 @@ class Study:
             sync=self.sync,
             ahead=executor.concurrent,
             silence=SILENCE_SECONDS if executor.concurrent else math.inf,
-            objective=Objective(self.task.objective, self.task.direction),
+            objective=self.objective,
+            early_stopping=None if rule is None else early_stopping.find(rule),
         )
         coordinator = Coordinator(policy, past.history, past.retried, executor.now())
         folder = None if place is None else Folder(place)
@@ -335,6 +351,7 @@ class Study:
     @property
     def settings(self) -> dict[str, Any]:
         """The resolved settings as JSON: what a store records and a resumed run restores."""
+        rule = self.early_stopping
         return {
             "seed": self.seed,
             "budget": asdict(self.budget),
@@ -343,6 +360,7 @@ class Study:
             "surrogate": plugins.name_of(self.surrogate),
             "infill": plugins.name_of(self.infill),
             "replication": self.replication,
+            "early_stopping": None if rule is None else plugins.name_of(rule),
             "batch": self.batch,
             "sync": self.sync,
             "durability": self.durability,
@@ -351,7 +369,8 @@ class Study:
 
 def _restored(study: Study, settings: dict[str, Any]) -> Study:
     """The study under the settings its run was begun with; objects are taken from the study."""
-    names = {k: settings[k] for k in ("surrogate", "infill") if isinstance(getattr(study, k), str)}
+    named = ("surrogate", "infill", "early_stopping")
+    names = {k: settings[k] for k in named if isinstance(getattr(study, k), str | None)}
     return replace(
         study,
         seed=settings["seed"],

@@ -35,6 +35,7 @@ from spot_dask.records import (
 from spot_dask.space import Space
 from spot_dask.stats.diagnostics import leave_one_out
 from spot_dask.surrogates import FloatArray, Posterior, Surrogate
+from spot_dask.surrogates.censored import condition_above
 from spot_dask.surrogates.feasibility import fit_feasibility
 from spot_dask.surrogates.posterior import KrigingPosterior
 from spot_dask.surrogates.transfer import Transfer, source_model
@@ -227,11 +228,19 @@ class Tuner:
         try:
             if priors:
                 surrogate = Transfer(surrogate, [self._source(items) for items in priors])
-            return self._fitted(surrogate, history)
+            model = self._fitted(surrogate, history)
+            return None if model is None else self._censored(model, history)
         except Exception as error:
             # Weeks of training must not end for one fit.
             warn_once(logger, "no surrogate: %s; space-filling points", _told(error))
             return None
+
+    def _censored(self, model: Model, history: History) -> Model:
+        """The model after also hearing of the trainings that were stopped early."""
+        stopped = sorted(history.stopped, key=lambda e: e.trial.number)
+        X = self.space.features(self._rows(e.trial.config for e in stopped))
+        best = float(model.y.min())
+        return replace(model, posterior=condition_above(model.posterior, X, best))
 
     def _due(self, history: History, model: Model | None, q: int) -> int:
         """How many of the next q trials are among those at the end that replicates are worth."""
@@ -329,16 +338,17 @@ class Tuner:
     def _risk(self, history: History) -> Risk | None:
         """Where trainings fail, as learnt from all that succeeded, failed or crashed.
 
-        None while none failed. A lost trial says nothing about its configuration.
+        None while none failed. A lost trial says nothing about its configuration; one that was
+        stopped early did not fail.
         """
         told = sorted(
             (e for e in history.evaluations if e.outcome.status is not Status.LOST),
             key=lambda e: e.trial.number,
         )
-        if all(e.ok for e in told):
+        if not any(e.failed for e in told):
             return None
         rows = self._rows([i.config for i in history.imports] + [e.trial.config for e in told])
-        success = np.array([True] * len(history.imports) + [e.ok for e in told])
+        success = np.array([True] * len(history.imports) + [not e.failed for e in told])
         try:
             feasibility = fit_feasibility(self.space.features(rows), success, self.space.groups)
         except np.linalg.LinAlgError as error:

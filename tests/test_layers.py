@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "spot_dask"
 # Left may be imported by right, never back; modules of one layer may know each other.
 LAYERS = (
     ("records", "errors", "codec", "plugins", "space"),
-    ("design", "surrogates", "infill", "identify", "stats"),
+    ("design", "surrogates", "infill", "identify", "early_stopping", "stats"),
     ("tuner", "coordinator"),
     ("executors", "store", "tasks", "report"),
     (

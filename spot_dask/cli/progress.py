@@ -99,7 +99,7 @@ class Plain:
         goal = standing.goal
         yield count(standing)
         yield f"trial {last.trial.number}"
-        yield f"{goal.objective} {number(goal.signed(last.y))}" if last.ok else failure(last)
+        yield f"{goal.objective} {number(goal.signed(last.y))}" if last.ok else unfinished(last)
         if standing.best is not None:
             yield f"best {estimate(standing.best)}"
         if last.outcome.seconds == last.outcome.seconds:  # not NaN: the training did start
@@ -134,7 +134,7 @@ class Screen:
         def listener(update: Update) -> None:
             if update.message is not None:
                 tell(update.message)
-            if update.last is not None and not update.last.ok:
+            if update.last is not None and update.last.failed:
                 self._failures.append(update.last)
             self._view.take(update)
 
@@ -246,6 +246,14 @@ def training(running: Training, objective: str, where: bool) -> str:
     if where:
         parts.append(running.worker.partition("://")[2] or running.worker)
     return "  ".join(parts)
+
+
+def unfinished(evaluation: Evaluation) -> str:
+    """Why an evaluation has no result, in one line."""
+    if not evaluation.stopped:
+        return failure(evaluation)
+    epochs = max(map(len, evaluation.outcome.curves.values()), default=0)
+    return f"stopped early, after {epochs} epoch{'' if epochs == 1 else 's'}"
 
 
 def failure(evaluation: Evaluation) -> str:

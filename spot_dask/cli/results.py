@@ -11,6 +11,7 @@ import click
 from spot_dask.cli import options as opt
 
 if TYPE_CHECKING:
+    from spot_dask.records import History
     from spot_dask.run import Run
 
 NO_SUCCESS = 3
@@ -99,10 +100,16 @@ def show_result(run: Run) -> None:
         click.echo(f"no successful trial; `spot-dask status {run.path}` lists the failures")
     else:
         _show_best(run, document)
-    count, failed = len(run.history.evaluations), len(run.history.failed)
+    count, ended = len(run.history.evaluations), _ended(run.history)
     how = {"done": "done", "stopped": f"stopped by {run.stopped}"}.get(run.state, run.state)
-    click.echo(f"{how}: {count} evaluations ({failed} failed) in {clock(run.replay.elapsed)}")
+    click.echo(f"{how}: {count} evaluations ({ended}) in {clock(run.replay.elapsed)}")
     click.echo(f"store   {run.path}")
+
+
+def _ended(history: History) -> str:
+    """How many evaluations gave no result, and why."""
+    stopped = f", {len(history.stopped)} stopped early" if history.stopped else ""
+    return f"{len(history.failed)} failed{stopped}"
 
 
 def _show_best(run: Run, document: dict[str, Any]) -> None:
@@ -140,7 +147,7 @@ def _show_status(run: Run, document: dict[str, Any]) -> None:
     wall = budget["wall_limit_seconds"]
     of = "" if wall is None else f" of {clock(wall)}"
     click.echo(f"{document['name']}: {document['state']}")
-    click.echo(f"evaluations  {budget['used']}{limit} ({trials['failed']} failed)")
+    click.echo(f"evaluations  {budget['used']}{limit} ({_ended(run.history)})")
     click.echo(f"time         {clock(budget['wall_used_seconds'])}{of}")
     click.echo(f"pending      {trials['pending']}")
     click.echo(f"imported     {trials['imported']}")

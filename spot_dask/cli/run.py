@@ -30,7 +30,8 @@ NO_SUCCESS = 3
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "spot-dask stop": 143}
 
 FLAGS = {"evaluations": "budget.evaluations", "wall": "budget.wall", "batch": "batch"} | {
-    name: name for name in ("sync", "seed", "durability", "isolation", "checkpoints")
+    name: name
+    for name in ("sync", "seed", "durability", "isolation", "checkpoints", "early_stopping")
 }
 """Flags of ``run`` that are settings, by the key of the setting."""
 
@@ -48,6 +49,11 @@ FLAGS = {"evaluations": "budget.evaluations", "wall": "budget.wall", "batch": "b
 @click.option("--batch", metavar="Q", type=click.IntRange(1), help="Propose Q trials together.")
 @click.option("--sync", is_flag=True, default=None, help="Wait for a whole batch (repeatable).")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the study.")
+@click.option(
+    "--early-stopping",
+    metavar="RULE",
+    help="End trainings that promise too little: asha, asha(eta=4), curve, ...; none turns it off.",
+)
 @click.option(
     "--durability",
     type=click.Choice(["fsync", "process"]),

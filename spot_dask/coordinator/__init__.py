@@ -25,12 +25,16 @@ event                 meaning
 handled meanwhile, and there is one proposal at a time. What it was computed from is recorded with
 its trials, so that a journal tells all that is needed to compute them again.
 
+A training that is not worth its remaining epochs is ended by ``StopEarly``; its ``Finished`` has
+status STOPPED, or OK if it was faster.
+
 A trial may be attempted several times, but one attempt at a time counts. An attempt that was given
 up keeps its slot until its end is known, and if it succeeds before a later one its result counts.
 """
 
 from __future__ import annotations
 
+from spot_dask.coordinator.lease import Lease
 from spot_dask.coordinator.messages import (
     Attached,
     Beat,
@@ -51,10 +55,11 @@ from spot_dask.coordinator.messages import (
     Say,
     Start,
     Stop,
+    StopEarly,
     Tick,
 )
 from spot_dask.coordinator.policy import Policy, Retries
-from spot_dask.coordinator.state import Coordinator, Lease
+from spot_dask.coordinator.state import Coordinator
 
 __all__ = [
     "Attached",
@@ -80,5 +85,6 @@ __all__ = [
     "Say",
     "Start",
     "Stop",
+    "StopEarly",
     "Tick",
 ]

@@ -9,14 +9,17 @@ from spot_dask.records import Evaluation, History, Trial
 
 
 class Ledger:
-    """What was asked and told so far; starts from the history of earlier sessions."""
+    """What was asked and told so far; starts from the history of earlier sessions.
+
+    ``works`` tells that some training did not fail.
+    """
 
     def __init__(self, history: History) -> None:
         self._evaluations = list(history.evaluations)
         self._pending = {trial.number: trial for trial in history.pending}
         self._begun = history
         self._history: History | None = history
-        self.succeeded = any(e.ok for e in self._evaluations)
+        self.works = any(not e.failed for e in self._evaluations)
 
     @property
     def history(self) -> History:
@@ -57,5 +60,5 @@ class Ledger:
         """A pending trial has its evaluation; KeyError if it is not pending."""
         del self._pending[evaluation.trial.number]
         self._evaluations.append(evaluation)
-        self.succeeded = self.succeeded or evaluation.ok
+        self.works = self.works or not evaluation.failed
         self._history = None

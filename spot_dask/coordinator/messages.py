@@ -139,6 +139,15 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class StopEarly:
+    """Have an attempt end now; what it has reported so far counts, as status STOPPED."""
+
+    number: int
+    attempt: int
+    worker: str
+
+
+@dataclass(frozen=True)
 class Kill:
     """Stop every running training."""
 
@@ -157,4 +166,4 @@ class Finish:
     reason: str
 
 
-Instruction = Propose | Commit | Start | Stop | Kill | Say | Finish
+Instruction = Propose | Commit | Start | Stop | StopEarly | Kill | Say | Finish

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields
 
+from spot_dask.early_stopping import Rule
 from spot_dask.records import Objective, Status
 
 
@@ -29,7 +30,7 @@ class Retries:
 
     def of(self, status: Status) -> int:
         """The budget of an end with this status."""
-        return 0 if status is Status.OK else int(getattr(self, status.value))
+        return int(getattr(self, status.value, 0))
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ class Policy:
     sessions included; ``seconds`` is the wall time left for this session. ``batch`` is the batch
     size q: at most q trials are proposed together, and ``sync`` runs wait for all of a batch
     before the next (None: as many as there are free slots). ``ahead`` lets trials be proposed
-    before a slot is free for them. ``objective`` is looked for in what trainings report. An
-    attempt not heard of for ``silence`` seconds is given up. A session that adds ``give_up``
-    failures to a run without any success is stopped.
+    before a slot is free for them. ``objective`` is looked for in what trainings report, and
+    ``early_stopping`` may stop one because of it (None: never). An attempt not heard of for
+    ``silence`` seconds is given up. A session that adds ``give_up`` failures to a run in which no
+    training worked is stopped.
     """
 
     evaluations: int | None = None
@@ -54,6 +56,7 @@ class Policy:
     silence: float = math.inf
     give_up: int = 10
     objective: Objective = field(default_factory=lambda: Objective("loss"))
+    early_stopping: Rule | None = None
 
     def __post_init__(self) -> None:
         for name in ("evaluations", "batch", "give_up"):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from spot_dask.coordinator.courses import Courses
 from spot_dask.coordinator.fleet import Attempt, Fleet
+from spot_dask.coordinator.lease import Lease, Question
 from spot_dask.coordinator.ledger import Ledger
 from spot_dask.coordinator.messages import (
     Attached,
@@ -29,6 +31,7 @@ from spot_dask.coordinator.messages import (
     Say,
     Start,
     Stop,
+    StopEarly,
     Tick,
 )
 from spot_dask.coordinator.pace import Pace
@@ -44,31 +47,6 @@ from spot_dask.records import (
     Told,
     Trial,
 )
-
-
-@dataclass(frozen=True)
-class Lease:
-    """An attempt that runs on a worker since a moment in seconds.
-
-    ``epoch`` is the latest one it has reported (0: none yet) and ``value`` the latest objective
-    (minimised; NaN while it has reported none).
-    """
-
-    trial: Trial
-    attempt: int
-    worker: str
-    since: float
-    epoch: int = 0
-    value: float = math.nan
-
-
-@dataclass(frozen=True)
-class Question:
-    """A proposal that is awaited: of q trials, from so many evaluations, since (seconds)."""
-
-    q: int
-    known: int
-    since: float
 
 
 class Coordinator:
@@ -94,6 +72,7 @@ class Coordinator:
         self.stopping: str | None = None
         self.finished = False
         self._ledger = Ledger(history)
+        self._courses = Courses(policy.objective, history.evaluations)
         self._queue: deque[Trial] = deque()
         self._alone: deque[Trial] = deque()  # to be tried with a worker for themselves
         for trial in history.pending:
@@ -137,7 +116,7 @@ class Coordinator:
             case Finished(number, attempt, outcome):
                 return self._attempt_finished(number, attempt, outcome, now)
             case Reported():
-                self._take_report(event, now)
+                return self._take_report(event, now)
             case Proposed(trials):
                 return self._trials_proposed(trials, now)
             case Joined() | Left() | Attached() | Beat():
@@ -163,18 +142,23 @@ class Coordinator:
             case Beat(worker, attempts):
                 return self._hear(worker, attempts, now)
 
-    def _take_report(self, report: Reported, now: float) -> None:
-        lease = self._current(report.number, report.attempt)
+    def _take_report(self, report: Reported, now: float) -> list[Instruction]:
+        number = report.number
+        lease = self._current(number, report.attempt)
         if lease is None:
-            return
-        self._heard[report.number] = now
+            return []
+        self._heard[number] = now
         self.fleet.hear(lease.worker, alive=True)
-        value = self.policy.objective.minimised(report.metrics)
-        self.running[report.number] = replace(
+        value = self._courses.report(number, report.epoch, report.metrics)
+        judged = not (lease.stopping or math.isnan(value))
+        stop = judged and self._courses.hopeless(lease.trial, self.policy.early_stopping)
+        self.running[number] = replace(
             lease,
             epoch=max(lease.epoch, report.epoch),
             value=lease.value if math.isnan(value) else value,
+            stopping=lease.stopping or stop,
         )
+        return [StopEarly(number, lease.attempt, lease.worker)] if stop else []
 
     # ------------------------------------------------------------ ends of attempts
 
@@ -206,6 +190,7 @@ class Coordinator:
 
     def _drop(self, number: int) -> None:
         del self.running[number], self._heard[number]
+        self._courses.forget(number)
 
     def _settle(self, trial: Trial, attempt: int, outcome: Outcome) -> list[Instruction]:
         """An attempt that counts has ended: another one, or the trial's evaluation."""
@@ -219,8 +204,12 @@ class Coordinator:
     def _tell(self, trial: Trial, attempt: int, outcome: Outcome) -> list[Instruction]:
         evaluation = Evaluation(trial, outcome, attempt)
         self._ledger.tell(evaluation)
+        self._courses.tell(evaluation)
         self.retried.pop(trial.number, None)
-        return [Commit(Told(evaluation))]
+        said: list[Instruction] = [Commit(Told(evaluation))]
+        if self.policy.early_stopping and (line := self._courses.complaint(evaluation)):
+            said.append(Say(line))
+        return said
 
     def _withdraw(self, trial: Trial) -> list[Instruction]:
         """Take back the attempt that is under way, or waits, at a trial."""
@@ -236,7 +225,7 @@ class Coordinator:
     def _note_end(
         self, worker: str, number: int, outcome: Outcome, now: float
     ) -> list[Instruction]:
-        host = self.fleet.ended(worker, number, bad=not outcome.ok, now=now)
+        host = self.fleet.ended(worker, number, bad=outcome.failed, now=now)
         if host is None:
             return []
         return [Say(f"trial after trial fails on {host}, not elsewhere: it gets none for a while")]
@@ -356,7 +345,7 @@ class Coordinator:
         if now >= self._deadline:
             self.stopping = self.stopping or "wall"
         fresh = self._ledger.told - self._earlier
-        if fresh >= self.policy.give_up and not self._ledger.succeeded:
+        if fresh >= self.policy.give_up and not self._ledger.works:
             self.stopping = self.stopping or "failing"
 
     def _propose(self, now: float) -> list[Instruction]:

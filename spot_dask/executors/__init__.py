@@ -38,6 +38,10 @@ class Executor(Protocol):
         """
         ...
 
+    def listen(self, hear: Callable[[Event], object]) -> None:
+        """Have events heard at once that happen in the very thread that waits, during ``wait``."""
+        ...
+
     def wait(self, seconds: float) -> list[Event]:
         """The events since the last call, in order; waits up to ``seconds`` for the first.
 
@@ -47,6 +51,10 @@ class Executor(Protocol):
 
     def stop(self, number: int, attempt: int, worker: str) -> None:
         """Stop an attempt, if its worker can be reached; returns at once."""
+        ...
+
+    def stop_early(self, number: int, attempt: int, worker: str) -> None:
+        """Have an attempt end at once, with all it has reported; returns at once."""
         ...
 
     def kill(self) -> None:

@@ -31,6 +31,13 @@ from spot_dask.records import Failure, Outcome, Status
 TIMEOUT = "Timeout"
 OUT_OF_MEMORY = "OutOfMemory"
 STOPPED = Failure("Stopped", "the training was stopped")
+EARLY = Failure("StoppedEarly", "the training was stopped early")
+
+REPORT_SECONDS = 5.0
+"""How long a training that is to end early may take to its next report, before it is killed.
+
+Its process is kept if it does not take longer; a new one costs about as much, with torch.
+"""
 
 Tell = Callable[[int, dict[str, float]], object]
 """Is told an epoch and its metrics."""
@@ -110,6 +117,9 @@ class Child:
         self.reusable = False
         self.devices = environment.get(DEVICES)
         self._why: Failure | None = None
+        self._lock = threading.Lock()
+        self._attempt: Attempt | None = None  # what it trains
+        self._timers: list[threading.Timer] = []  # that would kill it
         self._slot = slot
         self._digest = ""
         self._groups = ""
@@ -136,8 +146,10 @@ class Child:
         self.reusable = False
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(request.encode(self._slot, self._digest))
-            self._process.stdin.flush()
+            with self._lock:
+                self._attempt = request.attempt_key
+                self._process.stdin.write(request.encode(self._slot, self._digest))
+                self._process.stdin.flush()
         except BrokenPipeError:
             return False
         self._digest = request.digest
@@ -148,16 +160,41 @@ class Child:
 
         ``tell`` is called with what it reports.
         """
-        if limits.seconds is None:
-            return self._follow(tell)
-        error = Failure(TIMEOUT, f"the training took longer than {limits.seconds:g} s")
-        timer = threading.Timer(limits.seconds, self.kill, [error])
-        timer.daemon = True
-        timer.start()
+        if limits.seconds is not None:
+            error = Failure(TIMEOUT, f"the training took longer than {limits.seconds:g} s")
+            self._kill_after(limits.seconds, error)
         try:
             return self._follow(tell)
         finally:
-            timer.cancel()
+            with self._lock:
+                self._attempt = None
+            for timer in self._timers:
+                timer.cancel()
+            self._timers.clear()
+
+    def stop_early(self, attempt: Attempt) -> None:
+        """Have the attempt, if it still runs, end at its next report or soon."""
+        assert self._process.stdin is not None
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            if self._attempt != attempt:
+                return
+            self._process.stdin.write(json.dumps({"stop": attempt}).encode() + b"\n")
+            self._process.stdin.flush()
+        self._kill_after(REPORT_SECONDS, EARLY)
+
+    def _kill_after(self, seconds: float, why: Failure) -> None:
+        """Kill the process if the training that it runs now has not ended by then."""
+        attempt = self._attempt
+
+        def kill() -> None:
+            with self._lock:
+                if self._attempt == attempt:
+                    self.kill(why)
+
+        timer = threading.Timer(seconds, kill)
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
 
     def _follow(self, tell: Tell) -> JSON:
         started, curves = time.time(), Curves()
@@ -230,6 +267,14 @@ class Child:
 
 def crashed(error: Failure, started: float, curves: Curves) -> Outcome:
     """The outcome of a training whose process did not live to tell it."""
+    if error is EARLY:
+        return Outcome(
+            Status.STOPPED,
+            metrics=curves.latest(),
+            curves=curves.freeze(),
+            started=started,
+            finished=time.time(),
+        )
     return Outcome(
         {TIMEOUT: Status.TIMEOUT, OUT_OF_MEMORY: Status.MEMORY}.get(error.type, Status.CRASHED),
         curves=curves.freeze(),

@@ -92,6 +92,13 @@ def refuse_too_few(limits: Limits, gpus: Sequence[int]) -> None:
         )
 
 
+def slots_of(threads: int, gpus: int | None, limits: Limits) -> int:
+    """How many trials a worker of so many threads and GPUs takes; None: whatever it has."""
+    if gpus is None or limits.gpus == 0 or (limits.gpus is None and not gpus):
+        return threads
+    return min(threads, limits.slots(gpus))
+
+
 def unfit(address: str, answer: str | Exception) -> str | None:
     """What is wrong with a worker's version of spot-dask, or its failure to tell it."""
     if answer == supervisor.version():

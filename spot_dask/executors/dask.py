@@ -25,7 +25,7 @@ from spot_dask.codec import trial_to_json
 from spot_dask.coordinator import Attached, Beat, Event, Finished, Joined, Left, Reported
 from spot_dask.errors import ClusterError
 from spot_dask.executors import supervisor
-from spot_dask.executors.cluster import CONNECT_SECONDS, host_of, refuse_too_few, unfit
+from spot_dask.executors.cluster import CONNECT_SECONDS, host_of, refuse_too_few, slots_of, unfit
 from spot_dask.executors.conditions import Conditions
 from spot_dask.executors.fetch import FORGOTTEN, fetch
 from spot_dask.executors.heartbeat import Attempt, topic
@@ -129,6 +129,9 @@ class DaskExecutor:
         # A daemon: a run that ends need not wait for a proposal that nobody wants any more.
         threading.Thread(target=run, name="spot-dask-proposal", daemon=True).start()
 
+    def listen(self, hear: Callable[[Event], object]) -> None:
+        """Nothing happens in the thread that waits."""
+
     def wait(self, seconds: float) -> list[Event]:
         self._check_connection()
         self._settle()  # what was handed out is in the store by now
@@ -158,6 +161,9 @@ class DaskExecutor:
 
     def stop(self, number: int, attempt: int, worker: str) -> None:
         self._ask_to(supervisor.stop_attempt, self._run_id, (number, attempt), workers=[worker])
+
+    def stop_early(self, number: int, attempt: int, worker: str) -> None:
+        self._ask_to(supervisor.stop_early, self._run_id, (number, attempt), workers=[worker])
 
     def kill(self) -> None:
         workers = sorted({worker for worker, _ in self._futures.values()} & set(self._slots))
@@ -272,13 +278,11 @@ class DaskExecutor:
     def _on_news(self, event: tuple[float, Any]) -> None:
         """Runs in the client's event loop for every heartbeat, and whatever trainings report."""
         _, message = event
-        if "reports" in message:
-            number, attempt = message["attempt"]
-            for epoch, metrics in message["reports"]:
-                self._events.put(Reported(number, attempt, epoch, metrics))
-            return
-        attempts = tuple((int(n), int(a)) for n, a in message["attempts"])
-        self._events.put(Beat(message["worker"], attempts))
+        for report in message.get("reports", ()):
+            self._events.put(Reported(*message["attempt"], *report))
+        if "attempts" in message:
+            attempts = tuple((int(n), int(a)) for n, a in message["attempts"])
+            self._events.put(Beat(message["worker"], attempts))
 
     def _on_done(self, future: Future, number: int, attempt: int, worker: str) -> None:
         """Runs in a thread of the client: fetch the result at once, before its worker can die."""
@@ -348,8 +352,8 @@ class DaskExecutor:
         except (OSError, TimeoutError, asyncio.CancelledError) as error:
             logger.warning("the scheduler does not tell its workers (%r); asking again", error)
             return []
-        self._gpus = {a: int(i["resources"].get("GPU", 0)) for a, i in workers.items()}
-        self._gpus = {address: gpus for address, gpus in self._gpus.items() if gpus}
+        gpus = {a: int(i["resources"].get("GPU", 0)) for a, i in workers.items()}
+        self._gpus = {address: n for address, n in gpus.items() if n}
         if self._limits.gpus and self._client.cluster is None and workers and not self._slots:
             refuse_too_few(self._limits, [self._gpus.get(a, 0) for a in workers])
         self._ask_for_versions(list(workers))
@@ -379,11 +383,8 @@ class DaskExecutor:
     def _slots_of(self, address: str, info: dict[str, Any]) -> int:
         if info["status"] != "running" or not self._fit.get(address, False):
             return 0
-        threads, gpus = int(info["nthreads"]), self._gpus.get(address, 0)
-        embedded = self._client.cluster is not None and self._owned
-        if embedded or self._limits.gpus == 0 or (self._limits.gpus is None and not gpus):
-            return threads
-        return min(threads, self._limits.slots(gpus))
+        gpus = self._gpus.get(address, 0) if self._publishes else None  # embedded: what it has
+        return slots_of(int(info["nthreads"]), gpus, self._limits)
 
     def _forget(self, event: Event) -> None:
         """Drop the futures of what has ended, so that the scheduler can forget the tasks."""

@@ -96,6 +96,14 @@ class Pool:
                 child.kill()
         return len(children)
 
+    def stop_early(self, run: str, attempt: Attempt) -> None:
+        """Have an attempt, if it still runs, end with what it has reported."""
+        with self._lock:
+            places = [p for p in self._running.values() if (p.run, p.attempt) == (run, attempt)]
+        for place in places:
+            if place.child is not None:
+                place.child.stop_early(attempt)
+
     def close(self) -> None:
         with self._lock:
             runs = {place.run for place in self._running.values()}

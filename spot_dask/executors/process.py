@@ -5,7 +5,8 @@ one training at a time. It speaks lines of JSON over its original stdin and stdo
 
 ==========  ==========================================================================
 in          ``{"trial", "attempt", "slot", "checkpoints", "task", "size", "cwd", "path"}``,
-            followed by ``size`` bytes of the pickled task where this process does not have it
+            followed by ``size`` bytes of the pickled task where this process does not have it;
+            ``{"stop": [number, attempt]}``: that training is to end at its next report
 out         ``{"ready": pid}`` once; then, for each trial, ``{"accepted": time}``,
             ``{"epoch", "metrics"}`` as often as it reports, ``{"outcome", "last"}``
 ==========  ==========================================================================
@@ -47,7 +48,7 @@ from spot_dask.codec import outcome_to_json, trial_from_json
 from spot_dask.errors import warn_once
 from spot_dask.executors.checkpoints import Place
 from spot_dask.records import Failure, Outcome, Status, Trial
-from spot_dask.tasks import Config, Diverged, Task, measured, score
+from spot_dask.tasks import Config, Diverged, StoppedEarly, Task, measured, score
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ IDLE_SECONDS = 120.0
 TRACEBACK_BYTES = 16 * 1024
 MESSAGE_CHARACTERS = 500
 LAST_EPOCH = 1_000_000
+CHUNK_BYTES = 1 << 20
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 ELSEWHERE = (
@@ -77,6 +79,10 @@ class Curves:
             curve.extend([math.nan] * (epoch - len(curve)))
             curve[epoch - 1] = value
 
+    def latest(self) -> dict[str, float]:
+        """The last value of every metric."""
+        return {name: curve[-1] for name, curve in self._values.items()}
+
     def freeze(self) -> dict[str, tuple[float, ...]]:
         return {name: tuple(curve) for name, curve in self._values.items()}
 
@@ -91,6 +97,7 @@ class Running:
         slot: int = 0,
         tell: Callable[[JSON], object] | None = None,
         place: Place | None = None,
+        to_stop: Callable[[], bool] | None = None,
     ) -> None:
         self.number = trial.number
         self.attempt = attempt
@@ -98,7 +105,9 @@ class Running:
         self.slot = slot
         self.device = ""
         self.curves = Curves()
+        self.stopped = False
         self._tell = tell
+        self._to_stop = to_stop
         self._place = place
         self._temporary: str | None = None
 
@@ -126,7 +135,10 @@ class Running:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def report(self, epoch: int, **metrics: float) -> None:
-        """Record the metrics of a finished epoch (counted from 1); kept as learning curves."""
+        """Record the metrics of a finished epoch (counted from 1); kept as learning curves.
+
+        Raises StoppedEarly where the training is to end now.
+        """
         number = operator.index(epoch)
         if not 1 <= number <= LAST_EPOCH:
             raise ValueError(f"epoch is {epoch}; expected a number counted from 1")
@@ -134,6 +146,9 @@ class Running:
         self.curves.add(number, values)
         if self._tell is not None:
             self._tell({"epoch": number, "metrics": values})
+        if self._to_stop is not None and self._to_stop():
+            self.stopped = True
+            raise StoppedEarly
 
 
 def temporary_prefix(pid: int) -> str:
@@ -157,6 +172,8 @@ def attempt_trial(load: Callable[[], Task], trial: Trial, running: Running) -> O
         traceback.clear_frames(error.__traceback__)  # they hold the model and its data
     finally:
         running.close()
+    if running.stopped:  # also where it went on, or returned what it had: that is no result
+        outcome = Outcome(Status.STOPPED, metrics=running.curves.latest())
     return replace(
         outcome,
         curves=running.curves.freeze(),
@@ -206,7 +223,9 @@ class Channel:
     """The process's original stdin and stdout, out of the reach of user code."""
 
     def __init__(self) -> None:
-        self._requests = os.fdopen(os.dup(0), "rb")
+        self._requests = os.dup(0)
+        self._received = b""
+        self._stopped: list[int] = []  # number and attempt of a training that is to end
         self._replies = os.fdopen(os.dup(1), "wb")
         self._lock = threading.Lock()  # a training may report from several threads
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device, no file
@@ -218,20 +237,47 @@ class Channel:
 
     def receive(self, timeout: float) -> tuple[JSON, bytes] | None:
         """The next request and its pickled task (empty where we have it); None when to end."""
-        ready, _, _ = select.select([self._requests], [], [], timeout)
-        line = self._requests.readline() if ready else b""
-        if not line:
-            return None
-        request: JSON = json.loads(line)
-        return request, self._requests.read(request["size"])
+        while (request := self._line(timeout)) is not None:
+            if "stop" not in request:  # that one had ended before it was told to
+                return request, self._exactly(request["size"])
+        return None
+
+    def to_stop(self, number: int, attempt: int) -> bool:
+        """Whether the training that runs is to end now."""
+        with self._lock:
+            while (message := self._line(0.0)) is not None:
+                self._stopped = message["stop"]
+            return self._stopped == [number, attempt]
 
     def send(self, reply: JSON) -> None:
         with self._lock:
             self._replies.write(json.dumps(reply).encode() + b"\n")
             self._replies.flush()
 
+    def _line(self, timeout: float) -> JSON | None:
+        """The next line of what comes in; None where none comes in time, or ever."""
+        while b"\n" not in self._received:
+            ready, _, _ = select.select([self._requests], [], [], timeout)
+            more = os.read(self._requests, CHUNK_BYTES) if ready else b""
+            if not more:
+                return None
+            self._received += more
+        line, _, self._received = self._received.partition(b"\n")
+        message: JSON = json.loads(line)
+        return message
+
+    def _exactly(self, size: int) -> bytes:
+        """So many bytes of what comes in; fewer only at its end."""
+        parts, missing = [self._received], size - len(self._received)
+        while missing > 0 and (part := os.read(self._requests, min(missing, CHUNK_BYTES))):
+            parts.append(part)
+            missing -= len(part)
+        received = b"".join(parts)
+        self._received = received[size:]
+        return received[:size]
+
     def _close(self) -> None:
-        os.close(self._requests.fileno())
+        os.close(self._requests)
         os.close(self._replies.fileno())
 
 
@@ -257,9 +303,15 @@ class Worker:
         if request["task"] != self._digest:
             self._digest, self._pickled, self._task = request["task"], pickled, None
         trial = trial_from_json(request["trial"])
-        kept = request["checkpoints"]
-        place = None if kept is None else Place(**kept)
-        running = Running(trial, request["attempt"], request["slot"], self._channel.send, place)
+        kept, attempt, channel = request["checkpoints"], request["attempt"], self._channel
+        running = Running(
+            trial,
+            attempt,
+            request["slot"],
+            channel.send,
+            None if kept is None else Place(**kept),
+            lambda: channel.to_stop(trial.number, attempt),
+        )
 
         def load() -> Task:
             sys.path.extend(p for p in request["path"] if p not in sys.path)

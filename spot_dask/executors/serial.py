@@ -28,6 +28,8 @@ class SerialExecutor:
         self._joined = False
         self._queue: deque[tuple[Trial, int]] = deque()
         self._deferred: deque[Callable[[], Event]] = deque()
+        self._hear: Callable[[Event], object] = lambda event: None
+        self._to_stop: tuple[int, int] | None = None  # trial number and attempt
 
     concurrent = False
 
@@ -40,6 +42,9 @@ class SerialExecutor:
     def defer(self, work: Callable[[], Event]) -> None:
         self._deferred.append(work)  # beside nothing: there is this one thread
 
+    def listen(self, hear: Callable[[Event], object]) -> None:
+        self._hear = hear
+
     def wait(self, seconds: float) -> list[Event]:
         if not self._joined:
             self._joined = True
@@ -49,17 +54,22 @@ class SerialExecutor:
         if not self._queue:
             return []
         trial, attempt = self._queue.popleft()
-        reported: list[Event] = []
 
         def tell(message: JSON) -> None:
-            reported.append(Reported(trial.number, attempt, message["epoch"], message["metrics"]))
+            self._hear(Reported(trial.number, attempt, message["epoch"], message["metrics"]))
 
-        running = Running(trial, attempt, tell=tell, place=self._place)
+        def to_stop() -> bool:
+            return self._to_stop == (trial.number, attempt)
+
+        running = Running(trial, attempt, tell=tell, place=self._place, to_stop=to_stop)
         outcome = attempt_trial(lambda: self._task, trial, running)
-        return [*reported, Finished(trial.number, attempt, replace(outcome, worker=WORKER))]
+        return [Finished(trial.number, attempt, replace(outcome, worker=WORKER))]
 
     def stop(self, number: int, attempt: int, worker: str) -> None:
         """Nothing to stop: whoever calls this runs in the thread that trains."""
+
+    def stop_early(self, number: int, attempt: int, worker: str) -> None:
+        self._to_stop = number, attempt
 
     def kill(self) -> None:
         self._queue.clear()

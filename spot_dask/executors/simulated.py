@@ -7,6 +7,7 @@ themselves. Used by tests and by benchmarks of policies.
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -70,7 +71,8 @@ class SimulatedExecutor:
         self._count = 0
         self._agenda: list[tuple[float, int, Event]] = []
         self._present: dict[str, dict[tuple[int, int], Fate]] = {}  # what runs on each worker
-        self._places: dict[tuple[int, int], str] = {}  # where each attempt was started
+        # Where and when each attempt was started.
+        self._started: dict[tuple[int, int], tuple[str, float]] = {}
         for i in range(workers):
             self._arrive(0.0, f"sim-{i}")
         for worker, moment in (departures or {}).items():
@@ -84,7 +86,7 @@ class SimulatedExecutor:
         fate = self._training(trial, attempt)
         assert len(running) < self._slots, f"a slot of {worker} is used twice"
         running[trial.number, attempt] = fate
-        self._places[trial.number, attempt] = worker
+        self._started[trial.number, attempt] = worker, self._now
         end = self._now + fate.seconds
         outcome = replace(fate.outcome, started=self._now, finished=end, worker=worker)
         for epoch, metrics in enumerate(() if fate.hangs or fate.mute else fate.reports, 1):
@@ -104,6 +106,9 @@ class SimulatedExecutor:
         event = work()
         took = time.process_time() - began if self._deferred is None else self._deferred
         self._plan(self._now + took, event)
+
+    def listen(self, hear: Callable[[Event], object]) -> None:
+        """Nothing happens in the thread that waits."""
 
     def wait(self, seconds: float) -> list[Event]:
         if not self._agenda or self._agenda[0][0] > self._now + seconds:
@@ -125,6 +130,26 @@ class SimulatedExecutor:
             error = Failure("Stopped", "the training was stopped")
             outcome = Outcome(Status.CRASHED, worker=worker, error=error)
             self._plan(self._now + 1.0, Finished(number, attempt, outcome))
+
+    def stop_early(self, number: int, attempt: int, worker: str) -> None:
+        fate = self._present.get(worker, {}).get((number, attempt))
+        if fate is None or fate.hangs or fate.mute:
+            return
+        _, began = self._started[number, attempt]
+        told = math.floor(len(fate.reports) * (self._now - began) / fate.seconds + 1e-9)
+        curves: dict[str, list[float]] = {}
+        for metrics in fate.reports[:told]:
+            for name, value in metrics.items():
+                curves.setdefault(name, []).append(value)
+        outcome = Outcome(
+            Status.STOPPED,
+            metrics=fate.reports[told - 1],
+            curves={name: tuple(values) for name, values in curves.items()},
+            started=began,
+            finished=self._now,
+            worker=worker,
+        )
+        self._plan(self._now, Finished(number, attempt, outcome))
 
     def kill(self) -> None:
         self._agenda.clear()
@@ -154,7 +179,7 @@ class SimulatedExecutor:
                     return False
                 running.pop((number, attempt), None)
             case Reported(number, attempt):
-                place = self._places[number, attempt]
+                place, _ = self._started[number, attempt]
                 return (number, attempt) in self._present.get(place, {})
         return True
 

@@ -95,6 +95,11 @@ def stop_attempt(run: str, attempt: Attempt) -> int:
     return _pool.stop(run, lambda other: other == attempt)
 
 
+def stop_early(run: str, attempt: Attempt) -> None:
+    """Have the training of one attempt end with what it has reported so far."""
+    _pool.stop_early(run, attempt)
+
+
 def close() -> None:
     """Kill the trainings that run now and end the warm processes that wait for work."""
     _pool.close()

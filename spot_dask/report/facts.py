@@ -119,7 +119,8 @@ class Progress:
     """Evaluations in order of arrival (n), the incumbent after each, and random search.
 
     ``random[k - 1]`` is the expected best of k random evaluations, from the space-filling part
-    of the initial design. ``initial`` marks evaluations of the initial design.
+    of the initial design. ``initial`` marks evaluations of the initial design, ``stopped`` those
+    that were stopped early.
     """
 
     number: tuple[int, ...]
@@ -128,6 +129,7 @@ class Progress:
     best: Floats
     initial: tuple[bool, ...]
     random: Floats
+    stopped: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,7 @@ def progress(digest: Digest) -> Progress | Missing:
         best=_floats(digest.sign * incumbent_curve(y)),
         initial=tuple(e.trial.origin not in (Origin.INFILL, Origin.REPLICATE) for e in found),
         random=_random_search(digest),
+        stopped=tuple(e.stopped for e in found),
     )
 
 
@@ -224,7 +225,7 @@ def failures(digest: Digest) -> tuple[FailureGroup, ...]:
     """Failed trials grouped by how they failed, the most frequent group first."""
     groups: dict[tuple[str, str, str], list[Evaluation]] = {}
     for e in digest.evaluations:
-        if not e.ok:
+        if e.failed:
             error = e.outcome.error
             key = ("", "") if error is None else (error.type, error.message)
             groups.setdefault((e.outcome.status.value, *key), []).append(e)

@@ -61,6 +61,8 @@ def kind_of(entry: Entry) -> str:
     """The kind under which an entry is recorded."""
     match entry:
         case Told(evaluation):
+            if evaluation.stopped:
+                return "stop"
             return "tell" if evaluation.ok else "fail"
         case Opened():
             return "open"
@@ -144,6 +146,7 @@ _FROM_ITEMS: dict[str, Callable[[Items], Entry]] = {
     "ask": _asked,
     "tell": _told,
     "fail": _told,
+    "stop": _told,
     "retry": _retried,
     "import": _imported,
     "close": _closed,

@@ -25,8 +25,8 @@ from spot_dask.store.zarr_format import ROOT, decode_chunk, dump, encode_chunk, 
 logger = logging.getLogger(__name__)
 
 INBOX = "log/.inbox"
-KEPT = (Status.OK.value, Status.FAILED.value)
-"""What a training says itself. One that was killed is better run again."""
+KEPT = (Status.OK.value, Status.FAILED.value, Status.STOPPED.value)
+"""What a training says itself, or was decided about it. One killed is better run again."""
 
 JSON = dict[str, Any]
 

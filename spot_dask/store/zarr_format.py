@@ -24,7 +24,7 @@ from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.store import Header
 
 FORMAT = "spot-dask-run"
-SCHEMA = (1, 0)
+SCHEMA = (1, 1)
 BLOCK = 1000
 """Records per block: one directory (one page of an object store's listing) each."""
 

@@ -80,7 +80,10 @@ class Context(Protocol):
         ...
 
     def report(self, epoch: int, **metrics: float) -> None:
-        """Record the metrics of a finished epoch (counted from 1); kept as learning curves."""
+        """Record the metrics of a finished epoch (counted from 1); kept as learning curves.
+
+        Raises StoppedEarly where the training is to end now: what it has reported counts.
+        """
         ...
 
 
@@ -101,6 +104,13 @@ class Task(Protocol):
     def shortened(self) -> Task:
         """The same task cut to one epoch where it has epochs, for ``spot-dask check``."""
         ...
+
+
+class StoppedEarly(BaseException):
+    """Raised by ``report`` in a training whose remaining epochs are not worth it.
+
+    No Exception, so that a training that goes on after its own errors does not go on after this.
+    """
 
 
 class Diverged(ArithmeticError):

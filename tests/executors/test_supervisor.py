@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from spot_dask import Budget, Real, Run, Space, Study
 from spot_dask.codec import outcome_from_json, trial_to_json
-from spot_dask.executors import supervisor
+from spot_dask.executors import child, process, supervisor
 from spot_dask.executors.pool import THREAD_VARIABLES
 from spot_dask.records import Asked, Outcome, Status, Trial
 from spot_dask.store.inbox import Inbox
@@ -378,7 +378,7 @@ PARENT = """
 import json, multiprocessing, os, signal, sys, threading, time
 from pathlib import Path
 import cloudpickle
-from spot_dask.executors import supervisor
+from spot_dask.executors import child, process, supervisor
 from spot_dask.tasks.function import FunctionTask
 
 def trial(function, **config):
@@ -453,3 +453,95 @@ show()
     mine, the_childs, mine_again = map(int, output.split())
     assert mine == mine_again != the_childs
     wait_until(lambda: not alive(the_childs))
+
+
+def endless(cfg: Config, trial: Any) -> float:
+    """Reports for ever, and tells where it runs."""
+    Path(cfg.file).write_text(str(os.getpid()))
+    for epoch in range(1, 10**6):
+        trial.report(epoch, loss=1.0 / epoch, other=float(epoch))
+        time.sleep(0.01)
+    return 0.0
+
+
+def stopped_early(function: Callable[..., Any], path: Path, number: int = 0) -> Outcome:
+    """The outcome of a training that is stopped early as soon as it has begun."""
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(run, function, number, file=str(path))
+        pid_in(path)
+        supervisor.stop_early(RUN, (number, 0))
+        return future.result(PATIENCE)
+
+
+def test_a_training_that_is_stopped_early_tells_what_it_has_and_its_process_stays(
+    tmp_path: Path,
+) -> None:
+    outcome = stopped_early(endless, tmp_path / "a")
+    curves = outcome.curves
+    assert outcome.status is Status.STOPPED
+    assert outcome.error is None
+    assert outcome.y != outcome.y  # NaN: there is no result
+    assert curves["other"] == tuple(map(float, range(1, len(curves["other"]) + 1)))
+    assert outcome.metrics == {name: curve[-1] for name, curve in curves.items()}
+    assert run(pid).metrics["pid"] == pid_in(tmp_path / "a")
+
+
+def test_a_training_that_does_not_come_to_a_report_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stuck(cfg: Config, trial: Any) -> float:
+        trial.report(1, loss=3.0)
+        return sleeper(cfg)
+
+    monkeypatch.setattr(child, "REPORT_SECONDS", 0.2)
+    outcome = stopped_early(stuck, tmp_path / "a")
+    assert (outcome.status, outcome.error) == (Status.STOPPED, None)
+    assert outcome.curves == {"loss": (3.0,)}
+    assert outcome.metrics == {"loss": 3.0}
+    assert not alive(pid_in(tmp_path / "a"))
+
+
+def test_a_training_that_goes_on_after_its_stop_has_no_result(tmp_path: Path) -> None:
+    def stubborn(cfg: Config, trial: Any) -> float:
+        with contextlib.suppress(BaseException):
+            endless(cfg, trial)
+        return 0.5
+
+    assert stopped_early(stubborn, tmp_path / "a").status is Status.STOPPED
+
+
+def test_a_stop_that_comes_late_stops_nothing_else(tmp_path: Path) -> None:
+    def short(cfg: Config, trial: Any) -> dict[str, float]:
+        Path(cfg.file).write_text(str(os.getpid()))
+        for epoch in range(1, 100):
+            trial.report(epoch, loss=1.0)
+            time.sleep(0.01)
+        return {"loss": 1.0, "pid": os.getpid()}
+
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(run, short, 0, file=str(tmp_path / "a"))
+        pid_in(tmp_path / "a")
+        (place,) = supervisor._pool._running.values()
+        assert first.result(PATIENCE).ok
+        second = thread.submit(run, short, 1, file=str(tmp_path / "b"))
+        pid_in(tmp_path / "b")
+        assert place.child is not None
+        place.child.stop_early((0, 0))  # to the process that trains another one now
+        supervisor.stop_early("another run", (1, 0))
+        assert second.result(PATIENCE).ok
+    assert first.result().metrics["pid"] == second.result().metrics["pid"]
+
+
+def test_a_process_ignores_a_stop_for_what_it_does_not_train() -> None:
+    channel = process.Channel.__new__(process.Channel)
+    channel._lock, channel._stopped = threading.Lock(), []
+    channel._requests, inlet = os.pipe()
+    channel._received = b""
+    with os.fdopen(inlet, "wb", 0) as wire, os.fdopen(channel._requests, "rb", 0):
+        wire.write(b'{"stop": [1, 0]}\n{"stop": [2')
+        assert not channel.to_stop(2, 0)
+        assert channel.to_stop(1, 0)
+        wire.write(b', 0]}\n{"size": 3, "trial": 7}\nabc{"size": 0}\n')
+        assert channel.receive(1.0) == ({"size": 3, "trial": 7}, b"abc")
+        assert channel.receive(1.0) == ({"size": 0}, b"")
+        assert channel.receive(0.0) is None

@@ -49,11 +49,17 @@ def failed(number: int = 0, status: Status = Status.FAILED) -> Told:
     return Told(Evaluation(trial(number), Outcome(status, error=error)))
 
 
+def stopped(number: int = 0) -> Told:
+    outcome = Outcome(Status.STOPPED, metrics={"loss": 0.5}, curves={"val_loss": (1.0, 0.5)})
+    return Told(Evaluation(trial(number), outcome))
+
+
 ENTRIES: dict[str, Entry] = {
     "open": Opened("gpu7", 4711, {"budget": {"evaluations": 40}}),
     "ask": Asked((trial(0), trial(1)), 3, 2),
     "tell": succeeded(),
     "fail": failed(),
+    "stop": stopped(),
     "retry": Retried(3, 0, Outcome(Status.LOST, error=Failure("WorkerLost", "gone"))),
     "import": Imported(
         "old.zarr",

@@ -40,11 +40,11 @@ def test_a_kind_that_does_not_fit_its_items_is_refused():
         entry_from_json({**data, "kind": "sing"})
 
 
-def test_only_a_successful_evaluation_is_a_tell():
+def test_an_evaluation_is_recorded_as_told_stopped_or_failed():
     trial = ENTRIES["tell"].evaluation.trial
     for status in Status:
         kind = entry_to_json(Told(Evaluation(trial, Outcome(status, 1.0))))["kind"]
-        assert kind == ("tell" if status is Status.OK else "fail")
+        assert kind == {Status.OK: "tell", Status.STOPPED: "stop"}.get(status, "fail")
 
 
 def test_an_import_recorded_before_there_were_priors_is_data():

@@ -113,6 +113,26 @@ def stream(*key: str | int) -> np.random.Generator:
     return np.random.default_rng(parts)
 
 
+@dataclass(frozen=True)
+class Course:
+    """What a training of so many seconds shows after each of its equally long epochs."""
+
+    values: FloatArray
+    seconds: float
+
+
+@cache
+def course(name: str) -> Callable[[Configuration, np.random.Generator], Course]:
+    """How a training of the problem ``suite/name`` goes; ValueError where only its end is known."""
+    suite, _, rest = name.partition("/")
+    find(name)
+    module = importlib.import_module(f"{__name__}.{suite}")
+    if not hasattr(module, "course"):
+        raise ValueError(f"{name} has no learning curves")
+    found: Callable[[Configuration, np.random.Generator], Course] = module.course(rest)
+    return found
+
+
 @cache
 def find(name: str) -> Problem:
     """The problem ``suite/name``; Unavailable where its suite needs what is not here."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import Unavailable
-from benchmarks.problems import FloatArray, Problem, stream, uniform, with_random_default
+from benchmarks.problems import Course, FloatArray, Problem, stream, uniform, with_random_default
 from spot_dask import Integer, Real, Space
 from spot_dask.records import Configuration
 
@@ -53,6 +53,22 @@ def make(name: str) -> Problem:
     full = f"lcbench/{name}"
     optimum = _best_known(_SPACE, truth, full)
     return Problem(full, with_random_default(_SPACE, full), truth, observe, optimum, seconds)
+
+
+def course(name: str) -> Callable[[Configuration, np.random.Generator], Course]:
+    """All 52 epochs of the trainings that ``make(name)`` shows the last of."""
+    folder = _folder()
+    task = json.loads((folder / "encoding.json").read_text())["OpenML_task_id"][name]
+    session = _session(folder / "model.onnx")
+    x_cat = np.full((_EPOCHS, 1), task, dtype=np.int32)
+
+    def trained(config: Configuration, rng: np.random.Generator) -> Course:
+        rows = [[epoch, *(config[n] for n in _SPACE.names)] for epoch in range(1, _EPOCHS + 1)]
+        inputs = {"x_cat": x_cat, "x_cont": np.array(rows, dtype=np.float32)}
+        outputs = np.asarray(session.run(None, inputs)[0], dtype=np.float64)
+        return Course(100.0 - outputs[:, _ACCURACY], max(float(outputs[-1, _TIME]), 1.0))
+
+    return trained
 
 
 _SPACE = Space(

@@ -18,7 +18,7 @@ class Failed:
     def render(self, findings: Findings) -> Sequence[Block]:
         groups = findings.failures
         if not groups:
-            return [Text("Nothing: every evaluated training succeeded.")]
+            return [Text("Nothing: no evaluated training failed.")]
         failed = sum(len(g.numbers) for g in groups)
         blocks: list[Block] = [
             Text(

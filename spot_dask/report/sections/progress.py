@@ -57,6 +57,11 @@ def _sentence(p: Progress, objective: str) -> str:
         f"The best observed {objective}, {text.number(p.best[-1])}, came as evaluation "
         f"{last + 1} of {len(p.y)} (trial {p.number[last]})."
     )
+    if any(p.stopped):
+        said += (
+            f" {text.plural(sum(p.stopped), 'training')} promised too little, ended early and "
+            "gave no result."
+        )
     if p.random:
         said += (
             f" {len(p.random)} random evaluations would be expected to reach "

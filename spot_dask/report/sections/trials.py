@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from spot_dask.records import Status
 from spot_dask.report import text
 from spot_dask.report.blocks import Block, Cell, Column, NotShown, Table, Text
 from spot_dask.report.facts import Findings, Missing, Row
@@ -37,7 +38,7 @@ class Trials:
 
 
 def _cells(row: Row, names: Sequence[str], best: bool) -> list[Cell]:
-    failed = math.isnan(row.y)
+    failed = math.isnan(row.y) and row.status != Status.STOPPED
     return [
         Cell(str(row.number), style="strong" if best else ""),
         Cell(row.origin, style="muted"),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from store_examples import HEADER, failed, succeeded, trial
+from store_examples import HEADER, failed, stopped, succeeded, trial
 
 from spot_dask.records import Asked, Closed, Evaluation, Import, Imported, Outcome, Retried, Status
 from spot_dask.store import Told, curves
@@ -33,10 +33,11 @@ def main() -> None:
         journal = Journal.create(path, HEADER)
         item = Import({"lr": 0.1}, float("inf"), "r0", 5)
         journal.append(Imported("old.zarr", (item,), ("trial 6: unknown",)))
-        journal.append(Asked(tuple(map(trial, range(4)))))
+        journal.append(Asked(tuple(map(trial, range(5)))))
         journal.append(succeeded(0))
         journal.append(failed(1))
         journal.append(Retried(2, 0, Outcome(Status.LOST)))
+        journal.append(stopped(4))
         journal.append(Closed("SIGINT"))
         journal.close()
         journal = Journal.resume(path, settings={"budget": {"evaluations": 40, "wall": None}})

@@ -1,0 +1,235 @@
+"""What early stopping saves, and what it costs: the same studies with and without it.
+
+Studies run through the coordinator itself, with q workers on a simulated clock, on problems whose
+learning curves are known. Every rule is judged twice, by the true full-length value of the
+configuration that is recommended: after as many trials as the baseline, which tells the training
+time it saves, and after as much training time, which the baseline spends on fewer trials. Runs are
+paired by problem and seed.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import click
+import numpy as np
+
+from benchmarks import Unavailable, score
+from benchmarks.problems import course, find, matching, stream
+from benchmarks.problems.lcbench import DATA
+from benchmarks.summary import table
+from spot_dask import early_stopping
+from spot_dask.coordinator import (
+    Commit,
+    Coordinator,
+    Event,
+    Policy,
+    Propose,
+    Proposed,
+    Start,
+    StopEarly,
+    Tick,
+)
+from spot_dask.executors.simulated import Fate, SimulatedExecutor
+from spot_dask.records import History, Objective, Outcome, Status, Told, Trial
+from spot_dask.tuner import Tuner
+
+NONE = "none"
+_PROBLEMS = ["trained/*", "lcbench/*"]
+_QUICK = ["trained/*"]
+_OBJECTIVE = Objective("loss")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run stood when ``after`` (trials or epochs) of it were used up; regrets normalised."""
+
+    problem: str
+    rule: str
+    seed: int
+    after: str
+    trials: int
+    stopped: int
+    epochs: int
+    seconds: float
+    regret: float
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Made-up problems only, two seeds, 32 trials.")
+@click.option("--rule", "rules", multiple=True, help="Default: asha and curve. With settings.")
+@click.option("--problem", "patterns", multiple=True, help="Default: all with learning curves.")
+@click.option("--seeds", default=5, show_default=True)
+@click.option("--trials", default=64, show_default=True, help="That the baseline trains.")
+@click.option("--q", default=8, show_default=True, help="Workers.")
+@click.option("--data", help="Folder with lcbench/model.onnx.")
+@click.option("--out", default="runs/benchmarks/early_stopping.csv", show_default=True, type=Path)
+def main(
+    quick: bool,
+    rules: Sequence[str],
+    patterns: Sequence[str],
+    seeds: int,
+    trials: int,
+    q: int,
+    data: str | None,
+    out: Path,
+) -> None:
+    """Run what is not in --out yet; print training time and regret beside those without."""
+    if data is not None:
+        os.environ[DATA] = data
+    names = [n for p in patterns or (_QUICK if quick else _PROBLEMS) for n in matching(p)]
+    seeds, trials = (2, 32) if quick else (seeds, trials)
+    labels = [NONE, *(rules or ("asha", "curve"))]
+    done = {(r.problem, r.rule, r.seed): r for r in load(out)}
+    for seed in range(seeds):
+        for name in names:
+            for label in labels:
+                if (name, label, seed) not in done:
+                    _try(out, name, label, seed, trials, q)
+    wanted = [r for r in load(out) if r.problem in names and r.rule in labels and r.seed < seeds]
+    click.echo(summary(wanted, labels))
+
+
+def _try(out: Path, name: str, label: str, seed: int, trials: int, q: int) -> None:
+    try:
+        _save(out, run(name, label, seed, trials, q))
+    except Unavailable as error:
+        click.echo(f"left out: {error}", err=True)
+
+
+def run(name: str, label: str, seed: int, trials: int, q: int) -> list[Result]:
+    """How a study with the rule stands after so many trials, and after as much training."""
+    problem, trained = find(name), course(name)
+    tuner = Tuner(problem.space, seed=seed)
+    executor = SimulatedExecutor(_training(trained, name, seed), workers=q)
+    rule = None if label == NONE else early_stopping.find(label)
+    coordinator = Coordinator(
+        Policy(objective=_OBJECTIVE, early_stopping=rule), History(), {}, executor.now()
+    )
+    length = len(trained(problem.space.default, stream(name)).values)
+    results: dict[str, Result] = {}
+    for history in _histories(coordinator, executor, tuner):
+        epochs = sum(len(e.outcome.curves[_OBJECTIVE.name]) for e in history.evaluations)
+        reached = {
+            "trials": len(history.evaluations) >= trials,
+            "epochs": epochs >= trials * length,
+        }
+        for after in [after for after, yes in reached.items() if yes and after not in results]:
+            best = tuner.recommend(history, tuner.model(history))
+            assert best is not None
+            regret = problem.regret(float(problem.truth([best.config])[0]))
+            results[after] = Result(
+                name,
+                label,
+                seed,
+                after,
+                len(history.evaluations),
+                len(history.stopped),
+                epochs,
+                executor.now(),
+                regret,
+            )
+        if len(results) == len(reached):
+            break
+    return list(results.values())
+
+
+def _training(trained: Callable[..., object], name: str, seed: int) -> Callable[[Trial, int], Fate]:
+    def training(trial: Trial, attempt: int) -> Fate:
+        made = trained(trial.config, stream(name, seed, trial.number))
+        values = tuple(map(float, made.values))
+        outcome = Outcome(Status.OK, values[-1], curves={_OBJECTIVE.name: values})
+        return Fate(outcome, made.seconds, reports=[{_OBJECTIVE.name: v} for v in values])
+
+    return training
+
+
+def _histories(
+    coordinator: Coordinator, executor: SimulatedExecutor, tuner: Tuner
+) -> Iterator[History]:
+    """The history after every evaluation, for ever."""
+    while True:
+        events: list[Event] = [*executor.wait(3600.0), Tick()]
+        while events:
+            for instruction in coordinator.handle(events.pop(0), executor.now()):
+                match instruction:
+                    case Propose(q):
+                        events.append(Proposed(tuner.ask(coordinator.history, q)))
+                    case Start(trial, attempt, worker):
+                        executor.start(trial, attempt, worker)
+                    case StopEarly(number, attempt, worker):
+                        executor.stop_early(number, attempt, worker)
+                    case Commit(Told()):
+                        yield coordinator.history
+
+
+def summary(results: Sequence[Result], labels: Sequence[str]) -> str:
+    """Two tables: at equal numbers of trials and at equal training time."""
+    rows = []
+    for after in ("trials", "epochs"):
+        mine = [r for r in results if r.after == after]
+        regrets = {label: _by_run(mine, label, lambda r: r.regret) for label in labels}
+        epochs = {label: _by_run(mine, label, lambda r: float(r.epochs)) for label in labels}
+        for label in labels:
+            runs = [r for r in mine if r.rule == label]
+            if not runs:
+                continue
+            rows.append(
+                [
+                    f"equal {after if after == 'trials' else 'training'}",
+                    label,
+                    f"{np.mean([r.trials for r in runs]):.0f}",
+                    f"{np.mean([r.stopped / r.trials for r in runs]):.0%}",
+                    str(score.ratio(epochs[label], epochs[NONE], dict.fromkeys(epochs[NONE], 1.0))),
+                    f"{np.mean([r.regret for r in runs]):.4f}",
+                    str(
+                        score.ratio(
+                            regrets[label], regrets[NONE], dict.fromkeys(regrets[NONE], 1.0)
+                        )
+                    ),
+                    str(score.wins(regrets[label], regrets[NONE])),
+                ]
+            )
+    head = ["at", "rule", "trials", "stopped", "epochs / none", "regret", "regret / none", "wins"]
+    return table(head, rows)
+
+
+def _by_run(
+    results: Sequence[Result], label: str, value: Callable[[Result], float]
+) -> Mapping[str, Mapping[int, float]]:
+    found: dict[str, dict[int, float]] = {}
+    for r in results:
+        if r.rule == label:
+            found.setdefault(r.problem, {})[r.seed] = value(r)
+    return found
+
+
+def load(path: Path) -> list[Result]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [_parsed(row) for row in csv.DictReader(file)]
+
+
+def _parsed(row: Mapping[str, str]) -> Result:
+    kinds = {f.name: f.type for f in fields(Result)}
+    made = {"str": str, "int": int, "float": float}
+    return Result(**{name: made[str(kinds[name])](value) for name, value in row.items()})
+
+
+def _save(out: Path, results: Sequence[Result]) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    begun = out.exists()
+    with out.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if not begun:
+            writer.writerow([f.name for f in fields(Result)])
+        writer.writerows(map(astuple, results))
+
+
+if __name__ == "__main__":
+    main()

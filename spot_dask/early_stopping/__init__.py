@@ -1,0 +1,77 @@
+"""Early stopping: which trainings are not worth their remaining epochs.
+
+A rule looks at the learning curve of a training that runs, and at those of all others, whenever the
+training reports its objective. It does so at *rungs* only, which are ever farther apart: each look
+is a chance of error. A new rule is one file in this folder with one public final class that has
+``stops``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from spot_dask import plugins
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The objective of a training by epoch, minimised; NaN where it was not reported.
+
+    ``values[k]`` is that after epoch k + 1. ``final`` is the result of a training that ran to its
+    end, NaN of any other.
+    """
+
+    values: Sequence[float]
+    final: float = math.nan
+
+    def at(self, rung: float, factor: float) -> float:
+        """The first value reported from a rung on, and before the next one; NaN without any."""
+        start, end = math.ceil(rung) - 1, math.ceil(rung * factor) - 1
+        return next((v for v in self.values[start:end] if not math.isnan(v)), math.nan)
+
+
+class Rule(Protocol):
+    """A rule of early stopping with its settings."""
+
+    def stops(self, curve: Curve, others: Sequence[Curve]) -> bool:
+        """Whether to stop the training of this curve, whose last value was just reported."""
+        ...
+
+
+def rung(values: Sequence[float], first: float, factor: float) -> float | None:
+    """The rung that the last value is the first one of; None where it is a further one.
+
+    Rungs are the epochs ``first * factor**k`` (rounded up). Trainings that validate every few
+    epochs reach a rung with their first value from it on.
+    """
+    epoch = len(values)
+    if epoch < first or math.isnan(values[-1]):
+        return None
+    reached = first
+    while math.ceil(reached * factor) <= epoch:
+        reached *= factor
+    earlier = values[math.ceil(reached) - 1 : -1]
+    return reached if all(map(math.isnan, earlier)) else None
+
+
+def check_rungs(first: int, factor: float) -> None:
+    """Raise ValueError unless these make rungs."""
+    if isinstance(first, bool) or not isinstance(first, int) or first < 1:
+        raise ValueError(f"min_epochs is {first!r}; expected a whole number from 1")
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not factor > 1:
+        raise ValueError(f"eta is {factor!r}; expected a number above 1")
+
+
+def find(rule: str | Rule) -> Rule:
+    """The rule of that name with its default settings; a rule is returned as it is.
+
+    A name is that of a file in this folder or ``package.module:Name``. Raises ValueError if there
+    is none.
+    """
+    if not isinstance(rule, str):
+        return rule
+    found: Rule = plugins.find(__name__, "stops", rule)
+    return found

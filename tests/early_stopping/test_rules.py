@@ -1,0 +1,137 @@
+"""The rules of early stopping as what they are: functions of curves."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spot_dask import early_stopping, plugins
+from spot_dask.early_stopping import Curve, Rule, rung
+from spot_dask.early_stopping.asha import Asha
+from spot_dask.early_stopping.curve import LEAST, Unpromising, level
+
+NAMES = plugins.names("spot_dask.early_stopping", "stops")
+nan = math.nan
+
+
+def flat(value: float, epochs: int = 9, final: float = nan) -> Curve:
+    return Curve((value,) * epochs, final)
+
+
+def finished(n: int, rng: np.random.Generator, noise: float = 0.1, epochs: int = 4) -> list[Curve]:
+    """Trainings whose value after each epoch is their result plus 2 and noise."""
+    results = rng.normal(size=n)
+    return [Curve((y + 2 + noise * rng.normal(size=epochs)).tolist(), y) for y in results]
+
+
+def test_a_rung_is_reached_once_by_its_first_value() -> None:
+    reached = [rung((1.0,) * epoch, 1, 3.0) for epoch in range(1, 12)]
+    assert reached == [1, None, 3, None, None, None, None, None, 9, None, None]
+    assert [rung((1.0,) * epoch, 4, 1.5) for epoch in range(1, 10)] == [
+        None, None, None, 4, None, 6, None, None, 9.0
+    ]  # fmt: skip
+
+
+def test_a_training_that_validates_every_few_epochs_reaches_a_rung_with_its_first_value() -> None:
+    assert rung((nan, nan, nan, nan, 1.0), 1, 3.0) == 3
+    assert rung((nan, nan, nan, nan, 1.0, nan), 1, 3.0) is None
+    assert rung((nan, 1.0, nan, 1.0), 1, 3.0) == 3
+    assert rung((nan, 1.0, 1.0, 1.0), 1, 3.0) is None
+    assert Curve((nan, nan, nan, nan, 5.0, nan, 7.0)).at(3, 3.0) == 5.0
+    assert math.isnan(Curve((1.0, 1.0, nan, nan)).at(3, 3.0))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(
+    values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20),
+    others=st.lists(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), max_size=15),
+)
+def test_whatever_is_not_worse_than_all_others_goes_on(
+    name: str, values: list[float], others: list[list[float]]
+) -> None:
+    rule = early_stopping.find(name)
+    best = [min([*(o[i] for o in others if i < len(o)), v]) for i, v in enumerate(values)]
+    curves = [Curve(o, o[-1]) for o in others]
+    assert not rule.stops(Curve(best), curves)
+    assert not rule.stops(Curve(values), [])
+
+
+@pytest.mark.parametrize("rule", [Asha(min_epochs=4), Unpromising(min_epochs=4)])
+def test_what_is_worse_than_a_stopped_one_is_stopped(rule: Rule) -> None:
+    rng = np.random.default_rng(3)
+    others = finished(20, rng)
+    stopped = [rule.stops(flat(v, epochs=4), others) for v in np.linspace(-2, 8, 50)]
+    assert stopped == sorted(stopped)
+    assert set(stopped) == {False, True}
+    scaled = [Curve([5 * v - 3 for v in o.values], 5 * o.final - 3) for o in others]
+    again = [rule.stops(flat(5 * v - 3, epochs=4), scaled) for v in np.linspace(-2, 8, 50)]
+    assert again == stopped
+
+
+def test_asha_lets_the_best_third_of_a_rung_go_on() -> None:
+    others = [flat(float(v)) for v in range(8)]
+    goes_on = [not Asha(eta=3.0).stops(flat(v - 0.5, epochs=3), others) for v in range(9)]
+    assert goes_on == [True, True, True] + [False] * 6
+    assert not Asha().stops(flat(9.0, epochs=4), others)  # between rungs nothing is decided
+
+
+def test_asha_compares_values_of_the_same_rung_only() -> None:
+    short = [flat(0.0, epochs=2)] * 8
+    assert not Asha(eta=3.0).stops(flat(5.0, epochs=3), short)
+    assert Asha(eta=3.0).stops(flat(5.0, epochs=3), [*short, flat(4.0, epochs=3)])
+
+
+def test_curve_needs_finished_trainings_that_have_come_as_far() -> None:
+    rng = np.random.default_rng(1)
+    others = finished(LEAST, rng)
+    assert Unpromising().stops(flat(50.0, epochs=4), others)
+    assert not Unpromising().stops(flat(50.0, epochs=4), others[1:])
+    unfinished = [Curve(o.values) for o in others]
+    assert not Unpromising().stops(flat(50.0, epochs=4), unfinished)
+    assert not Unpromising(min_epochs=8).stops(flat(50.0, epochs=8), others)
+
+
+@pytest.mark.parametrize("noise", [0.1, 1.0])
+def test_a_just_good_training_is_stopped_as_rarely_as_promised(noise: float) -> None:
+    """Results are equally spaced, so that the median is known: its trainings are the worst case."""
+    rng, stops, runs = np.random.default_rng(5), 0, 2000
+    for _ in range(runs):
+        y = np.linspace(-1, 1, 21)
+        others = [Curve((nan, nan, nan, v + 2 + noise * rng.normal()), v) for v in y]
+        just_good = Curve((nan, nan, nan, 2 + noise * rng.normal()))
+        stops += level(just_good, others, 0.5) < 0.05
+    assert abs(stops / runs - 0.05) < 5 * math.sqrt(0.05 * 0.95 / runs)
+
+
+def test_how_often_the_tuner_picks_good_ones_does_not_matter() -> None:
+    """Trainings that come out well are stopped no more often where nearly all do."""
+    rng = np.random.default_rng(6)
+    for good in (0.2, 0.9):
+        stops, runs = 0, 500
+        for _ in range(runs):
+            y = np.where(rng.random(40) < good, rng.normal(0, 0.3, 40), rng.normal(4, 1, 40))
+            others = [Curve((nan, nan, nan, 0.5 * v + rng.normal()), v) for v in y]
+            result = float(np.quantile(y, 0.25))
+            stops += Unpromising().stops(
+                Curve((nan, nan, nan, 0.5 * result + rng.normal())), others
+            )
+        assert stops / runs < 0.05 + 5 * math.sqrt(0.05 * 0.95 / runs)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("asha(eta=1)", "eta is 1; expected a number above 1"),
+        ("asha(min_epochs=0)", "min_epochs is 0; expected a whole number from 1"),
+        ("curve(risk=2)", "risk is 2; expected a number between 0 and 1"),
+        ("curve(share=0)", "share is 0; expected a number between 0 and 1"),
+        ("hyperband", "no early_stopping named 'hyperband'; there are: asha, curve"),
+    ],
+)
+def test_a_bad_rule_is_refused_with_what_was_expected(name: str, line: str) -> None:
+    with pytest.raises(ValueError, match=line):
+        early_stopping.find(name)

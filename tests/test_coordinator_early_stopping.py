@@ -1,0 +1,167 @@
+"""When the coordinator stops a training early, and what becomes of it, by scripted events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from spot_dask.coordinator import (
+    Commit,
+    Coordinator,
+    Finished,
+    Instruction,
+    Joined,
+    Left,
+    Policy,
+    Propose,
+    Proposed,
+    Reported,
+    Say,
+    Start,
+    StopEarly,
+    Tick,
+)
+from spot_dask.early_stopping import Curve, Rule
+from spot_dask.early_stopping.asha import Asha
+from spot_dask.records import (
+    Evaluation,
+    Failure,
+    History,
+    Objective,
+    Origin,
+    Outcome,
+    Status,
+    Told,
+    Trial,
+)
+
+OBJECTIVE = Objective("acc", "max")
+
+
+def trial(number: int, origin: Origin = Origin.INFILL) -> Trial:
+    return Trial(number, {"x": number / 100}, seed=1, origin=origin)
+
+
+def policy(rule: Rule | None, **more: Any) -> Policy:
+    return Policy(objective=OBJECTIVE, early_stopping=rule, **more)
+
+
+def begun(rule: Rule | None, trials: Sequence[Trial], **more: Any) -> Coordinator:
+    """A coordinator whose trials all run on one worker."""
+    coordinator = Coordinator(policy(rule, **more), History(), {}, now=0.0)
+    feed(coordinator, Joined("w", len(trials)), Tick())
+    feed(coordinator, Proposed(tuple(trials)))
+    return coordinator
+
+
+def feed(coordinator: Coordinator, *events: Any) -> list[Instruction]:
+    return [i for event in events for i in coordinator.handle(event, 0.0)]
+
+
+def reported(number: int, epoch: int, acc: float, attempt: int = 0) -> Reported:
+    return Reported(number, attempt, epoch, {"acc": acc, "loss": -acc})
+
+
+def stopped(*acc: float) -> Outcome:
+    return Outcome(Status.STOPPED, metrics={"acc": acc[-1]}, curves={"acc": acc})
+
+
+def done(*acc: float) -> Outcome:
+    return Outcome(Status.OK, -acc[-1], curves={"acc": acc})
+
+
+def test_the_worse_of_two_is_stopped_once_and_its_evaluation_is_stored() -> None:
+    coordinator = begun(Asha(), [trial(0), trial(1)], evaluations=3)
+    assert feed(coordinator, reported(0, 1, 0.9)) == []
+    assert feed(coordinator, reported(1, 1, 0.5)) == [StopEarly(1, 0, "w")]
+    assert coordinator.running[1].stopping
+    assert feed(coordinator, reported(1, 2, 0.4), reported(1, 3, 0.3)) == []
+    outcome = stopped(0.5, 0.4, 0.3)
+    told = feed(coordinator, Finished(1, 0, outcome), Tick())
+    assert told == [Commit(Told(Evaluation(trial(1), outcome))), Propose(1)]
+    assert [e.trial.number for e in coordinator.history.stopped] == [1]
+    assert coordinator.history.failed == ()
+
+
+def test_without_a_rule_nothing_is_stopped() -> None:
+    coordinator = begun(None, [trial(0), trial(1)])
+    assert feed(coordinator, reported(0, 1, 0.9), reported(1, 1, 0.1)) == []
+
+
+@pytest.mark.parametrize("origin", [o for o in Origin if o is not Origin.INFILL])
+def test_the_initial_design_and_replicates_run_to_their_end(origin: Origin) -> None:
+    coordinator = begun(Asha(), [trial(0), trial(1, origin)])
+    assert feed(coordinator, reported(0, 1, 0.9), reported(1, 1, 0.1)) == []
+    assert feed(coordinator, reported(0, 3, 0.9), reported(1, 3, 0.1)) == []
+
+
+def test_a_training_that_was_faster_than_its_stop_counts_in_full() -> None:
+    coordinator = begun(Asha(), [trial(0), trial(1)])
+    feed(coordinator, reported(0, 1, 0.9), reported(1, 1, 0.5))
+    feed(coordinator, Finished(1, 0, done(0.5, 0.95)))
+    assert [e.trial.number for e in coordinator.history.ok] == [1]
+
+
+def test_a_training_that_is_lost_while_it_is_stopped_is_judged_anew() -> None:
+    coordinator = begun(Asha(), [trial(0), trial(1)])
+    feed(coordinator, reported(0, 1, 0.9), reported(1, 1, 0.5))
+    again = feed(coordinator, Left("w"), Joined("v", 2))
+    assert Start(trial(1), 1, "v") in again
+    assert not coordinator.running[1].stopping
+    feed(coordinator, reported(0, 1, 0.9, attempt=1))
+    assert feed(coordinator, reported(1, 1, 0.5, attempt=0)) == []
+    assert feed(coordinator, reported(1, 1, 0.5, attempt=1)) == [StopEarly(1, 1, "v")]
+
+
+def test_the_curves_of_earlier_sessions_count() -> None:
+    early = Evaluation(trial(0), done(0.9, 0.95))
+    coordinator = Coordinator(policy(Asha()), History((early,)), {}, 0.0)
+    feed(coordinator, Joined("w", 1), Tick(), Proposed((trial(1),)))
+    assert feed(coordinator, reported(1, 1, 0.5)) == [StopEarly(1, 0, "w")]
+
+
+def test_a_stopped_training_is_neither_a_failure_nor_a_reason_to_give_up_or_quarantine() -> None:
+    coordinator = Coordinator(policy(Asha(), give_up=3), History(), {}, 0.0)
+    feed(coordinator, Joined("w", 8, "a"), Joined("v", 1, "b"), Tick())
+    feed(coordinator, Proposed(tuple(trial(n) for n in range(9))))
+    for number in range(1, 9):
+        said = feed(coordinator, Finished(number, 0, stopped(0.1)))
+        assert [type(i) for i in said] == [Commit]
+    assert coordinator.stopping is None
+    assert coordinator.fleet.free == 8
+
+
+def test_a_training_that_does_not_report_the_objective_is_complained_about_once() -> None:
+    coordinator = begun(Asha(), [trial(n) for n in range(3)])
+    feed(coordinator, Reported(0, 0, 1, {"loss": 1.0}))
+    said: list[Instruction] = []
+    for number in range(3):
+        outcome = Outcome(Status.OK, 1.0, curves={"loss": (1.0,)})
+        said += feed(coordinator, Finished(number, 0, outcome))
+    (line,) = [i.message for i in said if isinstance(i, Say)]
+    assert line == (
+        "early stopping needs acc by epoch, but the training reports loss: nothing is stopped "
+        "early; call trial.report(epoch, acc=...) after each epoch"
+    )
+
+
+def test_a_failed_training_is_not_complained_about() -> None:
+    coordinator = begun(Asha(), [trial(0)])
+    outcome = Outcome(Status.FAILED, error=Failure("ValueError", "bad"))
+    assert [type(i) for i in feed(coordinator, Finished(0, 0, outcome))] == [Commit]
+
+
+@dataclass(frozen=True)
+class Broken:
+    def stops(self, curve: Curve, others: Sequence[Curve]) -> bool:
+        raise ZeroDivisionError("oops")
+
+
+def test_a_rule_that_fails_stops_nothing_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    coordinator = begun(Broken(), [trial(0), trial(1)])
+    assert feed(coordinator, reported(0, 1, 0.9), reported(1, 1, 0.1)) == []
+    (line,) = caplog.messages
+    assert "early stopping failed (ZeroDivisionError('oops')): nothing is stopped" in line
