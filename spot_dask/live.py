@@ -6,7 +6,8 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from spot_dask.coordinator import Lease
 from spot_dask.eta import durations, time_left
@@ -171,3 +172,9 @@ class View:
             )
             self._left_at = update.now
         return None if self._left is None else max(0.0, self._left - (update.now - self._left_at))
+
+
+def document(view: View, about: Mapping[str, object]) -> dict[str, Any] | None:
+    """The standing as JSON, with what else is to be told of the run; None before there is one."""
+    standing = view.standing()
+    return None if standing is None else {**asdict(standing), **about, "share": standing.share}

@@ -32,9 +32,11 @@ from spot_dask.executors.connection import Connection
 from spot_dask.executors.heartbeat import SILENCE_SECONDS
 from spot_dask.executors.limits import Limits
 from spot_dask.infill import Infill
+from spot_dask.live import Goal
 from spot_dask.records import Configuration, Objective
 from spot_dask.run import Run
 from spot_dask.session import Listener, Session
+from spot_dask.shown import Shown
 from spot_dask.signals import Ending
 from spot_dask.sources import WarmStart
 from spot_dask.space import Space
@@ -153,7 +155,7 @@ class Study:
                 journal.append(entry)
             past = replay(journal.records())
             notes = [f"store {path}"]
-            study._drive(published, executor, past, place, listener, ending, notes)
+            study._drive(published, executor, past, place, listener, ending, path, notes)
         self._last = Run.open(path)
         return self._last
 
@@ -205,7 +207,7 @@ class Study:
             notes = [taken] if late else []
             with closing(Published(journal)) as published:
                 past = reading.end(journal)
-                study._drive(published, executor, past, place, listener, ending, notes)
+                study._drive(published, executor, past, place, listener, ending, path, notes)
         self._last = Run.open(path)
         return self._last
 
@@ -296,6 +298,7 @@ class Study:
         place: Place | None,
         listener: Listener | None,
         ending: Ending | None,
+        where: Path | str,
         notes: Iterable[str],
     ) -> None:
         rule = self.early_stopping
@@ -313,10 +316,12 @@ class Study:
         folder = None if place is None else Folder(place)
         if folder is not None:
             folder.sweep(past.history.pending)  # what a killed coordinator had no time to remove
+        shown = Shown(executor.page, self._goal, self.name, where)
+        told = shown.beside(listener)
         session = Session(
-            coordinator, self.tuner, executor, store, listener, past.elapsed, ending, folder
+            coordinator, self.tuner, executor, store, told, past.elapsed, ending, folder
         )
-        for note in notes:
+        for note in (*notes, *shown.notes):
             session.tell(note)
         design = self.design.size(self.space)
         if (
@@ -330,9 +335,15 @@ class Study:
             )
         for entry in past.imports:
             session.tell(f"warm start: {entry.source}: {summary(entry)}")
-        session.run()
+        shown.end(session.run())
         if folder is not None:
             folder.close(coordinator.history.pending)
+
+    @property
+    def _goal(self) -> Goal:
+        together = self.batch if self.sync else None
+        task, budget = self.task, self.budget
+        return Goal(task.objective, task.direction, budget.limit, budget.wall, together)
 
     def _header(self) -> Header:
         return Header(

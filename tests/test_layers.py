@@ -29,6 +29,7 @@ LAYERS = (
         "settings",
         "incumbent",
         "live",
+        "shown",
         "eta",
     ),
     ("cli",),

@@ -9,8 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from spot_dask.codec import JSON
 from spot_dask.coordinator import Event
 from spot_dask.records import Trial
+
+
+class Page(Protocol):
+    """A web page that shows how the run stands, at ``url``, if that is known."""
+
+    @property
+    def url(self) -> str | None: ...
+
+    def show(self, standing: Callable[[], JSON | None]) -> None:
+        """Show what this returns from now on, asked now and then in a thread."""
+        ...
+
+    def close(self) -> None:
+        """Show how it stands in the end; does not wait long for that."""
+        ...
 
 
 class Executor(Protocol):
@@ -22,6 +38,11 @@ class Executor(Protocol):
 
     @property
     def concurrent(self) -> bool: ...
+
+    @property
+    def page(self) -> Page | None:
+        """Where others can see how the run stands; None if nowhere."""
+        ...
 
     def now(self) -> float:
         """The executor's clock, in seconds since the epoch (UTC) or since the simulation began."""

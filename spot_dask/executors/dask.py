@@ -29,6 +29,7 @@ from spot_dask.executors.cluster import CONNECT_SECONDS, host_of, refuse_too_few
 from spot_dask.executors.conditions import Conditions
 from spot_dask.executors.fetch import FORGOTTEN, fetch
 from spot_dask.executors.heartbeat import Attempt, topic
+from spot_dask.executors.page import open_page
 from spot_dask.executors.published import Published
 from spot_dask.executors.service import DRAINING, prepare
 from spot_dask.records import Trial
@@ -57,8 +58,7 @@ class DaskExecutor:
     A worker offers as many slots as it advertises of the resource ``GPU``, or else as it has
     threads. What runs is published on the scheduler, so that it goes on without its coordinator
     and the next one of the run attaches to it; workers tell ``keep`` what comes of it, lest the
-    scheduler be gone by then, too. ``owned`` tells that the client (and its cluster, if
-    embedded) ends with the executor.
+    scheduler be gone by then. ``owned``: the client (and an embedded cluster) ends with us.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class DaskExecutor:
         self._comm = client.scheduler_comm
         self._next_reconcile = 0.0
         self._subscribe()
+        self.page = open_page(client, run_id)
         self._attached: list[Event] = list(self._attach()) if self._publishes else []
 
     concurrent = True

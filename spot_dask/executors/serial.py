@@ -31,6 +31,7 @@ class SerialExecutor:
         self._hear: Callable[[Event], object] = lambda event: None
         self._to_stop: tuple[int, int] | None = None  # trial number and attempt
 
+    page = None
     concurrent = False
 
     def now(self) -> float:

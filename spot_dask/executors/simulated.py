@@ -51,6 +51,7 @@ class SimulatedExecutor:
     twice is an AssertionError.
     """
 
+    page = None
     concurrent = True
 
     def __init__(
