@@ -7,8 +7,9 @@ import math
 import time
 
 from spot_dask.errors import warn_once
+from spot_dask.model import Best
 from spot_dask.records import History
-from spot_dask.tuner import Best, Tuner
+from spot_dask.tuner import Tuner
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from spot_dask.design import Design
 from spot_dask.errors import StoreError
+from spot_dask.model import Best, Model
 from spot_dask.reask import deviations
 from spot_dask.records import History
 from spot_dask.session import STOP
@@ -25,7 +26,7 @@ from spot_dask.store.backend import address
 from spot_dask.store.columns import Table
 from spot_dask.store.journal import Journal
 from spot_dask.store.replay import Reading, Replay
-from spot_dask.tuner import Best, Model, Tuner
+from spot_dask.tuner import Tuner
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -38,10 +38,11 @@ from spot_dask.errors import StoreFull
 from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.incumbent import Incumbent
+from spot_dask.model import Best
 from spot_dask.records import Closed, Entry, Evaluation, History, Retried, Status, Told
 from spot_dask.signals import Ending, as_events
 from spot_dask.store import Store
-from spot_dask.tuner import Best, Tuner
+from spot_dask.tuner import Tuner
 
 logger = logging.getLogger(__name__)
 

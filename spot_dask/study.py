@@ -33,6 +33,7 @@ from spot_dask.executors.heartbeat import SILENCE_SECONDS
 from spot_dask.executors.limits import Limits
 from spot_dask.infill import Infill
 from spot_dask.live import Goal
+from spot_dask.model import Best
 from spot_dask.records import Configuration, Objective
 from spot_dask.run import Run
 from spot_dask.session import Listener, Session
@@ -48,7 +49,7 @@ from spot_dask.store.tables import Published
 from spot_dask.surrogates import Surrogate
 from spot_dask.tasks import Task
 from spot_dask.tasks.function import FunctionTask
-from spot_dask.tuner import Best, Tuner
+from spot_dask.tuner import Tuner
 from spot_dask.warmstart import summary, take_over
 
 if TYPE_CHECKING:

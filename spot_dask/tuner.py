@@ -10,7 +10,6 @@ n evaluations, d free parameters, q trials asked; rows are points of the unit cu
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,6 +22,7 @@ from spot_dask.design import Design, best_of_each, initial_design, space_filling
 from spot_dask.errors import warn_once
 from spot_dask.infill import Infill, Request
 from spot_dask.infill.feasible import Risk
+from spot_dask.model import Best, Model
 from spot_dask.records import (
     Configuration,
     Evaluation,
@@ -33,8 +33,7 @@ from spot_dask.records import (
     Trial,
 )
 from spot_dask.space import Space
-from spot_dask.stats.diagnostics import leave_one_out
-from spot_dask.surrogates import FloatArray, Posterior, Surrogate
+from spot_dask.surrogates import FloatArray, Surrogate
 from spot_dask.surrogates.censored import condition_above
 from spot_dask.surrogates.feasibility import fit_feasibility
 from spot_dask.surrogates.posterior import KrigingPosterior
@@ -46,48 +45,6 @@ FALLBACK = "log_ei"  # the criterion that serves when another one fails
 
 # Streams of random numbers derived from the study's seed; never reuse one for another purpose.
 _DESIGN, _TRAINING, _ASK, _MODEL = range(4)
-
-
-@dataclass(frozen=True)
-class Model:
-    """The surrogate as fitted: rows X (n x d), values y (n, minimised) and the posterior."""
-
-    space: Space
-    X: FloatArray
-    y: FloatArray
-    posterior: Posterior
-
-    def predict(self, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation of the objective at snapped rows (m x d)."""
-        return self.posterior.predict(self.space.features(rows))
-
-
-@dataclass(frozen=True)
-class Best:
-    """The successful evaluations of the recommended configuration, and the surrogate there.
-
-    They are ordered by trial number; more than one if it was replicated. ``mean`` and ``sd`` are
-    NaN while too little is known to fit a surrogate; the recommendation is then the best observed
-    value.
-    """
-
-    evaluations: tuple[Evaluation, ...]
-    mean: float = math.nan
-    sd: float = math.nan
-
-    @property
-    def evaluation(self) -> Evaluation:
-        """The one that stands for the configuration: the first."""
-        return self.evaluations[0]
-
-    @property
-    def config(self) -> Configuration:
-        return self.evaluation.trial.config
-
-    @property
-    def observed(self) -> float:
-        """Mean of the observed values."""
-        return float(np.mean([e.y for e in self.evaluations]))
 
 
 @dataclass(frozen=True)
@@ -150,7 +107,7 @@ class Tuner:
         if model is None:
             return Best(found[int(np.argmin(y))])
         mean, sd = model.predict(self._rows(e[0].trial.config for e in found))
-        i = int(np.argmin(mean if _predicts(model) else y))
+        i = int(np.argmin(mean if model.predicts else y))
         return Best(found[i], float(mean[i]), float(sd[i]))
 
     def _successes(self, history: History) -> dict[bytes, tuple[Evaluation, ...]]:
@@ -389,19 +346,6 @@ class Tuner:
         """Seed of the training: one per replicate, the same for every configuration."""
         sequence = np.random.SeedSequence([self.seed, _TRAINING, replicate])
         return int(sequence.generate_state(1)[0])
-
-
-def _predicts(model: Model) -> bool:
-    """Whether left-out values are predicted better than by their mean (Q^2 above 0).
-
-    Where the surrogate cannot leave one out: whether its means follow the values it was fitted to
-    (R^2 above 0.5).
-    """
-    loo = leave_one_out(model.posterior, model.y)
-    if loo is not None:
-        return loo.q2 > 0
-    mean, _ = model.predict(model.X)
-    return 2 * float(np.mean((model.y - mean) ** 2)) < float(np.var(model.y))
 
 
 def _bounded(y: FloatArray) -> FloatArray:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "spot_dask"
 LAYERS = (
     ("records", "errors", "codec", "plugins", "space"),
     ("design", "surrogates", "infill", "identify", "early_stopping", "stats"),
-    ("tuner", "coordinator"),
+    ("tuner", "model", "coordinator"),
     ("executors", "store", "tasks", "report"),
     (
         "study",
