@@ -74,7 +74,7 @@ def done(*acc: float) -> Outcome:
 
 
 def test_the_worse_of_two_is_stopped_once_and_its_evaluation_is_stored() -> None:
-    coordinator = begun(Asha(), [trial(0), trial(1)], evaluations=3)
+    coordinator = begun(Asha(min_epochs=1), [trial(0), trial(1)], evaluations=3)
     assert feed(coordinator, reported(0, 1, 0.9)) == []
     assert feed(coordinator, reported(1, 1, 0.5)) == [StopEarly(1, 0, "w")]
     assert coordinator.running[1].stopping
@@ -93,20 +93,20 @@ def test_without_a_rule_nothing_is_stopped() -> None:
 
 @pytest.mark.parametrize("origin", [o for o in Origin if o is not Origin.INFILL])
 def test_the_initial_design_and_replicates_run_to_their_end(origin: Origin) -> None:
-    coordinator = begun(Asha(), [trial(0), trial(1, origin)])
+    coordinator = begun(Asha(min_epochs=1), [trial(0), trial(1, origin)])
     assert feed(coordinator, reported(0, 1, 0.9), reported(1, 1, 0.1)) == []
     assert feed(coordinator, reported(0, 3, 0.9), reported(1, 3, 0.1)) == []
 
 
 def test_a_training_that_was_faster_than_its_stop_counts_in_full() -> None:
-    coordinator = begun(Asha(), [trial(0), trial(1)])
+    coordinator = begun(Asha(min_epochs=1), [trial(0), trial(1)])
     feed(coordinator, reported(0, 1, 0.9), reported(1, 1, 0.5))
     feed(coordinator, Finished(1, 0, done(0.5, 0.95)))
     assert [e.trial.number for e in coordinator.history.ok] == [1]
 
 
 def test_a_training_that_is_lost_while_it_is_stopped_is_judged_anew() -> None:
-    coordinator = begun(Asha(), [trial(0), trial(1)])
+    coordinator = begun(Asha(min_epochs=1), [trial(0), trial(1)])
     feed(coordinator, reported(0, 1, 0.9), reported(1, 1, 0.5))
     again = feed(coordinator, Left("w"), Joined("v", 2))
     assert Start(trial(1), 1, "v") in again
@@ -118,13 +118,13 @@ def test_a_training_that_is_lost_while_it_is_stopped_is_judged_anew() -> None:
 
 def test_the_curves_of_earlier_sessions_count() -> None:
     early = Evaluation(trial(0), done(0.9, 0.95))
-    coordinator = Coordinator(policy(Asha()), History((early,)), {}, 0.0)
+    coordinator = Coordinator(policy(Asha(min_epochs=1)), History((early,)), {}, 0.0)
     feed(coordinator, Joined("w", 1), Tick(), Proposed((trial(1),)))
     assert feed(coordinator, reported(1, 1, 0.5)) == [StopEarly(1, 0, "w")]
 
 
 def test_a_stopped_training_is_neither_a_failure_nor_a_reason_to_give_up_or_quarantine() -> None:
-    coordinator = Coordinator(policy(Asha(), give_up=3), History(), {}, 0.0)
+    coordinator = Coordinator(policy(Asha(min_epochs=1), give_up=3), History(), {}, 0.0)
     feed(coordinator, Joined("w", 8, "a"), Joined("v", 1, "b"), Tick())
     feed(coordinator, Proposed(tuple(trial(n) for n in range(9))))
     for number in range(1, 9):
@@ -135,7 +135,7 @@ def test_a_stopped_training_is_neither_a_failure_nor_a_reason_to_give_up_or_quar
 
 
 def test_a_training_that_does_not_report_the_objective_is_complained_about_once() -> None:
-    coordinator = begun(Asha(), [trial(n) for n in range(3)])
+    coordinator = begun(Asha(min_epochs=1), [trial(n) for n in range(3)])
     feed(coordinator, Reported(0, 0, 1, {"loss": 1.0}))
     said: list[Instruction] = []
     for number in range(3):
@@ -149,7 +149,7 @@ def test_a_training_that_does_not_report_the_objective_is_complained_about_once(
 
 
 def test_a_failed_training_is_not_complained_about() -> None:
-    coordinator = begun(Asha(), [trial(0)])
+    coordinator = begun(Asha(min_epochs=1), [trial(0)])
     outcome = Outcome(Status.FAILED, error=Failure("ValueError", "bad"))
     assert [type(i) for i in feed(coordinator, Finished(0, 0, outcome))] == [Commit]
 

@@ -17,10 +17,14 @@ from spot_dask.early_stopping import Curve, check_rungs, rung
 
 @dataclass(frozen=True)
 class Asha:
-    """Rungs at ``min_epochs * eta**k`` epochs; the best 1/eta of each go on, at least one."""
+    """Rungs at ``min_epochs * eta**k`` epochs; the best 1/eta of each go on, at least one.
+
+    A first rung after one epoch ended most of what would have become the best (regret at equal
+    trials: 3.7 times that of no stopping, and 2.0 times with the first after four).
+    """
 
     eta: float = 3.0
-    min_epochs: int = 1
+    min_epochs: int = 4
 
     def __post_init__(self) -> None:
         check_rungs(self.min_epochs, self.eta)

@@ -74,15 +74,17 @@ def test_what_is_worse_than_a_stopped_one_is_stopped(rule: Rule) -> None:
 
 def test_asha_lets_the_best_third_of_a_rung_go_on() -> None:
     others = [flat(float(v)) for v in range(8)]
-    goes_on = [not Asha(eta=3.0).stops(flat(v - 0.5, epochs=3), others) for v in range(9)]
+    goes_on = [
+        not Asha(eta=3.0, min_epochs=1).stops(flat(v - 0.5, epochs=3), others) for v in range(9)
+    ]
     assert goes_on == [True, True, True] + [False] * 6
-    assert not Asha().stops(flat(9.0, epochs=4), others)  # between rungs nothing is decided
+    assert not Asha(min_epochs=1).stops(flat(9.0, epochs=4), others)  # between rungs
 
 
 def test_asha_compares_values_of_the_same_rung_only() -> None:
     short = [flat(0.0, epochs=2)] * 8
-    assert not Asha(eta=3.0).stops(flat(5.0, epochs=3), short)
-    assert Asha(eta=3.0).stops(flat(5.0, epochs=3), [*short, flat(4.0, epochs=3)])
+    assert not Asha(eta=3.0, min_epochs=1).stops(flat(5.0, epochs=3), short)
+    assert Asha(eta=3.0, min_epochs=1).stops(flat(5.0, epochs=3), [*short, flat(4.0, epochs=3)])
 
 
 def test_curve_needs_finished_trainings_that_have_come_as_far() -> None:
