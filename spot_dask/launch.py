@@ -1,8 +1,10 @@
-"""Where a study's trainings run and where their checkpoints are kept."""
+"""Where a study's trainings run, and where its store and their checkpoints are kept."""
 
 from __future__ import annotations
 
 import logging
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
     from spot_dask.study import Study
 
 logger = logging.getLogger(__name__)
+
+
+def default_store(name: str) -> Path:
+    """Where a run is kept unless told otherwise: ``runs/<name>-<UTC time>.zarr``."""
+    safe = re.sub(r"[^\w.-]+", "-", name).lstrip(".")
+    return Path("runs") / f"{safe}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zarr"
 
 
 def place_of(study: Study, run_id: str, store: Path | str) -> Place | None:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 import platform
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -141,7 +139,7 @@ class Study:
         scheduler does not answer.
         """
         study = self if budget is None else replace(self, budget=budget)
-        path = address(store) if store is not None else default_store(self.name)
+        path = address(store) if store is not None else launch.default_store(self.name)
         header = study._header()
         imported = take_over(warm_start, header)
         place = launch.place_of(study, header.run_id, path)
@@ -395,12 +393,6 @@ def _restored(study: Study, settings: dict[str, Any]) -> Study:
         durability=settings["durability"],
         **names,
     )
-
-
-def default_store(name: str) -> Path:
-    """Where a run is kept unless told otherwise: ``runs/<name>-<UTC time>.zarr``."""
-    safe = re.sub(r"[^\w.-]+", "-", name).lstrip(".")
-    return Path("runs") / f"{safe}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zarr"
 
 
 def _versions() -> dict[str, str]:

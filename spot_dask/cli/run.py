@@ -140,7 +140,7 @@ def resume(ctx: click.Context, /, store: str, **options: Any) -> None:
 def _run(target: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
     from spot_dask.cli.progress import watch
     from spot_dask.config import load
-    from spot_dask.study import default_store
+    from spot_dask.launch import default_store
 
     loaded = load(target, [*options["overrides"], *_flags(options)])
     study, where = loaded.study, _where(options, loaded)
