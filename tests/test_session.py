@@ -49,6 +49,9 @@ class Story:
     def defer(self, work: Callable[[], Event]) -> None:
         self.deferred.append(work())
 
+    def listen(self, hear: Callable[[Event], None]) -> None:
+        """Nothing happens while the session waits."""
+
     def wait(self, seconds: float) -> list[Event]:
         events, self.deferred = self.deferred, []
         if not events:

@@ -154,7 +154,7 @@ def test_ctrl_c_leaves_the_terminal_clean(terminal: Terminal, hold: Path) -> Non
     terminal.until(lambda: "finishing what runs; Ctrl-C again: stop it" in terminal.visible)
     hold.unlink()
     assert terminal.to_the_end() == 130
-    assert not any(is_live(line) for line in terminal.everything)
+    assert [line for line in terminal.everything if is_live(line)] == []
     assert not terminal.cursor_is_hidden
 
 
