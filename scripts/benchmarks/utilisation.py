@@ -86,7 +86,7 @@ def simulate(slots: int, trials: int, sigma: float, mean: float, *, sync: bool) 
     executor = SimulatedExecutor(training, slots, deferred=None, beat=60.0)
     policy = Policy(evaluations=trials, sync=sync)
     coordinator = Coordinator(policy, History(), {}, 0.0)
-    session = Session(coordinator, tuner, executor, MemoryStore(HEADER), lambda update: None)  # type: ignore[arg-type]
+    session = Session(coordinator, tuner, executor, MemoryStore(HEADER))  # type: ignore[arg-type]
     began = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

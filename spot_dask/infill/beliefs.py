@@ -206,10 +206,14 @@ class Fantasies:
 
     def _add(self, point: Located) -> None:
         means, variance, h = self._moments(point)
-        p, z, root = self.p, self.z[:, self.p], self.root
         self.largest = max(self.largest, float(point.variance[0]))
-        # A point that is already known has no variance left but rounding.
-        pivot = np.sqrt(max(variance[0], SMALLEST * self.largest))
+        if variance[0] <= SMALLEST * self.largest:
+            # It is known already, as are many of a crowd; a row of rounding errors would make the
+            # next such row larger still, until nothing is a number.
+            self.t = np.minimum(self.t, means[0])
+            return
+        p, z, root = self.p, self.z[:, self.p], self.root
+        pivot = np.sqrt(variance[0])
         self.t = np.minimum(self.t, means[0] + pivot * z)
         if len(self.variance):
             covariance = self.pool.covariance(point)[:, 0]

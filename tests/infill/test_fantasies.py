@@ -218,3 +218,16 @@ def test_the_number_of_fantasies_is_a_power_of_two():
     for wrong in (0, -2, 48):
         with pytest.raises(ValueError, match="power of two"):
             LogNEI(samples=wrong)
+
+
+@pytest.mark.parametrize("samples", [1, 64])
+def test_a_crowd_of_open_points_leaves_the_criterion_a_number(samples):
+    space = cube(5)
+    rng = np.random.default_rng(3)
+    X = rng.random((100, 5))
+    posterior = Kriging().fit(space.features(X), np.square(X - 0.3).sum(axis=1), space.groups, rng)
+    crowd = 0.3 + 2e-3 * rng.random((200, 5))
+    criterion = fantasies(posterior, asked(space, X, pending=crowd), samples)
+    values, gradient = criterion.gradient(space.features(rng.random((50, 5))))
+    assert np.isfinite(values).all()
+    assert np.isfinite(gradient).all()
