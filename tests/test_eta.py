@@ -6,8 +6,13 @@ import heapq
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
-from spot_dask.eta import time_left
+from spot_dask.eta import RECENT, durations, time_left
+from spot_dask.records import Evaluation, Outcome, Status, Trial
+
+QUANTILES = norm.ppf((np.arange(400) + 0.5) / 400)
+"""Log durations of trainings that took lognormal times with mu = 0 and sigma = 1."""
 
 
 def test_equal_trainings_give_the_length_of_the_schedule() -> None:
@@ -47,3 +52,25 @@ def test_quick_trainings_that_end_first_are_not_taken_for_all() -> None:
     slow = time_left([1.0, 1.5, 2.0], [30.0] * 13, 16, 100)
     assert slow is not None
     assert slow > 100 * 15 / 16
+
+
+def test_a_training_that_goes_on_takes_longer_than_its_age() -> None:
+    left = time_left(list(np.exp(QUANTILES)), [np.e], 1, 0)
+    # The median of what is above e, and so above one standard deviation.
+    assert left == pytest.approx(np.exp(norm.isf(norm.sf(1.0) / 2)) - np.e, rel=0.35)
+
+
+def test_a_batch_waits_for_the_slowest_of_the_one_before() -> None:
+    left = time_left(list(np.exp(QUANTILES)), [], 8, 80, together=8)
+    slowest = np.exp(np.random.default_rng(1).normal(size=(4000, 10, 8))).max(axis=2)
+    assert left == pytest.approx(np.median(slowest.sum(axis=1)), rel=0.2)
+
+
+def test_the_newest_trainings_count() -> None:
+    def lasted(number: int, seconds: float) -> Evaluation:
+        outcome = Outcome(Status.OK, 0.0, started=0.0, finished=seconds)
+        return Evaluation(Trial(number, {}, seed=0), outcome)
+
+    newest = [float(k) for k in range(RECENT)]
+    evaluations = [lasted(k, s) for k, s in enumerate([1e6, *newest])]
+    assert durations(evaluations) == newest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -18,7 +19,7 @@ import pytest
 
 from spot_dask import StoreError, replacing
 from spot_dask.codec import outcome_from_json, trial_to_json
-from spot_dask.executors import supervisor
+from spot_dask.executors import checkpoints, supervisor
 from spot_dask.executors.checkpoints import Folder, Place
 from spot_dask.executors.conditions import Conditions
 from spot_dask.executors.limits import Limits
@@ -75,6 +76,28 @@ def test_two_that_start_at_once_have_directories_of_their_own(place: Place) -> N
     one, two = later.begin(3), later.begin(3)
     assert one != two
     assert (one / "a").read_text() == (two / "a").read_text() == "old"
+
+
+def test_a_copy_that_was_cut_off_is_not_handed_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = place.begin(3)
+    (first / "a").write_text("whole")
+
+    def die(source: str, target: str) -> None:
+        Path(target).write_text("half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(checkpoints, "_copy", die)
+        with pytest.raises(KeyboardInterrupt):
+            place.begin(3)
+    second = place.begin(3)
+    assert (second / "a").read_text() == "whole"
+    assert len(list(Path(place.root, "3").glob(".*"))) == 1  # another start may still make it
+    shutil.rmtree(first)
+    shutil.rmtree(second)
+    assert list(place.begin(3).iterdir()) == []
 
 
 def test_what_is_being_written_is_not_handed_on(place: Place) -> None:
