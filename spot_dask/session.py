@@ -189,9 +189,8 @@ class Session:
         match event:
             case Left(worker):
                 leases = [lease for lease in running.values() if lease.worker == worker]
-            case Finished(number, attempt, outcome) if outcome.status is Status.LOST:
-                lease = running.get(number)
-                leases = [lease] if lease is not None and lease.attempt == attempt else []
+            case Finished(number, _, outcome) if outcome.status is Status.LOST:
+                leases = [lease for n, lease in running.items() if n == number]
         found = [(lease, self._store.left(lease.trial.number, lease.attempt)) for lease in leases]
         return [
             Finished(lease.trial.number, lease.attempt, replace(outcome, worker=lease.worker))

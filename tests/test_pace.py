@@ -31,3 +31,9 @@ def test_as_many_as_needed_and_as_few_proposals_as_possible(
 
 def test_nothing_is_proposed_ahead_while_durations_are_unknown() -> None:
     assert Pace().ahead(1000) == (0, 0)
+
+
+def test_one_slow_proposal_counts_a_fifth() -> None:
+    found = pace(0.2, 600.0)
+    found.proposed(100.0)
+    assert found.ahead(1000) == pace(0.8 * 0.2 + 0.2 * 100.0, 600.0).ahead(1000) == (34, 84)

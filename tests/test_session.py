@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from spot_dask.coordinator import Coordinator, Event, Finished, Joined, Policy
+from spot_dask.coordinator import Coordinator, Event, Finished, Joined, Left, Policy
 from spot_dask.errors import StoreError
-from spot_dask.records import Entry, History, Outcome, Status, Trial
+from spot_dask.records import Entry, History, Outcome, Status, Told, Trial
 from spot_dask.session import Session
 from spot_dask.store import Header, Record
 from spot_dask.store.memory import MemoryStore
@@ -18,16 +18,21 @@ from spot_dask.tuner import Tuner
 HEADER = Header("run", "session", 0.0, {}, "", "loss", "min")
 
 
+Lose = Callable[[Sequence[Finished]], list[Event]]
+"""What arrives instead of the ends of trainings."""
+
+
 class Story:
     """Executor, tuner and store that note what is done, in order; four trainings end at once."""
 
     concurrent = True
 
-    def __init__(self, fail: int | None = None) -> None:
+    def __init__(self, fail: int | None = None, lose: Lose | None = None) -> None:
         self.done: list[str] = []
         self.running: list[tuple[int, int]] = []
         self.deferred: list[Event] = [Joined("w", 4)]
         self.fail = fail
+        self.lose = lose
         story = self
 
         class Store(MemoryStore):
@@ -36,6 +41,9 @@ class Story:
                 if len(story.done) == story.fail:
                     raise StoreError("no such luck")
                 return super().commit(entries)
+
+            def left(self, number: int, attempt: int) -> Outcome:  # type: ignore[override]
+                return Outcome(Status.OK, float(number))
 
         self.store = Store(HEADER)
 
@@ -55,7 +63,8 @@ class Story:
     def wait(self, seconds: float) -> list[Event]:
         events, self.deferred = self.deferred, []
         if not events:
-            events = [Finished(n, a, Outcome(Status.OK, float(n))) for n, a in self.running]
+            ends = [Finished(n, a, Outcome(Status.OK, float(n))) for n, a in self.running]
+            events = list(ends) if self.lose is None else self.lose(ends)
             self.running = []
         return events
 
@@ -96,3 +105,26 @@ def test_nothing_follows_from_what_could_not_be_committed(fail: int) -> None:
         story.run()
     assert len(story.done) == fail
     assert story.done[-1] in ("Asked", "Told+Told+Told+Told")
+
+
+def lost(ends: Sequence[Finished]) -> list[Event]:
+    """Dask has lost the results on their way."""
+    return [Finished(end.number, end.attempt, Outcome(Status.LOST)) for end in ends]
+
+
+def left(ends: Sequence[Finished]) -> list[Event]:
+    """The worker has gone, and another one has come."""
+    return [Left("w"), Joined("w", 4)]
+
+
+@pytest.mark.parametrize("lose", [lost, left])
+def test_a_result_that_was_left_in_the_store_is_taken_and_not_trained_again(lose: Lose) -> None:
+    story = Story(lose=lose)
+    assert story.run() == "budget"
+    told = [r.entry.evaluation for r in story.store.records() if isinstance(r.entry, Told)]
+    assert [(e.trial.number, e.attempt, e.outcome.y) for e in told] == [
+        (n, 0, float(n)) for n in range(8)
+    ]
+    assert sorted(line for line in story.done if line.startswith("start")) == [
+        f"start {n}" for n in range(8)
+    ]

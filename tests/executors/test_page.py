@@ -106,3 +106,27 @@ def test_a_run_goes_on_whatever_fails_about_its_page(
     run = STUDY.run(Budget(evaluations=3), client=client, store=tmp_path / "run.zarr")
     assert "no page today" in caplog.text
     assert len(run.history.ok) == 3
+
+
+def standing(began: float, ended: str | None) -> dict[str, object]:
+    return {"began": began, "ended": ended}
+
+
+def test_the_runs_that_go_on_come_first_and_then_the_newest() -> None:
+    board = page.Board()
+    board.put("old", standing(1.0, None))
+    board.put("over", standing(3.0, "budget"))
+    board.put("new", standing(2.0, None))
+    assert [run["began"] for run in board.runs()] == [2.0, 1.0, 3.0]
+
+
+def test_the_run_that_was_heard_of_longest_ago_is_forgotten() -> None:
+    board = page.Board()
+    for number in range(page.KEPT):
+        board.put(str(number), standing(float(number), None))
+    board.put("0", standing(0.0, None))
+    board.put("one more", standing(99.0, None))
+    began = {run["began"] for run in board.runs()}
+    assert len(began) == page.KEPT
+    assert 1.0 not in began
+    assert {0.0, 99.0} <= began

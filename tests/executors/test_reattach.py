@@ -12,7 +12,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from spot_dask.coordinator import Attached, Beat, Event, Finished, Joined, Left
-from spot_dask.executors import dask, heartbeat, service, supervisor
+from spot_dask.executors import dask, fetch, heartbeat, service, supervisor
 from spot_dask.records import Status, Trial
 from spot_dask.tasks.function import FunctionTask
 
@@ -102,6 +102,25 @@ def test_a_lost_connection_costs_no_training(
     end = first(executor, Finished, seen)
     assert end.outcome.status is Status.OK
     assert sum(isinstance(event, Beat) for event in seen) > 3  # it is heard again
+    assert begun(tmp_path) == 1
+
+
+def test_what_ended_behind_a_broken_connection_and_was_forgotten_is_lost(
+    begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(supervisor, "_heartbeat", heartbeat.Heartbeat())
+    executor = begin()
+    worker = first(executor, Joined).worker
+    monkeypatch.setattr(executor._published, "add", lambda *ignored: None)
+    executor.start(trial(1.0), 0, worker)
+    first(executor, Beat)
+    cut_off(executor)
+    time.sleep(2.0)
+    end = first(executor, Finished)
+    assert (end.number, end.attempt, end.outcome.worker) == (0, 0, worker)
+    assert end.outcome.status is Status.LOST
+    assert end.outcome.error == fetch.FORGOTTEN.error
     assert begun(tmp_path) == 1
 
 
