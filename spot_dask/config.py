@@ -48,13 +48,14 @@ class Loaded:
     store: Path | str | None = None
 
 
-def load(target: str, overrides: Sequence[str] = ()) -> Loaded:
+def load(target: str, overrides: Iterable[str | Setting] = ()) -> Loaded:
     """The study named by ``file.py[:name]`` or ``file.toml``, with ``KEY=VALUE`` overrides.
 
     Raises StudyError, in one line, for whatever is wrong with the file, the study or a setting.
     """
     source = locate(target)
-    settings = (*source.settings, *map(parse_override, overrides))
+    given = [parse_override(o) if isinstance(o, str) else o for o in overrides]
+    settings = (*source.settings, *given)
     text = read_text(source.file)
     name, study = _pick(_execute(source.file, text), source)
     loaded = _apply(study, settings)

@@ -32,7 +32,7 @@ class Shown:
     def notes(self) -> list[str]:
         """What a user is told at the start."""
         url = None if self._page is None else self._page.url
-        return [] if url is None else [f"live page {url}"]
+        return [] if url is None else [f"how the run stands, in a browser: {url}"]
 
     def beside(self, listener: Listener | None) -> Listener | None:
         """A listener that keeps the page up to date, too."""

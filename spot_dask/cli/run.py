@@ -15,7 +15,13 @@ from click.core import ParameterSource
 
 from spot_dask.cli import options as opt
 from spot_dask.errors import StudyError
-from spot_dask.settings import DEFAULT_EVALUATIONS, duration, one_line
+from spot_dask.settings import (
+    DEFAULT_EVALUATIONS,
+    Setting,
+    duration,
+    one_line,
+    parse_override,
+)
 
 if TYPE_CHECKING:
     from spot_dask.config import Loaded
@@ -227,11 +233,12 @@ def _goal(task: Any, settings: Mapping[str, Any]) -> Goal:
     return Goal(task.objective, task.direction, evaluations, wall, together)
 
 
-def _flags(options: Mapping[str, Any]) -> Iterator[str]:
+def _flags(options: Mapping[str, Any]) -> Iterator[Setting]:
     """Flags as settings: what a flag says is recorded with the study, like ``--set``."""
     for name, key in FLAGS.items():
         if options[name] is not None:
-            yield f"{key}={json.dumps(options[name])}"
+            flag = f"--{name.replace('_', '-')}"
+            yield parse_override(f"{key}={json.dumps(options[name])}", flag)
 
 
 def _exclusive(ctx: click.Context, options: dict[str, Any]) -> None:

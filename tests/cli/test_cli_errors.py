@@ -25,6 +25,16 @@ def test_a_missing_study_is_told(command: str, tmp_path: Path) -> None:
     assert "no such file" in told(command, tmp_path / "gone.py")
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "problem"),
+    [("--early-stopping", "hope", "no early_stopping named 'hope'"), ("--wall", "3", "no unit")],
+)
+def test_a_bad_flag_is_named(flag: str, value: str, problem: str, tmp_path: Path) -> None:
+    message = told("run", write_study(tmp_path), flag, value, "--set", "space.x.high=0.9")
+    assert flag in message
+    assert problem in message
+
+
 def test_a_syntax_error_in_the_study_is_told_with_its_line(tmp_path: Path) -> None:
     study = write_study(tmp_path, ("def loss(cfg):", "def loss(cfg:"))
     assert f"{study}:4: " in told("run", study)

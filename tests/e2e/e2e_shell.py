@@ -40,6 +40,14 @@ study = Study(
 '''
 
 
+HELD = (
+    "import os, pathlib\n"
+    "    with open({log!r}, 'a') as file:\n"
+    "        file.write(f'{{trial.number}} {{os.getpid()}}\\n')\n"
+    "    while pathlib.Path({hold!r}).exists() and trial.number >= 4: time.sleep(0.05)"
+)
+
+
 @dataclass
 class Shell:
     """Runs spot-dask as a user does, in a directory of its own."""
@@ -53,6 +61,13 @@ class Shell:
         path = self.home / name
         path.write_text(STUDY.format(seconds=seconds, low=low, body=body))
         return path
+
+    def held_study(self, log: Path, hold: Path) -> Path:
+        """A study whose trainings note number and process in a file when they begin; all but the
+        first four go on as long as the other file is there."""
+        study = self.study(body=HELD.format(log=str(log), hold=str(hold)))
+        study.write_text(study.read_text().replace("def train(cfg)", "def train(cfg, trial)"))
+        return study
 
     def spot(self, *args: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """spot-dask with these arguments, to its end."""

@@ -20,13 +20,6 @@ from chaos.cluster import Scene, Size
 
 pytestmark = [pytest.mark.e2e, pytest.mark.dask]
 
-BODY = (
-    "import os, pathlib\n"
-    "    with open({log!r}, 'a') as file:\n"
-    "        file.write(f'{{trial.number}} {{os.getpid()}}\\n')\n"
-    "    while pathlib.Path({hold!r}).exists() and trial.number >= 4: time.sleep(0.05)"
-)
-
 
 class Watched:
     """A run on a cluster whose trainings write down that they begin, and wait for a file to go."""
@@ -36,11 +29,7 @@ class Watched:
         self.store = shell.home / "run.zarr"
         self.log, self.hold = shell.home / "begun", shell.home / "hold"
         self.hold.touch()
-        body = BODY.format(log=str(self.log), hold=str(self.hold))
-        self.study = shell.study(body=body)
-        self.study.write_text(
-            self.study.read_text().replace("def train(cfg)", "def train(cfg, trial)")
-        )
+        self.study = shell.held_study(self.log, self.hold)
 
     def begun(self) -> list[tuple[int, int]]:
         """Trial and process of every training that was begun."""

@@ -17,13 +17,6 @@ from spot_dask import Run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.dask]
 
-BODY = (
-    "import os, pathlib\n"
-    "    with open({log!r}, 'a') as file:\n"
-    "        file.write(f'{{trial.number}} {{os.getpid()}}\\n')\n"
-    "    while pathlib.Path({hold!r}).exists() and trial.number >= 4: time.sleep(0.05)"
-)
-
 
 class Services:
     """A scheduler that tells its address in a file, workers, and a study that can be held up."""
@@ -59,9 +52,7 @@ class Services:
     def held_study(self) -> Path:
         """A study whose trainings, but the first few, go on as long as a file is there."""
         self.hold.touch()
-        study = self.shell.study(body=BODY.format(log=str(self.log), hold=str(self.hold)))
-        study.write_text(study.read_text().replace("def train(cfg)", "def train(cfg, trial)"))
-        return study
+        return self.shell.held_study(self.log, self.hold)
 
     def begun(self) -> list[int]:
         """Trials of the trainings that were begun."""

@@ -17,6 +17,7 @@ from spot_dask.executors import page
 
 pytestmark = pytest.mark.dask
 
+TOLD = "how the run stands, in a browser: "
 NAME = "<script>alert(1)</script>"
 
 
@@ -65,10 +66,10 @@ def test_the_page_tells_how_a_run_stands(
     )
     run.start()
     deadline = time.monotonic() + 60
-    while not any(told.startswith("live page ") for told in urls):
+    while not any(told.startswith(TOLD) for told in urls):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    url = next(told for told in urls if told.startswith("live page ")).removeprefix("live page ")
+    url = next(told for told in urls if told.startswith(TOLD)).removeprefix(TOLD)
     while True:
         assert time.monotonic() < deadline
         runs = json.loads(read(f"{url}.json"))["runs"]
