@@ -17,8 +17,8 @@ Isolation = Literal["warm", "process", "thread"]
 class Conditions:
     """What a training may use, where it runs, and where its checkpoints are kept (None: nowhere).
 
-    In a thread of its worker nothing can be taken from it: it cannot be stopped, and its crash is
-    that of the worker with all that runs there.
+    In a thread of its worker nothing can be taken from it: it cannot be stopped, except early at
+    its next report, and its crash is that of the worker with all that runs there.
     """
 
     limits: Limits = field(default_factory=Limits)

@@ -34,12 +34,13 @@ REMEMBERED = 64
 
 @dataclass
 class Place:
-    """What runs in a slot; the process is None while it is being started."""
+    """What runs in a slot; the process is None while it is being started, and in a thread."""
 
     run: str
     attempt: Attempt
     child: Child | None
     stopped: bool = False
+    early: bool = False
     over: threading.Event = field(default_factory=threading.Event)
 
 
@@ -101,6 +102,7 @@ class Pool:
         with self._lock:
             places = [p for p in self._running.values() if (p.run, p.attempt) == (run, attempt)]
         for place in places:
+            place.early = True
             if place.child is not None:
                 place.child.stop_early(attempt)
 
@@ -117,7 +119,7 @@ class Pool:
 
     def _run_in(self, slot: int, place: Place, request: Request, tell: Tell) -> JSON:
         if request.conditions.isolation == "thread":
-            return _run_here(slot, request, tell)
+            return _run_here(slot, place, request, tell)
         started = time.time()
         child = place.child
         environment = _environment(slot, request.conditions.limits)
@@ -150,7 +152,7 @@ class Pool:
             child.reap()
 
 
-def _run_here(slot: int, request: Request, tell: Tell) -> JSON:
+def _run_here(slot: int, place: Place, request: Request, tell: Tell) -> JSON:
     """Run a trial in this very thread."""
     trial = trial_from_json(request.trial)
     running = Running(
@@ -159,6 +161,7 @@ def _run_here(slot: int, request: Request, tell: Tell) -> JSON:
         slot,
         lambda message: tell(message["epoch"], message["metrics"]),
         request.conditions.place,
+        lambda: place.early,
     )
     return outcome_to_json(attempt_trial(lambda: _loaded(request.task), trial, running))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import cloudpickle
 import early_stopping_studies as studies
 import pytest
-from early_stopping_studies import EPOCHS, study
+from early_stopping_studies import EPOCHS, study, torch_study
 
 from spot_dask import Budget, Run
 from spot_dask.records import Origin, Status
@@ -66,6 +66,30 @@ def test_a_run_on_an_embedded_cluster_stops_early_and_keeps_its_processes(
     check(run, trained, 24)
     assert len(set(processes(trained))) == 2  # no stop has cost a process
     assert sum(1 for _ in processes(trained)) < 24 * EPOCHS
+
+
+@pytest.mark.dask
+@pytest.mark.parametrize("isolation", ["warm", "thread"])
+def test_trainings_of_networks_are_stopped_and_their_slots_used_again(
+    tmp_path: Path, trained: Path, isolation: str
+) -> None:
+    run = torch_study(isolation=isolation).run(
+        Budget(evaluations=12), local=2, store=tmp_path / "a.zarr"
+    )
+    pids = {int(path.read_text()) for path in trained.iterdir()}
+    if isolation == "thread":
+        assert pids == {os.getpid()}
+    else:
+        assert len(pids) == 2
+        assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    again = Run.open(run.path).history
+    assert len(again.evaluations) == 12
+    assert again.failed == again.pending == ()
+    losses = [e.outcome.curves["val_loss"] for e in again.stopped]
+    assert all(len(values) >= 2 for values in losses)
+    assert min(map(len, losses)) < 100
+    assert [e.outcome.metrics["val_loss"] for e in again.stopped] == [v[-1] for v in losses]
+    assert verify(run.path).problems == ()
 
 
 def test_trainings_in_this_process_are_stopped_too(tmp_path: Path, trained: Path) -> None:

@@ -6,17 +6,19 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from spot_dask.coordinator import Beat, Event, Finished, Joined, Left, Proposed, Reported
 from spot_dask.errors import ClusterError
 from spot_dask.executors import cluster, dask, heartbeat, reports
+from spot_dask.executors.conditions import Conditions, Isolation
 from spot_dask.executors.limits import Limits
 from spot_dask.records import Status, Trial
 from spot_dask.tasks.function import FunctionTask
@@ -29,6 +31,10 @@ def train(cfg: Any, trial: Any) -> float:
         for epoch in range(1, 1001):
             trial.report(epoch, loss=1.0 / epoch)
             time.sleep(0.001)
+    if cfg.kind == "endless":
+        for epoch in range(1, 6001):
+            trial.report(epoch, loss=1.0 / epoch)
+            time.sleep(0.01)
     if cfg.kind == "raise":
         raise ValueError("bad")
     if cfg.kind == "die":
@@ -120,6 +126,34 @@ def test_a_worker_tells_what_goes_on_and_stops_the_one_it_is_told(
     while Beat(worker, ((1, 0),)) not in executor.wait(0.5):
         assert time.monotonic() < deadline
     executor.kill()
+
+
+@pytest.mark.parametrize("isolation", get_args(Isolation))
+def test_a_training_told_to_end_early_ends_at_its_next_report_and_frees_its_slot(
+    isolation: Isolation,
+) -> None:
+    client, conditions = cluster.embedded(2), Conditions(isolation=isolation)
+    executor = dask.DaskExecutor(
+        client, FunctionTask(train), "run", owned=True, conditions=conditions
+    )
+    with closing(executor):
+        worker = joined(executor)
+        executor.start(trial(0, "endless"), 0, worker)
+        executor.start(trial(1, "endless"), 0, worker)
+        for number in (0, 1):
+            collect(executor, 1, Reported)
+            executor.stop_early(number, 0, worker)
+            end = collect(executor, 1)[0]
+            assert isinstance(end, Finished)
+            assert (end.number, end.outcome.status) == (number, Status.STOPPED)
+            assert end.outcome.error is None
+            curve = end.outcome.curves["loss"]
+            assert curve == tuple(1.0 / epoch for epoch in range(1, len(curve) + 1))
+            executor.start(trial(number + 2), 0, worker)  # beside the other, which goes on
+            end = collect(executor, 1)[0]
+            assert isinstance(end, Finished)
+            assert (end.number, end.outcome.status) == (number + 2, Status.OK)
+    assert _trial_processes() == []
 
 
 def test_a_slow_proposal_holds_up_nothing(executor: dask.DaskExecutor) -> None:
