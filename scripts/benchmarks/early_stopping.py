@@ -1,15 +1,19 @@
 """What early stopping saves, and what it costs: the same studies with and without it.
 
 Studies run through the coordinator itself, with q workers on a simulated clock, on problems whose
-learning curves are known. Every rule is judged twice, by the true full-length value of the
-configuration that is recommended: after as many trials as the baseline, which tells the training
-time it saves, and after as much training time, which the baseline spends on fewer trials. Runs are
-paired by problem and seed.
+learning curves are known. Every rule is judged by the true full-length value of the configuration
+that is recommended: after as many trials as the baseline, which tells the training time it saves,
+and after as much training time, which the baseline spends on fewer trials. The third judgement is
+how much training it takes until that value is as good as the baseline's at its end. The baseline
+itself is often as good earlier, so it is timed likewise. A rule that has never come there counts
+with all its training, as much as the baseline's: too little, so see how often it has ("reached").
+Runs are paired by problem and seed.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -46,7 +50,10 @@ _OBJECTIVE = Objective("loss")
 
 @dataclass(frozen=True)
 class Result:
-    """How a run stood when ``after`` (trials or epochs) of it were used up; regrets normalised."""
+    """How a run stood when ``after`` of it were used up; regrets normalised.
+
+    ``after`` is trials, epochs, or better: whenever the regret was lower than ever before.
+    """
 
     problem: str
     rule: str
@@ -102,7 +109,7 @@ def _try(out: Path, name: str, label: str, seed: int, trials: int, q: int) -> No
 
 
 def run(name: str, label: str, seed: int, trials: int, q: int) -> list[Result]:
-    """How a study with the rule stands after so many trials, and after as much training."""
+    """How a study with the rule gets better, until so many trials and as much training are over."""
     problem, trained = find(name), course(name)
     tuner = Tuner(problem.space, seed=seed)
     executor = SimulatedExecutor(_training(trained, name, seed), workers=q)
@@ -111,31 +118,32 @@ def run(name: str, label: str, seed: int, trials: int, q: int) -> list[Result]:
         Policy(objective=_OBJECTIVE, early_stopping=rule), History(), {}, executor.now()
     )
     length = len(trained(problem.space.default, stream(name)).values)
-    results: dict[str, Result] = {}
+    due = {"trials", "epochs"}
+    results: list[Result] = []
+    regret, lowest, finished = math.nan, math.inf, 0
     for history in _histories(coordinator, executor, tuner):
-        epochs = sum(len(e.outcome.curves[_OBJECTIVE.name]) for e in history.evaluations)
-        reached = {
-            "trials": len(history.evaluations) >= trials,
-            "epochs": epochs >= trials * length,
-        }
-        for after in [after for after, yes in reached.items() if yes and after not in results]:
+        if len(history.ok) > finished:
+            finished = len(history.ok)
             best = tuner.recommend(history, tuner.model(history))
             assert best is not None
             regret = problem.regret(float(problem.truth([best.config])[0]))
-            results[after] = Result(
-                name,
-                label,
-                seed,
-                after,
-                len(history.evaluations),
-                len(history.stopped),
-                epochs,
-                executor.now(),
-                regret,
-            )
-        if len(results) == len(reached):
+        epochs = sum(len(e.outcome.curves[_OBJECTIVE.name]) for e in history.evaluations)
+        used = {
+            "better": regret < lowest,
+            "trials": len(history.evaluations) >= trials,
+            "epochs": epochs >= trials * length,
+        }
+        counts = (len(history.evaluations), len(history.stopped), epochs)
+        results += [
+            Result(name, label, seed, after, *counts, executor.now(), regret)
+            for after in used
+            if used[after] and (after == "better" or after in due)
+        ]
+        lowest = min(lowest, regret)
+        due -= {after for after in due if used[after]}
+        if not due:
             break
-    return list(results.values())
+    return results
 
 
 def _training(trained: Callable[..., object], name: str, seed: int) -> Callable[[Trial, int], Fate]:
@@ -168,34 +176,58 @@ def _histories(
 
 
 def summary(results: Sequence[Result], labels: Sequence[str]) -> str:
-    """Two tables: at equal numbers of trials and at equal training time."""
-    rows = []
-    for after in ("trials", "epochs"):
-        mine = [r for r in results if r.after == after]
-        regrets = {label: _by_run(mine, label, lambda r: r.regret) for label in labels}
-        epochs = {label: _by_run(mine, label, lambda r: float(r.epochs)) for label in labels}
-        for label in labels:
-            runs = [r for r in mine if r.rule == label]
-            if not runs:
-                continue
-            rows.append(
-                [
-                    f"equal {after if after == 'trials' else 'training'}",
-                    label,
-                    f"{np.mean([r.trials for r in runs]):.0f}",
-                    f"{np.mean([r.stopped / r.trials for r in runs]):.0%}",
-                    str(score.ratio(epochs[label], epochs[NONE], dict.fromkeys(epochs[NONE], 1.0))),
-                    f"{np.mean([r.regret for r in runs]):.4f}",
-                    str(
-                        score.ratio(
-                            regrets[label], regrets[NONE], dict.fromkeys(regrets[NONE], 1.0)
-                        )
-                    ),
-                    str(score.wins(regrets[label], regrets[NONE])),
-                ]
-            )
-    head = ["at", "rule", "trials", "stopped", "epochs / none", "regret", "regret / none", "wins"]
-    return table(head, rows)
+    """At equal numbers of trials, at equal training time, and to the baseline's last regret."""
+    targets = {
+        (r.problem, r.seed): r.regret for r in results if (r.rule, r.after) == (NONE, "trials")
+    }
+    views = {
+        "equal trials": [r for r in results if r.after == "trials"],
+        "equal training": [r for r in results if r.after == "epochs"],
+        "to the same quality": _until(results, targets),
+    }
+    rows = [
+        _row(at, label, found, targets)
+        for at, found in views.items()
+        for label in labels
+        if any(r.rule == label for r in found)
+    ]
+    head = ["at", "rule", "trials", "stopped", "reached", "epochs / none", "regret"]
+    return table([*head, "regret / none", "wins"], rows)
+
+
+_Run = tuple[str, int]
+"""Problem and seed."""
+
+
+def _until(results: Sequence[Result], targets: Mapping[_Run, float]) -> list[Result]:
+    """How each run stood when its regret first was the target or lower, or else at its end."""
+    found: dict[tuple[str, str, int], Result] = {}
+    for r in sorted(results, key=lambda r: r.epochs):
+        key, target = (r.problem, r.rule, r.seed), targets[r.problem, r.seed]
+        if key not in found or found[key].regret > target:
+            found[key] = r
+    return list(found.values())
+
+
+def _row(
+    at: str, label: str, results: Sequence[Result], targets: Mapping[_Run, float]
+) -> list[str]:
+    runs = [r for r in results if r.rule == label]
+    reached = [r.regret <= targets[r.problem, r.seed] for r in runs]
+    epochs, epochs_of_none = (_by_run(results, rule, lambda r: r.epochs) for rule in (label, NONE))
+    regret, regret_of_none = (_by_run(results, rule, lambda r: r.regret) for rule in (label, NONE))
+    unit = dict.fromkeys(regret_of_none, 1.0)
+    return [
+        at,
+        label,
+        f"{np.mean([r.trials for r in runs]):.0f}",
+        f"{np.mean([r.stopped / r.trials for r in runs]):.0%}",
+        f"{np.mean(reached):.0%}",
+        str(score.ratio(epochs, epochs_of_none, unit)),
+        f"{np.mean([r.regret for r in runs]):.4f}",
+        str(score.ratio(regret, regret_of_none, unit)),
+        str(score.wins(regret, regret_of_none)),
+    ]
 
 
 def _by_run(

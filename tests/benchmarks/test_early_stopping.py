@@ -22,16 +22,47 @@ def test_a_made_up_training_ends_where_its_problem_says() -> None:
         course("crash/m2")
 
 
-def test_a_run_is_judged_at_equal_trials_and_at_equal_training() -> None:
-    trials, epochs = early_stopping.run("trained/bowl", "asha", seed=0, trials=16, q=4)
-    assert trials.after == "trials"
-    assert (trials.trials, epochs.after) == (16, "epochs")
+def test_a_run_is_judged_at_equal_trials_at_equal_training_and_whenever_it_is_better() -> None:
+    results = early_stopping.run("trained/bowl", "asha", seed=0, trials=16, q=4)
+    (trials,) = [r for r in results if r.after == "trials"]
+    (epochs,) = [r for r in results if r.after == "epochs"]
+    better = [r for r in results if r.after == "better"]
+    assert trials.trials == 16
     assert trials.epochs < 16 * 50 <= epochs.epochs < 16 * 50 + 50
     assert trials.stopped > 0
     assert epochs.trials > 16
-    (both, again) = early_stopping.run("trained/bowl", "none", seed=0, trials=16, q=4)
+    assert len(better) > 1
+    assert [r.epochs for r in better] == sorted({r.epochs for r in better})
+    assert [r.regret for r in better] == sorted({r.regret for r in better}, reverse=True)
+    assert better[-1].regret <= min(trials.regret, epochs.regret)
+    baseline = early_stopping.run("trained/bowl", "none", seed=0, trials=16, q=4)
+    both, again = [r for r in baseline if r.after != "better"]
     assert (both.trials, both.epochs, both.stopped) == (16, 800, 0)
     assert (again.trials, again.epochs) == (16, 800)
+
+
+def test_training_to_the_same_quality_is_that_when_the_baseline_s_last_regret_was_reached() -> None:
+    def row(rule: str, seed: int, after: str, epochs: int, regret: float) -> early_stopping.Result:
+        return early_stopping.Result("p", rule, seed, after, epochs, 0, epochs, 1.0, regret)
+
+    results = [
+        row("none", 0, "better", 10, 0.9),
+        row("none", 0, "better", 60, 0.3),
+        row("none", 0, "trials", 100, 0.3),  # as good as that since epoch 60
+        row("asha", 0, "better", 20, 0.4),
+        row("asha", 0, "better", 30, 0.2),
+        row("asha", 0, "better", 80, 0.1),
+        row("asha", 0, "epochs", 100, 0.1),
+        row("none", 1, "better", 40, 0.2),
+        row("none", 1, "trials", 100, 0.2),
+        row("asha", 1, "better", 50, 0.25),  # never as good: it counts with all its training
+        row("asha", 1, "epochs", 100, 0.25),
+    ]
+    lines = early_stopping.summary(results, ["none", "asha"]).splitlines()
+    none, asha = [line.split(" | ") for line in lines if line.startswith("| to the same quality")]
+    assert (none[1], none[4], none[5]) == ("none", "100%", "1.000 [1.000, 1.000]")
+    assert (asha[1], asha[4]) == ("asha", "50%")
+    assert asha[5].startswith("1.300 ")  # (30 + 100) / (60 + 40)
 
 
 def test_results_are_kept_and_shown_beside_the_baseline(tmp_path: Path) -> None:
@@ -39,12 +70,14 @@ def test_results_are_kept_and_shown_beside_the_baseline(tmp_path: Path) -> None:
     arguments = ["--problem", "trained/bowl", "--seeds", "1", "--trials", "12", "--q", "4"]
     arguments += ["--rule", "asha", "--out", str(out)]
     done = CliRunner().invoke(early_stopping.main, arguments, catch_exceptions=False)
-    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| equal")]
-    assert [(row[0], row[1]) for row in rows] == [
-        (f"| equal {at}", rule) for at in ("trials", "training") for rule in ("none", "asha")
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert [(row[0], row[1]) for row in rows[-6:]] == [
+        (f"| {at}", rule)
+        for at in ("equal trials", "equal training", "to the same quality")
+        for rule in ("none", "asha")
     ]
-    assert rows[0][4] == "1.000 [1.000, 1.000]"
-    assert float(rows[1][4].split()[0]) < 1.0
+    assert rows[-6][5] == "1.000 [1.000, 1.000]"
+    assert float(rows[-5][5].split()[0]) < 1.0
     before = out.read_bytes()
     assert CliRunner().invoke(early_stopping.main, arguments).stdout == done.stdout
     assert out.read_bytes() == before
