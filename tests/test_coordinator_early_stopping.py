@@ -26,6 +26,7 @@ from spot_dask.coordinator import (
 )
 from spot_dask.early_stopping import Curve, Rule
 from spot_dask.early_stopping.asha import Asha
+from spot_dask.early_stopping.curve import LEAST, Unpromising
 from spot_dask.records import (
     Evaluation,
     Failure,
@@ -75,7 +76,7 @@ def done(*acc: float) -> Outcome:
 
 def test_the_worse_of_two_is_stopped_once_and_its_evaluation_is_stored() -> None:
     coordinator = begun(Asha(min_epochs=1), [trial(0), trial(1)], evaluations=3)
-    assert feed(coordinator, reported(0, 1, 0.9)) == []
+    assert feed(coordinator, reported(0, 1, 0.9), reported(0, 3, 0.9)) == []
     assert feed(coordinator, reported(1, 1, 0.5)) == [StopEarly(1, 0, "w")]
     assert coordinator.running[1].stopping
     assert feed(coordinator, reported(1, 2, 0.4), reported(1, 3, 0.3)) == []
@@ -114,6 +115,41 @@ def test_a_training_that_is_lost_while_it_is_stopped_is_judged_anew() -> None:
     feed(coordinator, reported(0, 1, 0.9, attempt=1))
     assert feed(coordinator, reported(1, 1, 0.5, attempt=0)) == []
     assert feed(coordinator, reported(1, 1, 0.5, attempt=1)) == [StopEarly(1, 1, "v")]
+
+
+def test_another_attempt_is_not_judged_by_the_curve_of_the_one_before() -> None:
+    coordinator = begun(Asha(min_epochs=1), [trial(0), trial(1)])
+    feed(coordinator, reported(0, 1, 0.9), reported(1, 1, 0.5))
+    feed(coordinator, Left("w"), Joined("v", 2))
+    assert feed(coordinator, reported(0, 1, 0.9, attempt=1)) == []
+    assert feed(coordinator, reported(1, 1, 0.95, attempt=1)) == []
+
+
+def test_a_training_does_not_count_among_those_that_it_is_compared_with() -> None:
+    coordinator = begun(Asha(min_epochs=1), [trial(n) for n in range(5)])
+    for number, acc in enumerate([0.9, 0.2, 0.1, 0.1]):
+        feed(coordinator, reported(number, 1, acc))
+    assert feed(coordinator, reported(4, 1, 0.5)) == [StopEarly(4, 0, "w")]
+
+
+def test_an_epoch_is_the_one_that_is_reported_whatever_came_before() -> None:
+    coordinator = begun(Asha(min_epochs=3), [trial(0), trial(1), trial(2)])
+    assert feed(coordinator, reported(0, 3, 0.9), reported(1, 1, 0.5)) == []
+    assert feed(coordinator, reported(1, 1, 0.5), reported(1, 1, 0.5)) == []
+    assert feed(coordinator, reported(2, 3, 0.5)) == [StopEarly(2, 0, "w")]
+
+
+def test_a_report_without_the_objective_is_no_occasion_to_judge() -> None:
+    coordinator = begun(Asha(min_epochs=1), [trial(0), trial(1)])
+    assert feed(coordinator, reported(0, 1, 0.5), reported(1, 1, 0.9)) == []
+    assert feed(coordinator, Reported(0, 0, 2, {"loss": 1.0})) == []
+
+
+def test_curves_are_told_with_the_results_of_what_ran_to_its_end() -> None:
+    ended = tuple(Evaluation(trial(n), done(n / 10, n / 5)) for n in range(LEAST))
+    coordinator = Coordinator(policy(Unpromising(min_epochs=1)), History(ended), {}, 0.0)
+    feed(coordinator, Joined("w", 1), Tick(), Proposed((trial(9),)))
+    assert feed(coordinator, reported(9, 1, -9.0)) == [StopEarly(9, 0, "w")]
 
 
 def test_the_curves_of_earlier_sessions_count() -> None:

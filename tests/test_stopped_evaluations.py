@@ -82,6 +82,7 @@ def test_where_trainings_were_stopped_nothing_better_is_expected(history: Histor
     before, after = model.predict(rows)[0], believed.predict(rows)[0]
     assert (after >= np.maximum(before, model.y.min()) - 1e-6).all()
     assert (after > before).any()
+    assert np.median(after) < 0.5 * model.y.max()
 
 
 def test_a_stopped_configuration_is_not_proposed_again(history: History) -> None:

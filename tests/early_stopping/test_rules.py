@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from spot_dask import early_stopping, plugins
 from spot_dask.early_stopping import Curve, Rule, rung
 from spot_dask.early_stopping.asha import Asha
-from spot_dask.early_stopping.curve import LEAST, Unpromising, level
+from spot_dask.early_stopping.curve import LEAST, NEAREST, Unpromising, level
 
 NAMES = plugins.names("spot_dask.early_stopping", "stops")
 nan = math.nan
@@ -34,6 +35,8 @@ def test_a_rung_is_reached_once_by_its_first_value() -> None:
     assert [rung((1.0,) * epoch, 4, 1.5) for epoch in range(1, 10)] == [
         None, None, None, 4, None, 6, None, None, 9.0
     ]  # fmt: skip
+    fractions = [rung((1.0,) * epoch, 1, 1.5) for epoch in range(1, 7)]
+    assert fractions == [1, 1.5, 2.25, 3.375, None, 5.0625]
 
 
 def test_a_training_that_validates_every_few_epochs_reaches_a_rung_with_its_first_value() -> None:
@@ -43,6 +46,8 @@ def test_a_training_that_validates_every_few_epochs_reaches_a_rung_with_its_firs
     assert rung((nan, 1.0, 1.0, 1.0), 1, 3.0) is None
     assert Curve((nan, nan, nan, nan, 5.0, nan, 7.0)).at(3, 3.0) == 5.0
     assert math.isnan(Curve((1.0, 1.0, nan, nan)).at(3, 3.0))
+    assert math.isnan(Curve((nan, nan, 5.0)).at(1, 3.0))
+    assert Curve((1.0, 2.0, 3.0)).at(1.5, 1.5) == 2.0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -95,6 +100,45 @@ def test_curve_needs_finished_trainings_that_have_come_as_far() -> None:
     unfinished = [Curve(o.values) for o in others]
     assert not Unpromising().stops(flat(50.0, epochs=4), unfinished)
     assert not Unpromising(min_epochs=8).stops(flat(50.0, epochs=8), others)
+
+
+def test_the_level_is_that_of_a_prediction_by_linear_regression() -> None:
+    rng = np.random.default_rng(8)
+    for share in (0.2, 0.5, 0.8):
+        y = rng.normal(size=12)
+        x = 0.7 * y + rng.normal(size=12)
+        design, at = np.column_stack([np.ones(12), y]), np.array([1.0, np.quantile(y, share)])
+        beta, rss, *_ = np.linalg.lstsq(design, x, rcond=None)
+        assert beta[1] > 0
+        variance = rss[0] / 10 * (1 + at @ np.linalg.inv(design.T @ design) @ at)
+        expected = stats.t(10, loc=at @ beta, scale=math.sqrt(variance)).sf(2.0)
+        curves = [Curve((v,), result) for v, result in zip(x, y, strict=True)]
+        assert level(Curve((2.0,)), curves, share) == pytest.approx(expected, rel=1e-9)
+
+
+def test_results_far_from_a_just_good_one_tell_nothing_of_it() -> None:
+    rng, near = np.random.default_rng(9), np.linspace(9, 11, NEAREST)
+    values = 0.5 * near + rng.normal(size=NEAREST)
+
+    def found(of_better: float, of_worse: float) -> float:
+        far = [Curve((of_better,), y) for y in np.linspace(-1, 1, 10)]
+        far += [Curve((of_worse,), y) for y in np.linspace(19, 21, 10)]
+        curves = [Curve((v,), y) for v, y in zip(values, near, strict=True)]
+        return level(Curve((7.0,)), [*far, *curves], 0.5)
+
+    assert 0 < found(0.0, 0.0) < 1
+    assert found(0.0, 0.0) == found(50.0, -50.0)
+
+
+def test_a_good_result_is_never_taken_to_begin_badly() -> None:
+    y = np.linspace(-1, 1, 15)
+    upside_down = [Curve((-result,), result) for result in y]
+    assert level(Curve((0.8,)), upside_down, 0.1) < 0.2
+
+
+def test_where_all_begin_alike_what_begins_worse_is_a_surprise() -> None:
+    alike = [Curve((1.0,), float(result)) for result in range(LEAST)]
+    assert [level(Curve((v,)), alike, 0.5) for v in (0.5, 1.0, 1.5)] == [1.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize("noise", [0.1, 1.0])
