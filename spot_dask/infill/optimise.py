@@ -42,6 +42,8 @@ EXCHANGED = 3  # rows whose discrete neighbours are tried
 HILL = 0.5  # in length scales
 LARGE = 64  # of larger batches only the first POLISHED points are improved beyond the pool
 POLISHED = 32
+CROWD = 128  # beside more pending trials only the first FEW points are: each costs far more there
+FEW = 8
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,14 @@ def greedy(
                 belief(score, posterior, likely, evaluated, samples, rng), risk.after(pending)
             )
         leaders = lowest_rows(known.rows, means, LEADERS)
-        return _batch(believed, known, leaders, request.q, search or Search(), rng)
+        polished = _polished(request.q, len(request.pending))
+        return _batch(believed, known, leaders, request.q, polished, search or Search(), rng)
+
+
+def _polished(q: int, pending: int) -> int:
+    """How many of a batch's first points are improved beyond the pool."""
+    most = q if q <= LARGE else POLISHED
+    return min(most, FEW) if pending > CROWD else most
 
 
 def _batch(
@@ -94,6 +103,7 @@ def _batch(
     known: Known,
     leaders: FloatArray,
     q: int,
+    polished: int,
     search: Search,
     rng: np.random.Generator,
 ) -> FloatArray:
@@ -105,7 +115,7 @@ def _batch(
     while open_.any():
         values = _usable(believed.watched(open_), open_)
         row = pool[values.argmax()]
-        if not complete and (q <= LARGE or len(picked) < POLISHED):
+        if not complete and len(picked) < polished:
             row = maximise(believed, known, pool[open_], values[open_], search, rng)
         picked, known = np.vstack((picked, row)), known.with_row(row)
         if len(picked) == q:

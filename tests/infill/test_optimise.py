@@ -14,7 +14,7 @@ from spot_dask.infill import Request
 from spot_dask.infill.beliefs import belief
 from spot_dask.infill.candidates import APART, Known, make_pool
 from spot_dask.infill.log_ei import LogEI, log_expected_improvement
-from spot_dask.infill.optimise import Search, greedy, maximise
+from spot_dask.infill.optimise import CROWD, FEW, Search, greedy, maximise
 from spot_dask.space import Categorical, Integer, Real, Space
 from spot_dask.surrogates.kriging import Kriging
 from spot_dask.surrogates.sklearn import SklearnSurrogate
@@ -139,6 +139,24 @@ def test_a_batch_is_what_asking_one_by_one_gives():
         asked = request(space, X, 1, single)
         single = np.vstack((single, LogEI().propose(posterior, asked, np.random.default_rng(1))))
     assert_allclose(batch, single)
+
+
+@pytest.mark.parametrize(("pending", "improved"), [(CROWD, 12), (CROWD + 1, FEW)])
+def test_beside_very_many_pending_trials_only_the_first_points_are_improved(pending, improved):
+    space = cube(2)
+    X, posterior = fitted(space, branin, 20)
+    looks = []  # at so many candidates each; the pool is looked at once before every point
+
+    def score(mean, sd, best):
+        looks.append(len(mean))
+        return log_expected_improvement(mean, sd, best)
+
+    open_ = space.snap(np.random.default_rng(1).random((pending, 2)))
+    rows = greedy(score, posterior, request(space, X, 12, open_), np.random.default_rng(0))
+    pools = [i for i, size in enumerate(looks) if size > 500]
+    more = np.diff([*pools, len(looks)])
+    assert len(rows) == 12
+    assert np.count_nonzero(more > 1) == improved
 
 
 def test_a_finite_space_is_exhausted_and_then_nothing_is_proposed():
