@@ -124,16 +124,24 @@ class Run:
 
     @property
     def state(self) -> str:
-        """One of running, interrupted (killed), done, stopped (by a signal), failing.
+        """One of running, elsewhere, interrupted (killed), done, stopped (by a signal), failing.
 
-        A run in a directory that goes on on another machine counts as interrupted: its lock is
-        not seen here.
+        Elsewhere is a run in a directory that was begun on another machine and has not ended:
+        whether it still goes on is not seen here, since locks are not.
         """
         if self.ended is None:
-            return "running" if self.being_written else "interrupted"
+            if self.being_written:
+                return "running"
+            return "interrupted" if self._is_seen else "elsewhere"
         if self.ended in COMPLETE:
             return "done"
         return "stopped" if self.stopped else self.ended
+
+    @property
+    def _is_seen(self) -> bool:
+        """Whether it would be seen here that a coordinator has the run."""
+        opened = self.replay.opened
+        return isinstance(self.path, str) or opened is None or opened.host == socket.gethostname()
 
     @cached_property
     def model(self) -> Model | None:
@@ -163,12 +171,14 @@ class Run:
         history, budget = self.history, self.settings["budget"]
         limit = budget["evaluations"]
         used = len(history.evaluations)
+        opened = self.replay.opened
         return {
             "schema": "spot-dask/status/1",
             "store": str(self.path),
             "name": self.header.name,
             "state": self.state,
             "ended": self.ended,
+            "coordinator": opened and {"host": opened.host, "pid": opened.pid},
             "budget": {
                 "used": used,
                 "limit": limit,
@@ -238,7 +248,7 @@ class Run:
             raise StoreError(f"{self.path} is not running: it has ended ({self.ended})")
         opened = self.replay.opened
         assert opened is not None  # a run begins with it
-        if opened.host == socket.gethostname() and not self.being_written:
+        if self.state == "interrupted":
             raise StoreError(
                 f"{self.path} is not running: process {opened.pid} was killed; "
                 f"`spot-dask resume {self.path}` goes on"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,19 @@ def _show_best(run: Run, document: dict[str, Any]) -> None:
     click.echo(text)
 
 
+def _who(document: dict[str, Any]) -> str:
+    """Which process has the run, or had it."""
+    if document["state"] not in ("running", "elsewhere", "interrupted"):
+        return ""
+    who = "process {pid} on {host}".format(**document["coordinator"])
+    if document["state"] != "elsewhere":
+        return f" ({who})"
+    from spot_dask.cli.text import clock
+
+    age = clock(max(0.0, time.time() - document["last_event"]))
+    return f" ({who}, which cannot be seen from here; last record {age} ago)"
+
+
 def _show_status(run: Run, document: dict[str, Any]) -> None:
     from spot_dask.cli.progress import failure
     from spot_dask.cli.text import clock
@@ -146,7 +160,7 @@ def _show_status(run: Run, document: dict[str, Any]) -> None:
     limit = "" if budget["limit"] is None else f" of {budget['limit']}"
     wall = budget["wall_limit_seconds"]
     of = "" if wall is None else f" of {clock(wall)}"
-    click.echo(f"{document['name']}: {document['state']}")
+    click.echo(f"{document['name']}: {document['state']}{_who(document)}")
     click.echo(f"evaluations  {budget['used']}{limit} ({_ended(run.history)})")
     click.echo(f"time         {clock(budget['wall_used_seconds'])}{of}")
     click.echo(f"pending      {trials['pending']}")

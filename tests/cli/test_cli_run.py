@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from cli_studies import run_study, spot, spot_json, write_study
 
 from spot_dask import Run
+from spot_dask.store.journal import Journal
 
 
 def test_a_run_ends_with_the_path_of_its_report(tmp_path: Path) -> None:
@@ -165,3 +169,25 @@ def test_a_table_and_a_prior_start_a_run_that_is_resumed(tmp_path: Path) -> None
     spot("resume", store, "--local", "0", "--evaluations", "9", "--no-report")
     trials = spot_json("status", store)["trials"]
     assert (trials["done"], trials["imported"], trials["hints"]) == (9, 2, 6)
+
+
+def test_a_run_that_another_machine_has_is_not_told_as_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = run_study(tmp_path, "--no-report")
+    with monkeypatch.context() as there:
+        there.setattr(socket, "gethostname", lambda: "gpu7")
+        Journal.resume(store).close()
+    told = spot("status", store).stdout.splitlines()[0]
+    pid = os.getpid()
+    assert told.startswith(
+        f"toy: elsewhere (process {pid} on gpu7, which cannot be seen from here; "
+    )
+    document = spot_json("status", store)
+    assert document["state"] == "elsewhere"
+    assert document["coordinator"] == {"host": "gpu7", "pid": pid}
+    Journal.resume(store).close()
+    told = spot("status", store).stdout.splitlines()[0]
+    assert told == f"toy: interrupted (process {pid} on {socket.gethostname()})"
+    with closing(Journal.resume(store)):
+        assert spot("status", store).stdout.startswith("toy: running (process ")
