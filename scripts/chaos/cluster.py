@@ -117,7 +117,7 @@ class Scene:
                 while any(service.pid for service in cluster) and time.monotonic() < deadline:
                     time.sleep(0.1)
                 for service in cluster:
-                    service.end(signal.SIGKILL)
+                    service.destroy()
 
     def _namespace(self, i: int, stack: ExitStack) -> Namespace | None:
         net = (int(self.name, 16) + i) % 250 + 1

@@ -129,6 +129,12 @@ class Service:
         if self.pid is not None:
             send(self.pid, number)
 
+    def destroy(self) -> None:
+        """Kill it if it has not ended by itself, and wait until it is gone."""
+        self.end(KILL)
+        if self.process is not None:
+            self.process.wait()
+
 
 def send(pid: int, number: int) -> bool:
     """Whether the process was there to get the signal."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from e2e_shell import wait_until
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
+from chaos.services import Service
 from chaos.trainings import Fault, Training, judge, trainings
 
 
@@ -104,3 +108,15 @@ def test_notes_are_read_as_they_were_written(tmp_path: Path) -> None:
         Training(3, 1, 77, "worker", 10.0, 11.0),
         Training(4, 0, 78, "worker", 10.5, 12.0, 12.0),
     ]
+
+
+def test_a_service_that_does_not_end_when_told_to_is_killed_and_buried(tmp_path: Path) -> None:
+    words = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.1; done"]
+    service = Service("deaf", lambda: words, tmp_path, dict(os.environ))
+    service.start()
+    wait_until(lambda: "\ndeaf" in (tmp_path / "deaf.log").read_text())
+    service.end(signal.SIGTERM)
+    service.destroy()
+    assert service.process is not None
+    assert service.process.returncode == -signal.SIGKILL
+    assert service.pid is None
