@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
 
 import dask
 from distributed import Client, LocalCluster, Security
@@ -15,6 +14,7 @@ from spot_dask.errors import ClusterError
 from spot_dask.executors import supervisor
 from spot_dask.executors.connection import Connection
 from spot_dask.executors.limits import Limits
+from spot_dask.executors.members import refuse_too_few, unfit
 
 CONNECT_SECONDS = 8.0
 """How long a scheduler may take to answer, at first and again after a lost connection."""
@@ -35,15 +35,18 @@ def connect(address: str | Connection) -> Client:
             f"no Dask scheduler answers at {url} ({reason}); "
             "start one with 'spot-dask scheduler' or leave out --scheduler for an embedded cluster"
         ) from None
-    try:
-        client.run_on_scheduler(supervisor.version)
-    except Exception as error:
+    answer = _version_of_scheduler(client)
+    if (complaint := unfit(f"scheduler at {url}", answer)) is not None:
         client.close()
-        raise ClusterError(
-            f"the scheduler at {url} cannot import spot_dask ({type(error).__name__}); "
-            "install spot-dask in the environment of the scheduler and of its workers"
-        ) from error
+        raise ClusterError(complaint) from (answer if isinstance(answer, Exception) else None)
     return client
+
+
+def _version_of_scheduler(client: Client) -> str | Exception:
+    try:
+        return str(client.run_on_scheduler(supervisor.version))
+    except Exception as error:
+        return error
 
 
 async def _probe(url: str, security: Security) -> None:
@@ -81,36 +84,3 @@ def embedded(slots: int) -> Client:
             silence_logs=logging.ERROR,
         )
     return Client(cluster, set_as_default=False)
-
-
-def refuse_too_few(limits: Limits, gpus: Sequence[int]) -> None:
-    """Raise ClusterError if no worker, of so many GPUs each, could ever run a trial."""
-    if not any(limits.slots(n) for n in gpus):
-        raise ClusterError(
-            f"a trial asks for {limits.gpus:g} GPUs, but no worker has more than {max(gpus)}; "
-            "lower gpus in the study, or start workers with --resources GPU=N"
-        )
-
-
-def slots_of(threads: int, gpus: int | None, limits: Limits) -> int:
-    """How many trials a worker of so many threads and GPUs takes; None: whatever it has."""
-    if gpus is None or limits.gpus == 0 or (limits.gpus is None and not gpus):
-        return threads
-    return min(threads, limits.slots(gpus))
-
-
-def unfit(address: str, answer: str | Exception) -> str | None:
-    """What is wrong with a worker's version of spot-dask, or its failure to tell it."""
-    if answer == supervisor.version():
-        return None
-    lacks = isinstance(answer, Exception)
-    has = f"cannot import spot_dask ({answer})" if lacks else f"has spot-dask {answer}"
-    return (
-        f"the worker {address} {has}; "
-        f"install spot-dask {supervisor.version()}, which runs here, in its environment"
-    )
-
-
-def host_of(address: str) -> str:
-    """The host of a worker's address; an address without one stands for itself."""
-    return address.partition("://")[2].rpartition(":")[0] or address

@@ -22,26 +22,22 @@ import cloudpickle
 from distributed import Client, Future
 
 from spot_dask.codec import trial_to_json
-from spot_dask.coordinator import Attached, Beat, Event, Finished, Joined, Left, Reported
+from spot_dask.coordinator import Attached, Beat, Event, Finished, Left, Reported
 from spot_dask.errors import ClusterError
 from spot_dask.executors import supervisor
-from spot_dask.executors.cluster import CONNECT_SECONDS, host_of, refuse_too_few, slots_of, unfit
+from spot_dask.executors.cluster import CONNECT_SECONDS
 from spot_dask.executors.conditions import Conditions
 from spot_dask.executors.fetch import FORGOTTEN, fetch
 from spot_dask.executors.heartbeat import Attempt, topic
+from spot_dask.executors.members import ANSWER_SECONDS, Members, ask
 from spot_dask.executors.page import open_page
+from spot_dask.executors.process import UNFIT
 from spot_dask.executors.published import Published
-from spot_dask.executors.service import DRAINING, prepare
+from spot_dask.executors.service import DRAINING
 from spot_dask.records import Trial
 from spot_dask.tasks import Task
 
 logger = logging.getLogger(__name__)
-
-RECONCILE_SECONDS = 30.0
-"""How often the workers known here are compared with those the scheduler knows."""
-
-ANSWER_SECONDS = 10.0
-"""How long workers may take to stop trainings; one that hangs is not waited for."""
 
 
 class _Cut(NamedTuple):
@@ -73,23 +69,19 @@ class DaskExecutor:
     ) -> None:
         self._client = client
         self._conditions = conditions or Conditions()
-        self._limits = self._conditions.limits
         self._task = cloudpickle.dumps(task)
         self._run_id = run_id
         self._owned = owned
         self._events: queue.SimpleQueue[Event | _Cut | BaseException | None] = queue.SimpleQueue()
-        self._slots: dict[str, int] = {}
-        self._gpus: dict[str, int] = {}  # of workers that advertise any
-        self._fit: dict[str, bool] = {}  # worker -> whether it has our spot-dask
         self._futures: dict[str, tuple[str, Future]] = {}  # key -> (worker, future)
         # An embedded cluster ends with this process: nobody could attach to what runs there.
         self._publishes = client.cluster is None or not owned
+        self._members = Members(client, self._conditions.limits, owned=not self._publishes)
         self._keep = keep if self._publishes else None
         self._published = Published(client, run_id)
         self._settled: list[str] = []  # keys whose ends were handed out by the last wait()
         self._cut: list[_Cut] = []
         self._comm = client.scheduler_comm
-        self._next_reconcile = 0.0
         self._subscribe()
         self.page = open_page(client, run_id)
         self._attached: list[Event] = list(self._attach()) if self._publishes else []
@@ -114,7 +106,7 @@ class DaskExecutor:
             workers=[worker],
             allow_other_workers=False,
             retries=0,
-            resources=self._resources(worker),
+            resources=self._members.resources(worker),
         )
         self._follow(trial.number, attempt, worker, future)
         if self._publishes:
@@ -136,9 +128,11 @@ class DaskExecutor:
     def wait(self, seconds: float) -> list[Event]:
         self._check_connection()
         self._settle()  # what was handed out is in the store by now
+        if not self._futures:
+            self._members.refuse_none_fit()
         events, self._attached = self._attached, []
         events += self._regain()
-        events += self._reconcile() if time.monotonic() >= self._next_reconcile else []
+        events += self._members.changes()
         events += self._arrived(0 if events else seconds)
         for event in events:
             self._forget(event)
@@ -155,21 +149,32 @@ class DaskExecutor:
                 if isinstance(item, _Cut):
                     self._cut.append(item)
                 elif item is not None:
-                    events.append(item)
+                    events += [*self._refused(item), item]
                 item = self._events.get_nowait()
         except queue.Empty:
             return events
 
+    def _refused(self, event: Event) -> list[Event]:
+        """A worker that cannot even load the task gets no more trials, before any is retried."""
+        if not isinstance(event, Finished):
+            return []
+        error = event.outcome.error
+        if error is None or error.type != UNFIT:
+            return []
+        return self._members.refuse(event.outcome.worker, error.message)
+
     def stop(self, number: int, attempt: int, worker: str) -> None:
-        self._ask_to(supervisor.stop_attempt, self._run_id, (number, attempt), workers=[worker])
+        which = (self._run_id, (number, attempt))
+        ask(self._client, supervisor.stop_attempt, *which, workers=[worker])
 
     def stop_early(self, number: int, attempt: int, worker: str) -> None:
-        self._ask_to(supervisor.stop_early, self._run_id, (number, attempt), workers=[worker])
+        which = (self._run_id, (number, attempt))
+        ask(self._client, supervisor.stop_early, *which, workers=[worker])
 
     def kill(self) -> None:
-        workers = sorted({worker for worker, _ in self._futures.values()} & set(self._slots))
-        if workers:
-            self._everywhere(supervisor.stop, self._run_id, workers=workers)
+        workers = {worker for worker, _ in self._futures.values()}
+        if here := sorted(worker for worker in workers if worker in self._members):
+            ask(self._client, supervisor.stop, self._run_id, workers=here).join(ANSWER_SECONDS)
         self._settled += self._futures
         self._settle()
         self._futures.clear()
@@ -188,11 +193,6 @@ class DaskExecutor:
             if cluster is not None:
                 cluster.close()
                 supervisor.close()  # the embedded worker's processes are this process's children
-
-    def _resources(self, worker: str) -> dict[str, float] | None:
-        """What Dask is to count; a little less, as shares such as 1/49 do not add up exactly."""
-        each = 1.0 if self._limits.gpus is None else self._limits.gpus
-        return {"GPU": each * (1 - 1e-9)} if each and worker in self._gpus else None
 
     def _follow(self, number: int, attempt: int, worker: str, future: Future) -> None:
         self._futures[self._published.key(number, attempt)] = (worker, future)
@@ -226,7 +226,7 @@ class DaskExecutor:
         It has where their coordinator was gone before it had published them.
         """
         answers: dict[str, Any] = {}
-        self._everywhere(supervisor.going_on, self._run_id, answers=answers)
+        ask(self._client, supervisor.going_on, self._run_id, answers=answers).join(ANSWER_SECONDS)
         told = ((w, attempts) for w, attempts in answers.items() if isinstance(attempts, list))
         return [
             _Cut(n, a, worker) for worker, found in told for n, a in found if (n, a) not in known
@@ -252,27 +252,6 @@ class DaskExecutor:
         settled, self._settled = self._settled, []
         if self._publishes:
             self._published.drop(settled)
-
-    def _everywhere(self, *call: Any, **options: Any) -> None:
-        """Have workers call a function; does not wait for one that hangs."""
-        self._ask_to(*call, **options).join(ANSWER_SECONDS)
-
-    def _ask_to(
-        self, *call: Any, answers: dict[str, Any] | None = None, **options: Any
-    ) -> threading.Thread:
-        """Have workers call a function, in a thread; what each says or raises goes to answers."""
-
-        def run() -> None:
-            try:
-                said = self._client.run(*call, on_error="return", **options)
-                if answers is not None:
-                    answers.update(said)
-            except Exception as error:
-                logger.info("workers could not be reached: %r", error)
-
-        thread = threading.Thread(target=run, name="spot-dask-request", daemon=True)
-        thread.start()
-        return thread
 
     # ------------------------------------------------------------ what happens on the cluster
 
@@ -301,7 +280,7 @@ class DaskExecutor:
         if message.get("action") == "remove-worker":
             self._events.put(Left(message["worker"]))
         elif message.get("action") in ("add-worker", DRAINING):
-            self._next_reconcile = 0.0
+            self._members.look_again()
             self._events.put(None)  # wake up the waiting coordinator
 
     def _check_connection(self) -> None:
@@ -321,7 +300,7 @@ class DaskExecutor:
         """
         if self._client.scheduler_comm is not self._comm:
             self._comm = self._client.scheduler_comm
-            self._next_reconcile = 0.0
+            self._members.look_again()
             self._subscribe()
         cut, self._cut = self._cut, []
         cut = [c for c in cut if self._published.key(c.number, c.attempt) in self._futures]
@@ -345,48 +324,6 @@ class DaskExecutor:
         self._client.subscribe_topic("all", self._on_membership)
         self._client.subscribe_topic(topic(self._run_id), self._on_news)
 
-    def _reconcile(self) -> list[Event]:
-        """Events that bring the workers known here up to those the scheduler knows."""
-        self._next_reconcile = time.monotonic() + RECONCILE_SECONDS
-        try:
-            workers = self._client.scheduler_info(n_workers=-1)["workers"]
-        except (OSError, TimeoutError, asyncio.CancelledError) as error:
-            logger.warning("the scheduler does not tell its workers (%r); asking again", error)
-            return []
-        gpus = {a: int(i["resources"].get("GPU", 0)) for a, i in workers.items()}
-        self._gpus = {address: n for address, n in gpus.items() if n}
-        if self._limits.gpus and self._client.cluster is None and workers and not self._slots:
-            refuse_too_few(self._limits, [self._gpus.get(a, 0) for a in workers])
-        self._ask_for_versions(list(workers))
-        slots = {address: self._slots_of(address, info) for address, info in workers.items()}
-        joined = [Joined(a, n, host_of(a)) for a, n in slots.items() if self._slots.get(a) != n]
-        left = [Left(a) for a in self._slots if a not in slots]
-        self._slots = slots
-        return [*left, *joined]
-
-    def _ask_for_versions(self, workers: list[str]) -> None:
-        """Ask workers that are new here for their spot-dask; without ours they get no trials."""
-        new = [address for address in workers if address not in self._fit]
-        answers: dict[str, Any] = {}
-        if new:
-            self._ask_to(supervisor.version, workers=new, answers=answers).join(ANSWER_SECONDS)
-        complaints = [unfit(a, answers[a]) for a in new if a in answers]
-        for complaint in filter(None, complaints):
-            logger.warning("%s; it gets no trials", complaint)
-        self._fit = {a: fit for a, fit in self._fit.items() if a in workers}
-        self._fit |= {a: unfit(a, answer) is None for a, answer in answers.items()}
-        fit = [address for address in answers if self._fit[address]]
-        if fit and self._publishes:
-            self._ask_to(prepare, workers=fit)
-        if complaints and not any(self._fit.values()) and not self._slots:
-            raise ClusterError(str(complaints[0]))
-
-    def _slots_of(self, address: str, info: dict[str, Any]) -> int:
-        if info["status"] != "running" or not self._fit.get(address, False):
-            return 0
-        gpus = self._gpus.get(address, 0) if self._publishes else None  # embedded: what it has
-        return slots_of(int(info["nthreads"]), gpus, self._limits)
-
     def _forget(self, event: Event) -> None:
         """Drop the futures of what has ended, so that the scheduler can forget the tasks."""
         match event:
@@ -395,7 +332,7 @@ class DaskExecutor:
                 self._futures.pop(key, None)
                 self._settled.append(key)
             case Left(worker):
-                self._slots.pop(worker, None)
+                self._members.leave(worker)
                 for key in [k for k, (w, _) in self._futures.items() if w == worker]:
                     del self._futures[key]
                     self._settled.append(key)

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from distributed import Future
+from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
 from spot_dask.codec import outcome_from_json
+from spot_dask.executors.process import UNFIT
 from spot_dask.records import Failure, Outcome, Status
+
+DASKS_OWN = (KilledWorker, NoValidWorkerError, NoWorkerError)
+"""What the scheduler raises in a task's name."""
 
 GATHER_SECONDS = 60.0
 """How long a finished training's (small) result may take to arrive."""
@@ -18,14 +23,22 @@ FORGOTTEN = Outcome(
 
 
 def fetch(future: Future) -> Outcome:
-    """The outcome a finished task returned; LOST where Dask has none to give."""
+    """The outcome a finished task returned; LOST where Dask has none to give.
+
+    The supervisor of a training never raises. So what a task has raised is due to its worker,
+    which could not even unpickle the call: then the error's type is ``UNFIT``.
+    """
     try:
         return outcome_from_json(future.result(timeout=GATHER_SECONDS))
-    except (Exception, asyncio.CancelledError) as error:  # the worker died with the result
-        return _lost(error)
+    except DASKS_OWN as error:
+        return _lost(type(error).__name__, error)
+    except (Exception, asyncio.CancelledError) as error:
+        if future.status == "error":
+            cause = error.__cause__ or error
+            return _lost(UNFIT, cause, f"{type(cause).__name__}: ")
+        return _lost(type(error).__name__, error)  # the worker died with the result
 
 
-def _lost(error: BaseException) -> Outcome:
+def _lost(kind: str, error: BaseException, before: str = "") -> Outcome:
     message = str(error).strip() or "no message"
-    failure = Failure(type(error).__name__, message.splitlines()[0])
-    return Outcome(Status.LOST, error=failure)
+    return Outcome(Status.LOST, error=Failure(kind, before + message.splitlines()[0]))

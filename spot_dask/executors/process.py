@@ -59,6 +59,9 @@ LAST_EPOCH = 1_000_000
 CHUNK_BYTES = 1 << 20
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
+UNFIT = "UnfitWorker"
+"""The error's type where a worker cannot train at all, whatever the trial."""
+
 ELSEWHERE = (
     "%s is not on this machine: trainings that are interrupted here begin anew; "
     "give a directory that all workers share with --checkpoints"
@@ -157,8 +160,12 @@ def temporary_prefix(pid: int) -> str:
 
 
 def attempt_trial(load: Callable[[], Task], trial: Trial, running: Running) -> Outcome:
-    """Run a training and say how it ended; whatever it raises is an outcome."""
+    """Run a training and say how it ended; whatever it raises is an outcome.
+
+    Where the task cannot be loaded, which says nothing about the trial, it is LOST and ``UNFIT``.
+    """
     started = time.time()
+    task = None
     try:
         task = load()
         started = time.time()
@@ -167,8 +174,7 @@ def attempt_trial(load: Callable[[], Task], trial: Trial, running: Running) -> O
     except BaseException as error:  # also SystemExit and KeyboardInterrupt: all of it is user code
         if isinstance(error, KeyboardInterrupt) and _ctrl_c_reaches_us():
             raise
-        status = Status.MEMORY if _out_of_memory(error) else Status.FAILED
-        outcome = Outcome(status, error=failure(error))
+        outcome = _raised(error) if task is not None else _unloaded(error)
         traceback.clear_frames(error.__traceback__)  # they hold the model and its data
     finally:
         running.close()
@@ -180,6 +186,20 @@ def attempt_trial(load: Callable[[], Task], trial: Trial, running: Running) -> O
         started=started,
         finished=time.time(),
         device=running.device or ("cuda" if _cuda_in_use() else "cpu"),
+    )
+
+
+def _raised(error: BaseException) -> Outcome:
+    status = Status.MEMORY if _out_of_memory(error) else Status.FAILED
+    return Outcome(status, error=failure(error))
+
+
+def _unloaded(error: BaseException) -> Outcome:
+    if _out_of_memory(error):
+        return _raised(error)
+    what = failure(error)
+    return Outcome(
+        Status.LOST, error=Failure(UNFIT, f"{what.type}: {what.message}", what.traceback)
     )
 
 

@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 
@@ -106,8 +107,11 @@ def close() -> None:
 
 
 def version() -> str:
-    """The version of spot-dask that is installed here."""
-    return spot_dask.__version__
+    """The version of spot-dask that is installed here, and that of Python.
+
+    Pickled functions, such as those of a study's file, hold bytecode: that of one minor version.
+    """
+    return f"{spot_dask.__version__} on Python {sys.version_info.major}.{sys.version_info.minor}"
 
 
 _heartbeat = Heartbeat()

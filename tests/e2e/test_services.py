@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from distributed import Client
 from e2e_shell import Shell, wait_until
 
 from spot_dask import Run
@@ -61,6 +63,13 @@ class Services:
     def still_running(self) -> list[int]:
         pids = [int(line.split()[1]) for line in self._lines()]
         return [pid for pid in pids if Path("/proc", str(pid), "exe").exists()]
+
+    def workers(self) -> str:
+        """The names of the workers that the scheduler knows."""
+        address = json.loads(self.file.read_text())["address"]
+        with Client(address, set_as_default=False) as client:
+            known = client.scheduler_info(n_workers=-1)["workers"].values()
+        return str([worker["name"] for worker in known])
 
     def evaluated(self) -> list[int]:
         return sorted(e.trial.number for e in Run.open(self.store).history.ok)
@@ -171,8 +180,14 @@ def test_a_worker_finds_a_scheduler_that_was_restarted(services: Services) -> No
     [
         ("import sys; sys.modules['spot_dask'] = None", "cannot import spot_dask"),
         ("import spot_dask; spot_dask.__version__ = '0.0.1'", "has spot-dask 0.0.1"),
+        (
+            "from spot_dask.executors import supervisor\n"
+            "ours = supervisor.version().rpartition('.')[0]\n"
+            "supervisor.version = lambda: f'{ours}.99'",
+            r"has spot-dask \S+ on Python 3\.99",
+        ),
     ],
-    ids=["without", "another-version"],
+    ids=["without", "another-version", "another-python"],
 )
 def test_a_worker_with_another_spot_dask_is_named(
     before: str, complaint: str, services: Services
@@ -191,5 +206,46 @@ def test_a_worker_with_another_spot_dask_is_named(
     good = services.worker()
     done = services.shell.spot("resume", services.store, "--scheduler", services.file)
     assert done.returncode == 0, done.stderr
-    assert complaint in done.stderr
+    assert re.search(complaint, done.stderr)
     assert good.poll() is None
+
+
+def test_a_scheduler_with_another_spot_dask_is_named(services: Services) -> None:
+    program = (
+        "import spot_dask; spot_dask.__version__ = '0.0.1'\n"
+        "from distributed.cli.dask_scheduler import main\n"
+        "main(['--host', '127.0.0.1', '--port', '0', '--no-dashboard', '--scheduler-file', "
+        f"{str(services.file)!r}])"
+    )
+    services.shell.start([sys.executable, "-c", program])
+    wait_until(services.file.exists)
+    run = services.run(services.shell.study())
+    _, told = run.communicate(timeout=60)
+    assert run.returncode == 5
+    assert re.search(r"Error: the scheduler at \S+ has spot-dask 0\.0\.1 .*; install", told)
+
+
+def test_a_worker_without_a_library_of_the_study_is_named_and_costs_no_evaluation(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = services.shell.home / "library"
+    library.mkdir()
+    (library / "only_here.py").write_text("")
+    services.scheduler()
+    services.worker("--slots", "4", "--name", "without")
+    wait_until(lambda: "'without'" in services.workers())
+    monkeypatch.setenv("PYTHONPATH", str(library), prepend=os.pathsep)
+    study = services.shell.study(body="only_here.__name__")
+    study.write_text(f"import only_here\n{study.read_text()}")
+    services.worker("--slots", "1", "--name", "with")
+    wait_until(lambda: "'with'" in services.workers())
+    run = services.run(study)
+    _, told = run.communicate(timeout=120)
+    assert run.returncode == 0, told
+    complaint = (
+        r"the worker tcp://\S+ cannot load the study's task \(ModuleNotFoundError: .*only_here"
+    )
+    assert len(re.findall(complaint, told)) == 1
+    history = Run.open(services.store).history
+    assert sorted(e.trial.number for e in history.ok) == list(range(12))
+    assert len({e.outcome.worker for e in history.ok}) == 1

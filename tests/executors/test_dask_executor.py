@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import time
@@ -17,7 +18,7 @@ import pytest
 
 from spot_dask.coordinator import Beat, Event, Finished, Joined, Left, Proposed, Reported
 from spot_dask.errors import ClusterError
-from spot_dask.executors import cluster, dask, heartbeat, reports
+from spot_dask.executors import cluster, dask, heartbeat, members, reports
 from spot_dask.executors.conditions import Conditions, Isolation
 from spot_dask.executors.limits import Limits
 from spot_dask.records import Status, Trial
@@ -296,3 +297,47 @@ def test_what_a_training_reports_arrives_in_order_and_seldom(
     assert len(end.outcome.curves["loss"]) == 1000
     pauses = [later - earlier for earlier, later in pairwise(sent[:-1])]  # the last is at once
     assert min(pauses) > 0.99 * reports.PERIOD_SECONDS
+
+
+class Unloadable:
+    """Can be pickled, not unpickled, like a task whose modules are not there."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return importlib.import_module, ("module_that_is_not_there",)
+
+
+@pytest.mark.parametrize("isolation", get_args(Isolation))
+def test_a_task_that_cannot_be_loaded_ends_the_run_and_no_evaluation(isolation: Isolation) -> None:
+    executor = dask.DaskExecutor(
+        cluster.embedded(2),
+        Unloadable(),  # type: ignore[arg-type]
+        "run",
+        owned=True,
+        conditions=Conditions(isolation=isolation),
+    )
+    with closing(executor):
+        worker = joined(executor)
+        executor.start(trial(0), 0, worker)
+        events = collect(executor, 2, Event)
+        assert events[0] == Joined(worker, 0, worker)  # before the coordinator starts it again
+        assert isinstance(events[1], Finished)
+        assert events[1].outcome.status is Status.LOST
+        with pytest.raises(ClusterError, match="No module named 'module_that_is_not_there'"):
+            executor.wait(0)
+
+
+def test_a_call_that_a_worker_cannot_unpickle_takes_its_slots(
+    executor: dask.DaskExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = joined(executor)
+    executor._keep = Unloadable()  # type: ignore[assignment]
+    executor.start(trial(0), 0, worker)
+    executor.start(trial(1), 0, worker)
+    events = collect(executor, 3, Event)
+    assert [e for e in events if isinstance(e, Joined)] == [Joined(worker, 0, worker)]
+    ends = [e.outcome for e in events if isinstance(e, Finished)]
+    assert [(o.status, o.error.type) for o in ends if o.error] == [(Status.LOST, "UnfitWorker")] * 2
+    ours = [r.message for r in caplog.records if r.name == members.__name__]
+    assert [("module_that_is_not_there" in line, "no trials" in line) for line in ours] == [
+        (True, True)
+    ]

@@ -297,13 +297,15 @@ def test_a_task_of_many_bytes_arrives_whole() -> None:
     assert outcome.y == 5_000_000 + load[-1]
 
 
-def test_a_task_that_cannot_be_loaded_fails_every_time() -> None:
+def test_a_task_that_cannot_be_loaded_says_nothing_about_the_trial() -> None:
     task = b"cnot_a_module\nfunction\n."  # a pickle of not_a_module.function
     for _ in range(2):
         outcome = run_pickled(task)
-        assert outcome.status is Status.FAILED
+        assert outcome.status is Status.LOST
         assert outcome.error is not None
-        assert outcome.error.message == "No module named 'not_a_module'"
+        assert outcome.error.type == "UnfitWorker"
+        assert outcome.error.message == "ModuleNotFoundError: No module named 'not_a_module'"
+        assert "Traceback" in outcome.error.traceback
     assert run(pid).ok
 
 

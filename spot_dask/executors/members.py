@@ -1,0 +1,171 @@
+"""The workers of a cluster: which of them can train, and how many trials each takes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from distributed import Client
+
+from spot_dask.coordinator import Event, Joined, Left
+from spot_dask.errors import ClusterError
+from spot_dask.executors import supervisor
+from spot_dask.executors.limits import Limits
+from spot_dask.executors.service import prepare
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 30.0
+"""How often the workers known here are compared with those the scheduler knows."""
+
+ANSWER_SECONDS = 10.0
+"""How long workers may take to answer; one that hangs is not waited for."""
+
+
+class Members:
+    """The workers of a cluster as a run sees them. ``owned``: the cluster is the run's own.
+
+    A worker without our version of spot-dask, or that cannot load the study's task, has no slots.
+    """
+
+    def __init__(self, client: Client, limits: Limits, *, owned: bool) -> None:
+        self._client = client
+        self._limits = limits
+        self._owned = owned
+        self._slots: dict[str, int] = {}
+        self._gpus: dict[str, int] = {}  # of workers that advertise any
+        self._complaints: dict[str, str | None] = {}  # None: a worker that is fit
+        self._next_look = 0.0
+
+    def __contains__(self, worker: str) -> bool:
+        return worker in self._slots
+
+    def look_again(self) -> None:
+        """Something may have changed."""
+        self._next_look = 0.0
+
+    def changes(self) -> list[Event]:
+        """Events that bring the workers known here up to those the scheduler knows, if it is time.
+
+        Raises ClusterError if a trial asks for more GPUs than any worker has.
+        """
+        if time.monotonic() < self._next_look:
+            return []
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        try:
+            workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        except (OSError, TimeoutError, asyncio.CancelledError) as error:
+            logger.warning("the scheduler does not tell its workers (%r); asking again", error)
+            return []
+        gpus = {a: int(i["resources"].get("GPU", 0)) for a, i in workers.items()}
+        self._gpus = {address: n for address, n in gpus.items() if n}
+        if self._limits.gpus and self._client.cluster is None and workers and not self._slots:
+            refuse_too_few(self._limits, [self._gpus.get(a, 0) for a in workers])
+        self._ask_for_versions(list(workers))
+        slots = {address: self._slots_of(address, info) for address, info in workers.items()}
+        joined = [Joined(a, n, _host_of(a)) for a, n in slots.items() if self._slots.get(a) != n]
+        left = [Left(a) for a in self._slots if a not in slots]
+        self._slots = slots
+        return [*left, *joined]
+
+    def leave(self, worker: str) -> None:
+        """The worker is gone."""
+        self._slots.pop(worker, None)
+
+    def refuse(self, worker: str, why: str) -> list[Event]:
+        """Events that take the slots of a worker that cannot train."""
+        if self._complaints.get(worker) is not None or worker not in self._slots:
+            return []
+        complaint = f"the study's task cannot be loaded in a training's process: {why}"
+        if not self._owned:
+            complaint = (
+                f"the worker {worker} cannot load the study's task ({why}); "
+                "put that right and start the worker again"
+            )
+        self._complain(worker, complaint)
+        self._slots[worker] = 0
+        return [Joined(worker, 0, _host_of(worker))]
+
+    def refuse_none_fit(self) -> None:
+        """Raise ClusterError if there are workers but none that can train."""
+        complaints = list(self._complaints.values())
+        if complaints and all(complaints):
+            raise ClusterError(str(complaints[0]))
+
+    def resources(self, worker: str) -> dict[str, float] | None:
+        """What Dask is to count; a little less, as shares such as 1/49 do not add up exactly."""
+        each = 1.0 if self._limits.gpus is None else self._limits.gpus
+        return {"GPU": each * (1 - 1e-9)} if each and worker in self._gpus else None
+
+    def _ask_for_versions(self, workers: list[str]) -> None:
+        """Ask workers that are new here for their spot-dask."""
+        self._complaints = {a: c for a, c in self._complaints.items() if a in workers}
+        new = [address for address in workers if address not in self._complaints]
+        answers: dict[str, Any] = {}
+        if new:
+            ask(self._client, supervisor.version, workers=new, answers=answers).join(ANSWER_SECONDS)
+        for address in [a for a in new if a in answers]:
+            self._complain(address, unfit(f"worker {address}", answers[address]))
+        fit = [address for address in answers if self._complaints[address] is None]
+        if fit and not self._owned:
+            ask(self._client, prepare, workers=fit)
+
+    def _complain(self, worker: str, complaint: str | None) -> None:
+        self._complaints[worker] = complaint
+        if complaint is not None:
+            logger.warning("%s; it gets no trials", complaint)
+
+    def _slots_of(self, address: str, info: dict[str, Any]) -> int:
+        if info["status"] != "running" or self._complaints.get(address, "unknown") is not None:
+            return 0
+        threads, gpus = int(info["nthreads"]), self._gpus.get(address, 0)
+        limits = self._limits
+        if self._owned or limits.gpus == 0 or (limits.gpus is None and not gpus):
+            return threads
+        return min(threads, limits.slots(gpus))
+
+
+def ask(
+    client: Client, *call: Any, answers: dict[str, Any] | None = None, **options: Any
+) -> threading.Thread:
+    """Have workers call a function, in a thread; what each says or raises goes to answers."""
+
+    def run() -> None:
+        try:
+            said = client.run(*call, on_error="return", **options)
+            if answers is not None:
+                answers.update(said)
+        except Exception as error:
+            logger.info("workers could not be reached: %r", error)
+
+    thread = threading.Thread(target=run, name="spot-dask-request", daemon=True)
+    thread.start()
+    return thread
+
+
+def unfit(who: str, answer: str | Exception) -> str | None:
+    """What is wrong with a version of spot-dask, or with the failure to tell it; None: nothing."""
+    ours = supervisor.version()
+    if answer == ours:
+        return None
+    lacks = isinstance(answer, Exception)
+    has = f"cannot import spot_dask ({answer!r})" if lacks else f"has spot-dask {answer}"
+    return f"the {who} {has}; install spot-dask {ours}, as here, in its environment"
+
+
+def refuse_too_few(limits: Limits, gpus: Sequence[int]) -> None:
+    """Raise ClusterError if no worker, of so many GPUs each, could ever run a trial."""
+    if not any(limits.slots(n) for n in gpus):
+        raise ClusterError(
+            f"a trial asks for {limits.gpus:g} GPUs, but no worker has more than {max(gpus)}; "
+            "lower gpus in the study, or start workers with --resources GPU=N"
+        )
+
+
+def _host_of(address: str) -> str:
+    """The host of a worker's address; an address without one stands for itself."""
+    return address.partition("://")[2].rpartition(":")[0] or address
