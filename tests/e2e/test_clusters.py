@@ -50,7 +50,7 @@ SlurmdParameters=config_overrides
 MpiDefault=none
 ReturnToService=2
 KillWait=5
-NodeName=localhost NodeAddr=127.0.0.1 CPUs=8 State=UNKNOWN
+NodeName=localhost NodeAddr=127.0.0.1 CPUs=8 RealMemory=16384 State=UNKNOWN
 PartitionName=all Nodes=localhost Default=YES State=UP
 """
 
@@ -137,9 +137,11 @@ def test_dask_jobqueue_asks_for_gpus_and_encrypts(
     pytest.importorskip("dask_jobqueue")
     monkeypatch.chdir(tmp_path)  # for the certificates of the jobs
     monkeypatch.syspath_prepend(CLUSTER / "slurm")
-    with importlib.import_module("jobqueue").cluster(gpus=2) as jobs:
+    options = ["--mem=8G", "--comment=two words"]
+    with importlib.import_module("jobqueue").cluster(2, options) as jobs:
         script = jobs.job_script()
     assert "#SBATCH --gres=gpu:2\n" in script
+    assert script.index("#SBATCH --mem=16G\n") < script.index("#SBATCH --mem=8G '--comment=two")
     assert re.search(
         r"dask_worker tls://\S+ .*--nthreads 2 .*--no-nanny .*--resources GPU=2", script
     )
@@ -210,6 +212,58 @@ def test_a_tuning_on_slurm_survives_the_preemption_of_a_worker(slurm: Shell) -> 
     assert sorted(e.trial.number for e in history.ok) == list(range(12))
     # The worker's job went back into the queue by itself.
     wait_until(lambda: "PENDING" in output("squeue", "--jobs", worker, "--format", "%T"))
+
+
+def jobqueue(slurm: Shell, study: Path, *options: str) -> subprocess.Popen[str]:
+    """The script, with two workers, in the shell's directory."""
+    pytest.importorskip("dask_jobqueue")
+    script = str(CLUSTER / "slurm" / "jobqueue.py")
+    return slurm.start([sys.executable, script, str(study), "2", *options])
+
+
+@needs("slurmctld", "slurmd", "sbatch")
+@pytest.mark.dask
+def test_a_tuning_with_dask_jobqueue(slurm: Shell) -> None:
+    run = jobqueue(slurm, slurm.study(), "--gpus=0", "--mem=1G", "--comment", "two words")
+    page, told = run.communicate(timeout=120)
+    assert run.returncode == 0, told
+    (store,) = re.findall(r"store (.+)", told)
+    assert len(Run.open(slurm.home / store).history.ok) == 12
+    assert (slurm.home / page.strip()).exists()
+    assert not list(slurm.home.glob(".dask-jobqueue*"))
+    refused = jobqueue(slurm, slurm.study(), "--gpus=0", "--mem=999G")
+    _, told = refused.communicate(timeout=60)
+    assert refused.returncode == 1
+    assert told == "allocation failure: Requested node configuration is not available\n"
+
+
+@needs("slurmctld", "slurmd", "sbatch")
+@pytest.mark.dask
+def test_dask_jobqueue_cancels_its_jobs_at_ctrl_c(slurm: Shell) -> None:
+    log, hold = slurm.home / "log", slurm.home / "hold"
+    hold.touch()
+    run = jobqueue(slurm, slurm.held_study(log, hold), "--gpus=0", "--mem=1G")
+    wait_until(
+        lambda: run.poll() is not None or (log.exists() and log.read_text().count("\n") == 6)
+    )
+    assert run.poll() is None, run.communicate()
+    assert output("squeue", "--noheader", "--format", "%T").split() == ["RUNNING"] * 2
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.stderr is not None
+    told = ""
+    while "finishing the running trainings" not in told:
+        line = run.stderr.readline()
+        assert line, told
+        told += line
+    hold.unlink()
+    run.communicate(timeout=60)
+    assert run.returncode == 0
+    (store,) = re.findall(r"store (.+)", told)
+    assert len(Run.open(slurm.home / store).history.ok) == 6
+    wait_until(lambda: output("squeue", "--noheader") == "")
+    of_run = {line.split()[1] for line in log.read_text().splitlines()}
+    wait_until(lambda: not any(Path("/proc", pid).exists() for pid in of_run))
+    assert "SLURMCluster-" not in _commands()
 
 
 # ------------------------------------------------------------ ssh
