@@ -27,7 +27,11 @@ def test_a_missing_study_is_told(command: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("flag", "value", "problem"),
-    [("--early-stopping", "hope", "no early_stopping named 'hope'"), ("--wall", "3", "no unit")],
+    [
+        ("--early-stopping", "hope", "no early_stopping named 'hope'"),
+        ("--wall", "3", "no unit"),
+        ("--isolation", "hope", "'hope' is not one of 'warm', 'process', 'thread'"),
+    ],
 )
 def test_a_bad_flag_is_named(flag: str, value: str, problem: str, tmp_path: Path) -> None:
     message = told("run", write_study(tmp_path), flag, value, "--set", "space.x.high=0.9")
