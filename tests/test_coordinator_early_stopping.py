@@ -99,6 +99,15 @@ def test_the_initial_design_and_replicates_run_to_their_end(origin: Origin) -> N
     assert feed(coordinator, reported(0, 3, 0.9), reported(1, 3, 0.1)) == []
 
 
+def test_a_training_as_long_as_any_before_is_not_stopped_at_its_very_end() -> None:
+    trials = [trial(0), trial(1), trial(2)]
+    coordinator = begun(Asha(eta=2.0, min_epochs=1), trials)
+    feed(coordinator, Finished(0, 0, done(0.6, 0.7, 0.8, 0.9)))
+    assert feed(coordinator, reported(1, 1, 0.7), reported(1, 4, 0.1)) == []
+    feed(coordinator, Finished(1, 0, stopped(0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.1)))
+    assert feed(coordinator, reported(2, 2, 0.1)) == [StopEarly(2, 0, "w")]
+
+
 def test_a_training_that_was_faster_than_its_stop_counts_in_full() -> None:
     coordinator = begun(Asha(min_epochs=1), [trial(0), trial(1)])
     feed(coordinator, reported(0, 1, 0.9), reported(1, 1, 0.5))

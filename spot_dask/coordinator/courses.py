@@ -20,6 +20,7 @@ class Courses:
         self._objective = objective
         self._ended: dict[int, Curve] = {}
         self._running: dict[int, list[float]] = {}
+        self._longest = 0  # epochs of a training that was not stopped
         self._asked_for = False  # whether the user was told that there are no curves
         for evaluation in ended:
             self.tell(evaluation)
@@ -42,16 +43,20 @@ class Courses:
         values = self._objective.curve(evaluation.outcome.curves)
         if values:
             self._ended[evaluation.trial.number] = Curve(values, evaluation.y)
+        if evaluation.ok:
+            self._longest = max(self._longest, len(values))
 
     def hopeless(self, trial: Trial, rule: Rule | None) -> bool:
         """Whether to stop a trial after what it has just reported.
 
         The initial design runs to its end: it is what the curves of others are judged by, and holds
         the default, which all is compared with. So do replicates: a mean without its bad luck would
-        flatter.
+        flatter. One as long as any before has nothing left to save, but a result to lose.
         """
         number = trial.number
         if rule is None or trial.origin is not Origin.INFILL:
+            return False
+        if 0 < self._longest <= len(self._running[number]):
             return False
         others = [*self._ended.values()]
         others += [Curve(values) for n, values in self._running.items() if n != number]
