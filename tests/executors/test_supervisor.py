@@ -309,6 +309,18 @@ def test_a_task_that_cannot_be_loaded_says_nothing_about_the_trial() -> None:
     assert run(pid).ok
 
 
+def test_memory_that_does_not_suffice_to_load_the_task_is_told_as_such() -> None:
+    outcome = run_pickled(cloudpickle.dumps(Greedy()))
+    assert outcome.status is Status.MEMORY
+
+
+class Greedy:
+    """Needs more memory to be loaded than there is."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return bytes, (1 << 62,)
+
+
 def test_modules_beside_the_study_are_found_in_the_trials_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
