@@ -7,6 +7,7 @@ is stopped, or hangs, sends none.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import threading
 import time
@@ -25,13 +26,24 @@ _IDLE_BEATS = 30
 Attempt = tuple[int, int]
 
 
+_KEY = re.compile(r"spot:(.+):(\d+):a(\d+)")
+
+
+def task_key(run: str, number: int, attempt: int) -> str:
+    """The key of an attempt's Dask task."""
+    return f"spot:{run}:{number}:a{attempt}"
+
+
 def topic(run: str) -> str:
     """The topic of a run's heartbeats and of what its trainings report."""
     return f"spot-beat:{run}"
 
 
 class Heartbeat:
-    """What goes on in this process, told every ``BEAT_SECONDS`` as long as there is something."""
+    """What goes on in this process, told every ``BEAT_SECONDS`` as long as there is something.
+
+    An attempt that waits for a slot, since another run has it, goes on as well.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -47,38 +59,65 @@ class Heartbeat:
         if worker is None:
             yield
             return
+        self.watch(worker)
         key = worker.address, run
         with self._lock:
-            self._workers[worker.address] = worker
             self._attempts.setdefault(key, set()).add(attempt)
             self._idle[key] = 0
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._beat, name="spot-beat", daemon=True)
-                self._thread.start()
         try:
             yield
         finally:
             with self._lock:
-                self._attempts[key].discard(attempt)
+                self._attempts.get(key, set()).discard(attempt)
+
+    def watch(self, worker: Any) -> None:
+        """Tell what goes on in a Dask worker for as long as it is there."""
+        with self._lock:
+            self._workers[worker.address] = worker
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._beat, name="spot-beat", daemon=True)
+                self._thread.start()
 
     def _beat(self) -> None:
         while True:
             time.sleep(BEAT_SECONDS)
             with self._lock:
-                for (address, run), attempts in list(self._attempts.items()):
-                    self._send(address, run, attempts)
-                if not self._attempts:
+                self._workers = {
+                    a: w for a, w in self._workers.items() if w.status.name != "closed"
+                }
+                if not self._workers:
+                    self._attempts.clear()
                     self._thread = None
                     return
+                self._tell()
+
+    def _tell(self) -> None:
+        told = {key: set(found) for key, found in self._attempts.items() if key[0] in self._workers}
+        for address, worker in self._workers.items():
+            for run, attempt in _waiting(worker):
+                told.setdefault((address, run), set()).add(attempt)
+                self._attempts.setdefault((address, run), set())
+        for (address, run), attempts in told.items():
+            self._send(address, run, attempts)
 
     def _send(self, address: str, run: str, attempts: set[Attempt]) -> None:
         message = {"worker": address, "attempts": sorted(attempts)}
         with contextlib.suppress(Exception):  # the worker is closing: nobody listens any more
             self._workers[address].log_event(topic(run), message)
         key = address, run
-        self._idle[key] = 0 if attempts else self._idle[key] + 1
+        self._idle[key] = 0 if attempts else self._idle.get(key, 0) + 1
         if self._idle[key] > _IDLE_BEATS:
             del self._attempts[key], self._idle[key]
+
+
+def _waiting(worker: Any) -> Iterator[tuple[str, Attempt]]:
+    """The attempts, with their runs, that wait in a Dask worker for a slot."""
+    tasks = worker.state.tasks
+    for key in list(tasks):  # the worker's own thread changes them meanwhile
+        found = _KEY.fullmatch(str(key))
+        task = tasks.get(key)
+        if found is not None and task is not None and task.state in ("ready", "constrained"):
+            yield found[1], (int(found[2]), int(found[3]))
 
 
 def dask_worker() -> Any | None:

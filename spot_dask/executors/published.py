@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from distributed import Client, Future
 
+from spot_dask.executors.heartbeat import task_key
+
 logger = logging.getLogger(__name__)
 
 
@@ -39,7 +41,7 @@ class Published:
 
     def key(self, number: int, attempt: int) -> str:
         """The key of an attempt's task."""
-        return f"spot:{self._run_id}:{number}:a{attempt}"
+        return task_key(self._run_id, number, attempt)
 
     def known(self) -> Iterator[Known]:
         """What the scheduler keeps of the run now."""

@@ -206,7 +206,9 @@ async def prepare(dask_worker: Worker) -> None:
     """Have a worker, also a plain ``dask worker``, end its trainings when it closes.
 
     Dask would let them go on for a while, though it has told the scheduler that they are gone.
+    From now on it also tells which attempts wait there behind what others train.
     """
+    supervisor.watch(dask_worker)
     if EndTrainings.name not in dask_worker.plugins:
         await dask_worker.plugin_add(EndTrainings(), EndTrainings.name)
 

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from distributed import secede
+from distributed import Worker, secede
 
 import spot_dask
 from spot_dask.codec import JSON, outcome_to_json
@@ -99,6 +99,11 @@ def stop_attempt(run: str, attempt: Attempt) -> int:
 def stop_early(run: str, attempt: Attempt) -> None:
     """Have the training of one attempt end with what it has reported so far."""
     _pool.stop_early(run, attempt)
+
+
+def watch(worker: Worker) -> None:
+    """Have a Dask worker of this process tell what goes on there."""
+    _heartbeat.watch(worker)
 
 
 def close() -> None:

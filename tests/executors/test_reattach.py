@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 from distributed import Client, LocalCluster
 
@@ -78,6 +80,26 @@ def first(executor: dask.DaskExecutor, kind: type, events: list[Event] | None = 
                 events.append(event)
             if isinstance(event, kind):
                 return event
+
+
+def test_an_attempt_that_waits_behind_another_runs_training_is_heard_of(
+    cluster: LocalCluster, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(supervisor, "_heartbeat", heartbeat.Heartbeat())
+    others = begin()
+    worker = first(others, Joined).worker
+    others.start(trial(4.0), 0, worker)
+    first(others, Beat)
+    client = Client(cluster.scheduler_address, set_as_default=False)
+    executor = dask.DaskExecutor(client, cloudpickle.loads(others._task), "another run", owned=True)
+    with closing(executor):
+        executor.start(trial(0.0), 0, worker)
+        for _ in range(5):
+            assert first(executor, Beat).attempts == ((0, 0),)
+        assert begun(tmp_path) == 1
+        assert first(executor, Finished).outcome.ok
+    assert first(others, Finished).outcome.ok
 
 
 def cut_off(executor: dask.DaskExecutor) -> None:
