@@ -18,14 +18,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 from spot_dask.codec import JSON, outcome_to_json
 from spot_dask.executors.conditions import Conditions
 from spot_dask.executors.heartbeat import Attempt
-from spot_dask.executors.limits import DEVICES, Limits
+from spot_dask.executors.limits import Limits
 from spot_dask.executors.oom import groups_of, oom_kills
-from spot_dask.executors.process import TRACEBACK_BYTES, Curves, temporary_prefix
+from spot_dask.executors.process import TRACEBACK_BYTES
+from spot_dask.executors.running import Curves, temporary_prefix
 from spot_dask.records import Failure, Outcome, Status
 
 TIMEOUT = "Timeout"
@@ -107,36 +108,54 @@ class Spawner:
                 process.set_exception(error)
 
 
+class Process(Protocol):
+    """What a supervisor needs of a ``subprocess.Popen``."""
+
+    pid: int
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+    returncode: int | Any
+
+    def wait(self) -> int: ...
+
+
+Start = Callable[[int], tuple[Process, str]]
+"""Starts a process, given its crash log; with the digest of the task that it has, if it has one."""
+
+
+def new_interpreter(spawner: Spawner, environment: dict[str, str], log: int) -> Process:
+    """A process that knows no task."""
+    module = "spot_dask.executors.process"
+    return spawner.start(
+        [sys.executable, "-P", "-m", module, str(os.getpid()), str(log)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=(log,),
+        start_new_session=True,
+        env=environment,
+    )
+
+
 class Child:
     """A trial's process as its supervisor sees it.
 
     ``reusable`` tells that it waits for another trial.
     """
 
-    def __init__(self, slot: int, spawner: Spawner, environment: dict[str, str]) -> None:
+    def __init__(self, slot: int, devices: str | None, start: Start) -> None:
         self.reusable = False
-        self.devices = environment.get(DEVICES)
+        self.devices = devices
         self._why: Failure | None = None
         self._lock = threading.Lock()
         self._attempt: Attempt | None = None  # what it trains
         self._timers: list[threading.Timer] = []  # that would kill it
         self._slot = slot
-        self._digest = ""
         self._groups = ""
         self._oom_kills: int | None = None
         # The child's faulthandler writes there when it dies of a signal; we read it afterwards.
         self._crash_log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the child lives
-        log = self._crash_log.fileno()
-        module = "spot_dask.executors.process"
         try:
-            self._process = spawner.start(
-                [sys.executable, "-P", "-m", module, str(os.getpid()), str(log)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=(log,),
-                start_new_session=True,
-                env=environment,
-            )
+            self._process, self._digest = start(self._crash_log.fileno())
         except BaseException:
             self._crash_log.close()
             raise

@@ -22,141 +22,35 @@ import ctypes
 import faulthandler
 import gc
 import json
-import logging
-import math
-import operator
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from multiprocessing import popen_fork
-from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import cloudpickle
 
-from spot_dask.codec import outcome_to_json, trial_from_json
-from spot_dask.errors import warn_once
+from spot_dask.codec import JSON, outcome_to_json, trial_from_json
 from spot_dask.executors.checkpoints import Place
+from spot_dask.executors.running import Running
 from spot_dask.records import Failure, Outcome, Status, Trial
-from spot_dask.tasks import Config, Diverged, StoppedEarly, Task, measured, score
-
-logger = logging.getLogger(__name__)
+from spot_dask.tasks import Config, Diverged, Task, measured, score
 
 IDLE_SECONDS = 120.0
 TRACEBACK_BYTES = 16 * 1024
 MESSAGE_CHARACTERS = 500
-LAST_EPOCH = 1_000_000
 CHUNK_BYTES = 1 << 20
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 UNFIT = "UnfitWorker"
 """The error's type where a worker cannot train at all, whatever the trial."""
-
-ELSEWHERE = (
-    "%s is not on this machine: trainings that are interrupted here begin anew; "
-    "give a directory that all workers share with --checkpoints"
-)
-
-JSON = dict[str, Any]
-
-
-class Curves:
-    """Learning curves: entry ``epoch - 1`` of a metric's curve; NaN where it was not reported."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, list[float]] = {}
-
-    def add(self, epoch: int, metrics: dict[str, float]) -> None:
-        for name, value in metrics.items():
-            curve = self._values.setdefault(name, [])
-            curve.extend([math.nan] * (epoch - len(curve)))
-            curve[epoch - 1] = value
-
-    def latest(self) -> dict[str, float]:
-        """The last value of every metric."""
-        return {name: curve[-1] for name, curve in self._values.items()}
-
-    def freeze(self) -> dict[str, tuple[float, ...]]:
-        return {name: tuple(curve) for name, curve in self._values.items()}
-
-
-class Running:
-    """The running trial as its training sees it (the protocol ``spot_dask.tasks.Context``)."""
-
-    def __init__(
-        self,
-        trial: Trial,
-        attempt: int = 0,
-        slot: int = 0,
-        tell: Callable[[JSON], object] | None = None,
-        place: Place | None = None,
-        to_stop: Callable[[], bool] | None = None,
-    ) -> None:
-        self.number = trial.number
-        self.attempt = attempt
-        self.seed = trial.seed
-        self.slot = slot
-        self.device = ""
-        self.curves = Curves()
-        self.stopped = False
-        self._tell = tell
-        self._to_stop = to_stop
-        self._place = place
-        self._temporary: str | None = None
-
-    @cached_property
-    def keeps_checkpoint(self) -> bool:
-        """Whether there will be a next attempt that finds it; else it is a temporary directory."""
-        if self._place is not None and not self._place.is_here:
-            warn_once(logger, ELSEWHERE, self._place.root)
-        return self._place is not None and self._place.is_here
-
-    @cached_property
-    def checkpoint(self) -> Path:
-        """A directory for what the next attempt at the trial shall find in its own."""
-        if self._place is not None and self.keeps_checkpoint:
-            try:
-                return self._place.begin(self.number)
-            except OSError as error:
-                logger.warning("trial %d has no checkpoint: %s", self.number, error)
-        self._temporary = tempfile.mkdtemp(prefix=temporary_prefix(os.getpid()))
-        return Path(self._temporary)
-
-    def close(self) -> None:
-        """Remove what nobody will use any more."""
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-
-    def report(self, epoch: int, **metrics: float) -> None:
-        """Record the metrics of a finished epoch (counted from 1); kept as learning curves.
-
-        Raises StoppedEarly where the training is to end now.
-        """
-        number = operator.index(epoch)
-        if not 1 <= number <= LAST_EPOCH:
-            raise ValueError(f"epoch is {epoch}; expected a number counted from 1")
-        values = measured(metrics)
-        self.curves.add(number, values)
-        if self._tell is not None:
-            self._tell({"epoch": number, "metrics": values})
-        if self._to_stop is not None and self._to_stop():
-            self.stopped = True
-            raise StoppedEarly
-
-
-def temporary_prefix(pid: int) -> str:
-    """How the names of a process's temporary directories begin."""
-    return f"spot-dask-{pid}-"
 
 
 def attempt_trial(load: Callable[[], Task], trial: Trial, running: Running) -> Outcome:
@@ -185,7 +79,7 @@ def attempt_trial(load: Callable[[], Task], trial: Trial, running: Running) -> O
         curves=running.curves.freeze(),
         started=started,
         finished=time.time(),
-        device=running.device or ("cuda" if _cuda_in_use() else "cpu"),
+        device=running.device or ("cuda" if cuda_in_use() else "cpu"),
     )
 
 
@@ -234,7 +128,7 @@ def _out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _cuda_in_use() -> bool:
+def cuda_in_use() -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and torch.cuda.is_initialized()
 
@@ -253,7 +147,7 @@ class Channel:
         os.dup2(2, 1)
         # A data loader's worker that outlives us must not hold the pipes open: our end is how the
         # supervisor notices that we died.
-        os.register_at_fork(after_in_child=self._close)
+        os.register_at_fork(after_in_child=self.close)
 
     def receive(self, timeout: float) -> tuple[JSON, bytes] | None:
         """The next request and its pickled task (empty where we have it); None when to end."""
@@ -296,19 +190,36 @@ class Channel:
         self._received = received[size:]
         return received[:size]
 
-    def _close(self) -> None:
+    def close(self) -> None:
         os.close(self._requests)
         os.close(self._replies.fileno())
+
+
+@dataclass
+class Loaded:
+    """A pickled task, identified by its digest, and the task itself once it is loaded."""
+
+    digest: str = ""
+    pickled: bytes = b""
+    task: Task | None = None
+
+    def load(self, cwd: str, path: list[str]) -> Task:
+        sys.path.extend(p for p in path if p not in sys.path)
+        os.chdir(cwd)
+        if self.task is None:
+            self.task = cloudpickle.loads(self.pickled)
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()  # no later collection has to go through it, and no fork copies it for that
+        return self.task
 
 
 class Worker:
     """Runs the trials that come in over a channel, one after the other."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, loaded: Loaded) -> None:
         self._channel = channel
-        self._digest = ""
-        self._pickled = b""
-        self._task: Task | None = None
+        self._loaded = loaded
 
     def serve(self) -> None:
         self._channel.send({"ready": os.getpid()})
@@ -316,12 +227,12 @@ class Worker:
         while not last and (received := self._channel.receive(IDLE_SECONDS)) is not None:
             self._channel.send({"accepted": time.time()})
             outcome = self._run(*received)
-            last = _cuda_in_use() and _may_have_broken_cuda(outcome)
+            last = cuda_in_use() and _may_have_broken_cuda(outcome)
             self._channel.send({"outcome": outcome_to_json(outcome), "last": last})
 
     def _run(self, request: JSON, pickled: bytes) -> Outcome:
-        if request["task"] != self._digest:
-            self._digest, self._pickled, self._task = request["task"], pickled, None
+        if request["task"] != self._loaded.digest:
+            self._loaded = Loaded(request["task"], pickled)
         trial = trial_from_json(request["trial"])
         kept, attempt, channel = request["checkpoints"], request["attempt"], self._channel
         running = Running(
@@ -334,20 +245,13 @@ class Worker:
         )
 
         def load() -> Task:
-            sys.path.extend(p for p in request["path"] if p not in sys.path)
-            os.chdir(request["cwd"])
-            return self._load()
+            return self._loaded.load(request["cwd"], request["path"])
 
         outcome = attempt_trial(load, trial, running)
         gc.collect()
-        if _cuda_in_use():
+        if cuda_in_use():
             sys.modules["torch"].cuda.empty_cache()  # other slots may share the GPU
         return outcome
-
-    def _load(self) -> Task:
-        if self._task is None:
-            self._task = cloudpickle.loads(self._pickled)
-        return self._task
 
 
 def _may_have_broken_cuda(outcome: Outcome) -> bool:
@@ -355,7 +259,7 @@ def _may_have_broken_cuda(outcome: Outcome) -> bool:
     return error is not None and error.type != Diverged.__name__
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Have the kernel kill this process when its parent ends, however that happens."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -374,22 +278,31 @@ def _outlive_sigterm() -> None:
     subprocess.Popen.terminate = subprocess.Popen.kill  # type: ignore[method-assign]
 
 
-def main() -> None:
-    parent, crash_log = map(int, sys.argv[1:])
-    _end_with(parent)
+def outlive_signals() -> None:
     # Ctrl-C at the terminal is for the coordinator, which drains.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Where a service manager sends SIGTERM to all, it is for the Dask worker, which lets us end.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
+
+
+def serve(crash_log: int, loaded: Loaded) -> NoReturn:
+    """Run the trials that come in over stdin, and end."""
     popen_fork.Popen.terminate = popen_fork.Popen.kill  # type: ignore[method-assign]
     os.register_at_fork(after_in_child=_outlive_sigterm)
     faulthandler.enable(crash_log)
     channel = Channel()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    Worker(channel).serve()
+    Worker(channel, loaded).serve()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads that user code left behind must not keep us
+
+
+def main() -> None:
+    parent, crash_log = map(int, sys.argv[1:])
+    end_with(parent)
+    outlive_signals()
+    serve(crash_log, Loaded())
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from spot_dask.codec import JSON
 from spot_dask.coordinator import Event, Finished, Joined, Reported
 from spot_dask.executors.checkpoints import Place
-from spot_dask.executors.process import JSON, Running, attempt_trial
+from spot_dask.executors.process import attempt_trial
+from spot_dask.executors.running import Running
 from spot_dask.records import Trial
 from spot_dask.tasks import Task
 

@@ -24,8 +24,9 @@ from spot_dask.executors.child import Request, crashed
 from spot_dask.executors.conditions import Conditions
 from spot_dask.executors.heartbeat import Attempt, Heartbeat
 from spot_dask.executors.pool import Pool
-from spot_dask.executors.process import Curves, failure
+from spot_dask.executors.process import failure
 from spot_dask.executors.reports import parcels
+from spot_dask.executors.running import Curves
 from spot_dask.records import Failure, Outcome, Status
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,8 @@ from spot_dask.errors import ClusterError
 from spot_dask.executors import supervisor
 from spot_dask.executors.conditions import Conditions
 from spot_dask.executors.limits import Limits
-from spot_dask.executors.process import Running, attempt_trial
+from spot_dask.executors.process import attempt_trial
+from spot_dask.executors.running import Running
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks.function import FunctionTask
 

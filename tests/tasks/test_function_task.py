@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from spot_dask.executors.process import Running, attempt_trial
+from spot_dask.executors.process import attempt_trial
+from spot_dask.executors.running import Running
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks import Config, score
 from spot_dask.tasks.function import FunctionTask

@@ -21,7 +21,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from spot_dask.executors.checkpoints import Folder, Place
-from spot_dask.executors.process import Running, attempt_trial
+from spot_dask.executors.process import attempt_trial
+from spot_dask.executors.running import Running
 from spot_dask.records import Outcome, Trial
 from spot_dask.tasks import snapshot
 from spot_dask.tasks.snapshot import NAME, Snapshots

@@ -1,0 +1,117 @@
+"""What a training may use while it runs."""
+
+from __future__ import annotations
+
+import logging
+import math
+import operator
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+from spot_dask.codec import JSON
+from spot_dask.errors import warn_once
+from spot_dask.executors.checkpoints import Place
+from spot_dask.records import Trial
+from spot_dask.tasks import StoppedEarly, measured
+
+logger = logging.getLogger(__name__)
+
+LAST_EPOCH = 1_000_000
+
+ELSEWHERE = (
+    "%s is not on this machine: trainings that are interrupted here begin anew; "
+    "give a directory that all workers share with --checkpoints"
+)
+
+
+class Curves:
+    """Learning curves: entry ``epoch - 1`` of a metric's curve; NaN where it was not reported."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[float]] = {}
+
+    def add(self, epoch: int, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            curve = self._values.setdefault(name, [])
+            curve.extend([math.nan] * (epoch - len(curve)))
+            curve[epoch - 1] = value
+
+    def latest(self) -> dict[str, float]:
+        """The last value of every metric."""
+        return {name: curve[-1] for name, curve in self._values.items()}
+
+    def freeze(self) -> dict[str, tuple[float, ...]]:
+        return {name: tuple(curve) for name, curve in self._values.items()}
+
+
+class Running:
+    """The running trial as its training sees it (the protocol ``spot_dask.tasks.Context``)."""
+
+    def __init__(
+        self,
+        trial: Trial,
+        attempt: int = 0,
+        slot: int = 0,
+        tell: Callable[[JSON], object] | None = None,
+        place: Place | None = None,
+        to_stop: Callable[[], bool] | None = None,
+    ) -> None:
+        self.number = trial.number
+        self.attempt = attempt
+        self.seed = trial.seed
+        self.slot = slot
+        self.device = ""
+        self.curves = Curves()
+        self.stopped = False
+        self._tell = tell
+        self._to_stop = to_stop
+        self._place = place
+        self._temporary: str | None = None
+
+    @cached_property
+    def keeps_checkpoint(self) -> bool:
+        """Whether there will be a next attempt that finds it; else it is a temporary directory."""
+        if self._place is not None and not self._place.is_here:
+            warn_once(logger, ELSEWHERE, self._place.root)
+        return self._place is not None and self._place.is_here
+
+    @cached_property
+    def checkpoint(self) -> Path:
+        """A directory for what the next attempt at the trial shall find in its own."""
+        if self._place is not None and self.keeps_checkpoint:
+            try:
+                return self._place.begin(self.number)
+            except OSError as error:
+                logger.warning("trial %d has no checkpoint: %s", self.number, error)
+        self._temporary = tempfile.mkdtemp(prefix=temporary_prefix(os.getpid()))
+        return Path(self._temporary)
+
+    def close(self) -> None:
+        """Remove what nobody will use any more."""
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def report(self, epoch: int, **metrics: float) -> None:
+        """Record the metrics of a finished epoch (counted from 1); kept as learning curves.
+
+        Raises StoppedEarly where the training is to end now.
+        """
+        number = operator.index(epoch)
+        if not 1 <= number <= LAST_EPOCH:
+            raise ValueError(f"epoch is {epoch}; expected a number counted from 1")
+        values = measured(metrics)
+        self.curves.add(number, values)
+        if self._tell is not None:
+            self._tell({"epoch": number, "metrics": values})
+        if self._to_stop is not None and self._to_stop():
+            self.stopped = True
+            raise StoppedEarly
+
+
+def temporary_prefix(pid: int) -> str:
+    """How the names of a process's temporary directories begin."""
+    return f"spot-dask-{pid}-"
