@@ -273,7 +273,7 @@ def test_dask_jobqueue_cancels_its_jobs_at_ctrl_c(slurm: Shell) -> None:
 @needs("sshd", "ssh", "ssh-keygen")
 @pytest.mark.dask
 def test_a_tuning_on_a_host_reached_by_ssh(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    port = 40000 + os.getpid() % 20000
+    port = 20000 + os.getpid() % 10000  # below those that the kernel gives to connections
     for name in ("host", "user"):
         output("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", shell.home / name)
     (shell.home / "sshd_config").write_text(
@@ -286,6 +286,7 @@ def test_a_tuning_on_a_host_reached_by_ssh(shell: Shell, monkeypatch: pytest.Mon
     sshd = shutil.which("sshd", path="/usr/sbin:/usr/bin")
     assert sshd is not None
     shell.start([sshd, "-D", "-e", "-f", str(shell.home / "sshd_config")])
+    wait_until(lambda: _listens(port))
     (shell.home / "hosts").write_text("# a comment\n127.0.0.1 --slots 2\n")
     monkeypatch.setenv("SPOT_DASK", SPOT_DASK)
     monkeypatch.setenv(
@@ -298,7 +299,7 @@ def test_a_tuning_on_a_host_reached_by_ssh(shell: Shell, monkeypatch: pytest.Mon
     wait_until((certificates / "cluster-key.pem").exists)
     flags = ["--tls-ca-file", certificates / "ca.pem", "--tls-cert", certificates / "cluster.pem",
              "--tls-key", certificates / "cluster-key.pem"]  # fmt: skip
-    wait_until(lambda: f":{port + 1:04X} " in Path("/proc/net/tcp").read_text())
+    wait_until(lambda: _listens(port + 1))
     address = f"tls://127.0.0.1:{port + 1}"
     done = shell.spot("run", shell.study(), "--scheduler", address, *flags, "--store", "run.zarr")
     assert done.returncode == 0, done.stderr
@@ -306,6 +307,11 @@ def test_a_tuning_on_a_host_reached_by_ssh(shell: Shell, monkeypatch: pytest.Mon
     script.send_signal(signal.SIGTERM)
     script.wait(timeout=30)
     wait_until(lambda: f"{address} " not in _commands(), seconds=30)
+
+
+def _listens(port: int) -> bool:
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return any(line[1].endswith(f":{port:04X}") and line[3] == "0A" for line in lines)
 
 
 def _commands() -> str:
