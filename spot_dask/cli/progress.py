@@ -6,6 +6,7 @@ Everything goes to stderr; stdout belongs to results.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,7 @@ FAILURES_SHOWN = 3
 RUNNING_SHOWN = 8
 FIXED_ROWS = 5  # of the screen, beside running trainings and failures
 BAR_WIDTH = 20
+FRAME_SECONDS = 0.25
 STATUS_SECONDS = 60.0
 """How often a log is told that nothing happens."""
 
@@ -55,21 +57,46 @@ def _screen(goal: Goal) -> Iterator[Listener]:
     with stderr_of_terminal() as terminal:
         console = Console(file=terminal)
         screen = Screen(goal)
-
-        def above(text: Text) -> None:
-            console.print(text, soft_wrap=True)  # a path stays one that can be copied
-
         live = Live(
             screen,
             console=console,
-            refresh_per_second=4,
+            auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        with live, relayed(lambda text: above(Text.from_ansi(text))):
+        # Of two threads that draw at a time, one would go by the height of an older frame.
+        drawing = threading.RLock()
+
+        def above(text: Text) -> None:
+            with drawing:
+                console.print(text, soft_wrap=True)  # a path stays one that can be copied
+
+        def draw() -> None:
+            with drawing:
+                live.refresh()
+
+        with live, repeated(draw, FRAME_SECONDS), relayed(lambda text: above(Text.from_ansi(text))):
             console.show_cursor(True)  # the third Ctrl-C leaves nobody to show it again
             yield screen.listen(lambda message: above(Text(message)))
+
+
+@contextmanager
+def repeated(work: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Have ``work`` done in a thread, so many seconds apart."""
+    over = threading.Event()
+
+    def again() -> None:
+        while not over.wait(seconds):
+            work()
+
+    thread = threading.Thread(target=again, name="spot-dask-screen", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class Plain:

@@ -123,6 +123,45 @@ def terminal(shell: Shell, hold: Path) -> Iterator[Terminal]:
     terminal.close()
 
 
+SLOW_FRAMES = """
+import os, threading, time
+from spot_dask.cli import progress
+from spot_dask.cli.progress import Goal, Screen, Update, watch
+from spot_dask.records import History
+
+whole = Screen.__rich_console__
+
+def slow(self, *given):
+    time.sleep(0.01)
+    yield from whole(self, *given)
+
+def write():
+    for number in range(100):
+        os.write(2, f"past Python from {number}\\n".encode())
+        time.sleep(0.01)
+
+Screen.__rich_console__, progress.FRAME_SECONDS = slow, 0.01
+with watch("rich", Goal("loss", "minimize", 12, None)) as listener:
+    threading.Thread(target=write).start()
+    for number in range(100):
+        news = Update(History(), None, (), 2, 1, float(number), 0.0)
+        listener(news)
+        message = f"message {number}"
+        listener(Update(History(), None, (), 2, 1, float(number), 0.0, message=message))
+"""
+
+
+def test_frames_drawn_by_several_threads_leave_nothing(shell: Shell) -> None:
+    terminal = Terminal([sys.executable, "-c", SLOW_FRAMES], shell.home)
+    try:
+        assert terminal.to_the_end() == 0
+    finally:
+        terminal.close()
+    lines = terminal.everything
+    written = [f"{what} {n}" for n in range(100) for what in ("past Python from", "message")]
+    assert sorted(line for line in lines if line) == sorted(written)
+
+
 def is_live(line: str) -> bool:
     """Whether a line belongs to the live screen."""
     return line.startswith(("━", "best: loss", "Ctrl-C:")) or "slots busy" in line
