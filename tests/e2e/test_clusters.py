@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import importlib
 import os
@@ -19,6 +20,8 @@ import yaml
 from e2e_shell import Shell, wait_until
 
 from spot_dask import Run
+from spot_dask.executors import certificates
+from spot_dask.executors.connection import Tls
 
 pytestmark = pytest.mark.e2e
 
@@ -135,11 +138,17 @@ def test_dask_jobqueue_asks_for_gpus_and_encrypts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("dask_jobqueue")
-    monkeypatch.chdir(tmp_path)  # for the certificates of the jobs
     monkeypatch.syspath_prepend(CLUSTER / "slurm")
+    certificates.write(tmp_path / "tls", days=1)
+    files = (str(tmp_path / "tls" / f"{name}.pem") for name in ("ca", "cluster", "cluster-key"))
+    cluster = importlib.import_module("jobqueue").cluster
     options = ["--mem=8G", "--comment=two words"]
-    with importlib.import_module("jobqueue").cluster(2, options) as jobs:
-        script = jobs.job_script()
+
+    async def script_of_jobs() -> str:
+        async with cluster(Tls(*files).security(), 2, options) as jobs:
+            return str(jobs.job_script())
+
+    script = asyncio.run(script_of_jobs())
     assert "#SBATCH --gres=gpu:2\n" in script
     assert script.index("#SBATCH --mem=16G\n") < script.index("#SBATCH --mem=8G '--comment=two")
     assert re.search(
@@ -214,41 +223,63 @@ def test_a_tuning_on_slurm_survives_the_preemption_of_a_worker(slurm: Shell) -> 
     wait_until(lambda: "PENDING" in output("squeue", "--jobs", worker, "--format", "%T"))
 
 
-def jobqueue(slurm: Shell, study: Path, *options: str) -> subprocess.Popen[str]:
+def jobqueue(slurm: Shell, *words: str | Path) -> subprocess.Popen[str]:
     """The script, with two workers, in the shell's directory."""
     pytest.importorskip("dask_jobqueue")
     script = str(CLUSTER / "slurm" / "jobqueue.py")
-    return slurm.start([sys.executable, script, str(study), "2", *options])
+    return slurm.start([sys.executable, script, "2", "--gpus=0", *map(str, words)])
 
 
 @needs("slurmctld", "slurmd", "sbatch")
 @pytest.mark.dask
 def test_a_tuning_with_dask_jobqueue(slurm: Shell) -> None:
-    run = jobqueue(slurm, slurm.study(), "--gpus=0", "--mem=1G", "--comment", "two words")
-    page, told = run.communicate(timeout=120)
+    study = slurm.study()
+    run = jobqueue(
+        slurm, "--mem=1G", "--comment", "two words", "--", "run", study, "--store", "a.zarr"
+    )
+    _, told = run.communicate(timeout=120)
     assert run.returncode == 0, told
-    (store,) = re.findall(r"store (.+)", told)
-    assert len(Run.open(slurm.home / store).history.ok) == 12
-    assert (slurm.home / page.strip()).exists()
-    assert not list(slurm.home.glob(".dask-jobqueue*"))
-    refused = jobqueue(slurm, slurm.study(), "--gpus=0", "--mem=999G")
-    _, told = refused.communicate(timeout=60)
-    assert refused.returncode == 1
-    assert told == "allocation failure: Requested node configuration is not available\n"
+    assert len(Run.open(slurm.home / "a.zarr").history.ok) == 12
+    more = jobqueue(slurm, "--mem=1G", "--", "resume", "a.zarr", "--evaluations", "14")
+    _, told = more.communicate(timeout=120)
+    assert more.returncode == 0, told
+    assert len(Run.open(slurm.home / "a.zarr").history.ok) == 14
+    assert not list(slurm.home.glob(".certificates-*"))
 
 
 @needs("slurmctld", "slurmd", "sbatch")
 @pytest.mark.dask
-def test_dask_jobqueue_cancels_its_jobs_at_ctrl_c(slurm: Shell) -> None:
+def test_jobs_that_slurm_refuses_are_told_in_its_words(slurm: Shell) -> None:
+    refused = jobqueue(slurm, "--mem=999G", "--", "run", slurm.study())
+    _, told = refused.communicate(timeout=60)
+    assert refused.returncode == 1
+    last = "Batch job submission failed: Requested node configuration is not available"
+    assert told.splitlines()[-1] == f"sbatch: error: {last}"
+    assert "Traceback" not in told
+    assert output("squeue", "--noheader") == ""
+    assert not list(slurm.home.glob("*.zarr"))
+
+
+@needs("slurmctld", "slurmd", "sbatch")
+@pytest.mark.dask
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"]
+)
+def test_dask_jobqueue_cancels_its_jobs_when_told_to_stop(
+    slurm: Shell, number: signal.Signals, code: int
+) -> None:
     log, hold = slurm.home / "log", slurm.home / "hold"
     hold.touch()
-    run = jobqueue(slurm, slurm.held_study(log, hold), "--gpus=0", "--mem=1G")
+    run = jobqueue(slurm, "--mem=1G", "--", "run", slurm.held_study(log, hold), "--store", "a.zarr")
     wait_until(
         lambda: run.poll() is not None or (log.exists() and log.read_text().count("\n") == 6)
     )
     assert run.poll() is None, run.communicate()
     assert output("squeue", "--noheader", "--format", "%T").split() == ["RUNNING"] * 2
-    os.killpg(run.pid, signal.SIGINT)
+    if number == signal.SIGINT:  # a terminal tells all of its processes
+        os.killpg(run.pid, number)
+    else:
+        run.send_signal(number)
     assert run.stderr is not None
     told = ""
     while "finishing the running trainings" not in told:
@@ -257,10 +288,9 @@ def test_dask_jobqueue_cancels_its_jobs_at_ctrl_c(slurm: Shell) -> None:
         told += line
     hold.unlink()
     run.communicate(timeout=60)
-    assert run.returncode == 0
-    (store,) = re.findall(r"store (.+)", told)
+    assert run.returncode == code
     begun = log.read_text().splitlines()
-    assert len(Run.open(slurm.home / store).history.ok) == len(begun) < 12
+    assert len(Run.open(slurm.home / "a.zarr").history.ok) == len(begun) < 12
     wait_until(lambda: output("squeue", "--noheader") == "")
     of_run = {line.split()[1] for line in begun}
     wait_until(lambda: not any(Path("/proc", pid).exists() for pid in of_run))
