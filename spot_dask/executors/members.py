@@ -25,11 +25,15 @@ LOOK_SECONDS = 30.0
 ANSWER_SECONDS = 10.0
 """How long workers may take to answer; one that hangs is not waited for."""
 
+REFUSED_SECONDS = 600.0
+"""How long a worker that could not load the task gets no trials; a file system may come back."""
+
 
 class Members:
     """The workers of a cluster as a run sees them. ``owned``: the cluster is the run's own.
 
-    A worker without our version of spot-dask, or that cannot load the study's task, has no slots.
+    A worker without our version of spot-dask has no slots, and one that could not load the study's
+    task has none for a while.
     """
 
     def __init__(self, client: Client, limits: Limits, *, owned: bool) -> None:
@@ -39,6 +43,7 @@ class Members:
         self._slots: dict[str, int] = {}
         self._gpus: dict[str, int] = {}  # of workers that advertise any
         self._complaints: dict[str, str | None] = {}  # None: a worker that is fit
+        self._refused: dict[str, float] = {}  # when; in order
         self._next_look = 0.0
 
     def __contains__(self, worker: str) -> bool:
@@ -65,6 +70,7 @@ class Members:
         self._gpus = {address: n for address, n in gpus.items() if n}
         if self._limits.gpus and self._client.cluster is None and workers and not self._slots:
             refuse_too_few(self._limits, [self._gpus.get(a, 0) for a in workers])
+        self._try_again()
         self._ask_for_versions(list(workers))
         slots = {address: self._slots_of(address, info) for address, info in workers.items()}
         joined = [Joined(a, n, _host_of(a)) for a, n in slots.items() if self._slots.get(a) != n]
@@ -82,12 +88,10 @@ class Members:
             return []
         complaint = f"the study's task cannot be loaded in a training's process: {why}"
         if not self._owned:
-            complaint = (
-                f"the worker {worker} cannot load the study's task ({why}); "
-                "put that right and start the worker again"
-            )
-        self._complain(worker, complaint)
+            complaint = f"the worker {worker} cannot load the study's task ({why}); put that right"
+        self._complain(worker, complaint, f" for {REFUSED_SECONDS / 60:.0f} minutes")
         self._slots[worker] = 0
+        self._refused[worker] = time.monotonic()
         return [Joined(worker, 0, _host_of(worker))]
 
     def refuse_none_fit(self) -> None:
@@ -101,9 +105,21 @@ class Members:
         each = 1.0 if self._limits.gpus is None else self._limits.gpus
         return {"GPU": each * (1 - 1e-9)} if each and worker in self._gpus else None
 
+    def _try_again(self) -> None:
+        """Forget what was held against the worker that was refused first, if it is time.
+
+        One at a time: a trial that fails to start there is retried where trials do start.
+        """
+        if self._refused:
+            worker, since = next(iter(self._refused.items()))
+            if time.monotonic() - since >= REFUSED_SECONDS:
+                del self._refused[worker]
+                self._complaints.pop(worker, None)
+
     def _ask_for_versions(self, workers: list[str]) -> None:
         """Ask workers that are new here for their spot-dask."""
         self._complaints = {a: c for a, c in self._complaints.items() if a in workers}
+        self._refused = {a: since for a, since in self._refused.items() if a in workers}
         new = [address for address in workers if address not in self._complaints]
         answers: dict[str, Any] = {}
         if new:
@@ -114,10 +130,10 @@ class Members:
         if fit and not self._owned:
             ask(self._client, prepare, workers=fit)
 
-    def _complain(self, worker: str, complaint: str | None) -> None:
+    def _complain(self, worker: str, complaint: str | None, how_long: str = "") -> None:
         self._complaints[worker] = complaint
         if complaint is not None:
-            logger.warning("%s; it gets no trials", complaint)
+            logger.warning("%s; it gets no trials%s", complaint, how_long)
 
     def _slots_of(self, address: str, info: dict[str, Any]) -> int:
         if info["status"] != "running" or self._complaints.get(address, "unknown") is not None:

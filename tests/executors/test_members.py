@@ -114,6 +114,28 @@ def test_a_worker_that_cannot_load_the_task_has_no_slots_any_more() -> None:
         known.refuse_none_fit()
 
 
+def test_workers_that_could_not_load_the_task_are_tried_again_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scheduler = Scheduler(A, B)
+    known = members(scheduler)
+    changes(known)
+    for worker in (B, A):
+        known.refuse(worker, "no module")
+    assert changes(known) == []
+    monkeypatch.setattr("spot_dask.executors.members.REFUSED_SECONDS", 0.0)
+    assert changes(known) == [Joined(B, 2, "10.0.0.2")]
+    assert known.refuse(B, "still none") == [Joined(B, 0, "10.0.0.2")]
+    assert changes(known) == [Joined(A, 2, "10.0.0.1")]
+    away = scheduler.workers.pop(B)
+    assert changes(known) == [Left(B)]
+    scheduler.workers[B] = away
+    assert changes(known) == [Joined(B, 2, "10.0.0.2")]
+    monkeypatch.setattr("spot_dask.executors.members.REFUSED_SECONDS", 600.0)
+    known.refuse(B, "not again")
+    assert changes(known) == []
+
+
 def test_a_worker_that_leaves_first_is_not_refused() -> None:
     known = members(Scheduler(A))
     changes(known)
