@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -61,6 +62,7 @@ def check_then_write() -> Iterator[None]:
     def replace(self: Directory, temporary: str, final: str) -> None:
         if Path(final).exists():
             raise FileExistsError
+        time.sleep(0.001)  # or the race is at times lost to nobody in a whole scenario
         os.replace(temporary, final)  # noqa: PTH105
 
     with patch.object(Directory, "_link", replace):
