@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from e2e_shell import wait_until
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from chaos.services import Service
 from chaos.trainings import Fault, Training, judge, trainings

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from e2e_shell import Shell, wait_until
 
+from chaos.cluster import Scene, Size
 from spot_dask import Run
 from spot_dask.records import Status
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-
-from chaos.cluster import Scene, Size
 
 pytestmark = [pytest.mark.e2e, pytest.mark.dask]
 

@@ -5,12 +5,8 @@ leaves out what the promise rests on.
 """
 
 import random
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from chaos.broken import WRITERS
 from chaos.scenarios import SCENARIOS, attempt
