@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from spot_dask.records import Evaluation, History, Trial
-from spot_dask.store import Asked, Imported, Opened, Record, Told
+from spot_dask.records import Asked, Evaluation, History, Imported, Opened, Record, Told, Trial
 from spot_dask.tuner import Tuner
 
 

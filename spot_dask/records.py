@@ -307,3 +307,41 @@ class Closed:
 
 
 Entry = Opened | Asked | Told | Retried | Imported | Closed
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a store says about its run; written once, at creation.
+
+    ``space`` is ``Space.to_json()`` and ``settings`` the resolved configuration of the study;
+    ``study`` tells how to load it again (file, name, overrides, source text); ``created`` is in
+    seconds since the epoch (UTC).
+    """
+
+    run_id: str
+    name: str
+    created: float
+    space: dict[str, Any]
+    space_hash: str
+    objective: str
+    direction: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    study: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Record:
+    """An entry as it stands in the journal: position, epoch of its writer, time of writing.
+
+    Entries that were committed at once have all three in common.
+    """
+
+    seq: int
+    epoch: int
+    time: float
+    entry: Entry
+
+
+STOP = "spot-dask stop"
+"""The reason (``Closed.reason``) of a run that was asked to stop through its store."""

@@ -17,11 +17,10 @@ from spot_dask.design import Design
 from spot_dask.errors import StoreError
 from spot_dask.model import Best, Model
 from spot_dask.reask import deviations
-from spot_dask.records import History
-from spot_dask.session import STOP
+from spot_dask.records import STOP, Header, History, Opened, Record
 from spot_dask.settings import DEFAULT_EVALUATIONS, EARLIER
 from spot_dask.space import Space
-from spot_dask.store import Header, Opened, Record, export, frames, tables
+from spot_dask.store import export, frames, tables
 from spot_dask.store.backend import address
 from spot_dask.store.columns import Table
 from spot_dask.store.journal import Journal

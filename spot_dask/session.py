@@ -39,7 +39,7 @@ from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.incumbent import Incumbent
 from spot_dask.model import Best
-from spot_dask.records import Closed, Entry, Evaluation, History, Retried, Status, Told
+from spot_dask.records import STOP, Closed, Entry, Evaluation, History, Retried, Status, Told
 from spot_dask.signals import Ending, as_events
 from spot_dask.store import Store
 from spot_dask.tuner import Tuner
@@ -51,9 +51,6 @@ POLL_SECONDS = 0.5
 
 REQUEST_SECONDS = 2.0
 """How often the store is asked whether somebody wants the run to stop."""
-
-STOP = "spot-dask stop"
-"""The reason of a run that was asked to stop through its store."""
 
 RETRY_SECONDS = 2.0
 """How often a run that waits for space on its disk tries again."""

@@ -32,14 +32,14 @@ from spot_dask.executors.limits import Limits
 from spot_dask.infill import Infill
 from spot_dask.live import Goal
 from spot_dask.model import Best
-from spot_dask.records import Configuration, Objective
+from spot_dask.records import Configuration, Header, Objective
 from spot_dask.run import Run
 from spot_dask.session import Listener, Session
 from spot_dask.shown import Shown
 from spot_dask.signals import Ending
 from spot_dask.sources import WarmStart
 from spot_dask.space import Space
-from spot_dask.store import Header, Store
+from spot_dask.store import Store
 from spot_dask.store.backend import Durability, address
 from spot_dask.store.journal import Journal
 from spot_dask.store.replay import Replay, replay

@@ -18,11 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from spot_dask.errors import StoreError, did_you_mean
-from spot_dask.records import Import, Imported, Value
+from spot_dask.records import Header, Import, Imported, Value
 from spot_dask.sources import Earlier, WarmStart, read
 from spot_dask.space import Categorical, Integer, Real, Space
 from spot_dask.space.parameters import Parameter
-from spot_dask.store import Header
 
 
 def take_over(sources: Iterable[str | Path | WarmStart], header: Header) -> list[Imported]:

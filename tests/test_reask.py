@@ -11,7 +11,7 @@ import pytest
 
 from spot_dask import Budget, Design, Real, Run, Space, Study
 from spot_dask.reask import deviations, questions
-from spot_dask.store import Asked, Imported, Record
+from spot_dask.records import Asked, Imported, Record
 from spot_dask.tuner import Tuner
 
 

@@ -9,9 +9,8 @@ import pytest
 
 from spot_dask.coordinator import Coordinator, Event, Finished, Joined, Left, Policy
 from spot_dask.errors import StoreError
-from spot_dask.records import Entry, History, Outcome, Status, Told, Trial
+from spot_dask.records import Entry, Header, History, Outcome, Record, Status, Told, Trial
 from spot_dask.session import Session
-from spot_dask.store import Header, Record
 from spot_dask.store.memory import MemoryStore
 from spot_dask.tuner import Tuner
 

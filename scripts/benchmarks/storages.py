@@ -19,8 +19,7 @@ from zarr.storage import LocalStore
 
 from benchmarks import Unavailable
 from spot_dask import FunctionTask, Real, Space, Study
-from spot_dask.records import Asked, Evaluation, Outcome, Status, Told, Trial
-from spot_dask.store import Header
+from spot_dask.records import Asked, Evaluation, Header, Outcome, Status, Told, Trial
 from spot_dask.store.journal import Journal
 
 PARAMETERS = tuple(f"x{j}" for j in range(10))

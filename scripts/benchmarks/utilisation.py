@@ -27,9 +27,8 @@ from benchmarks.summary import table
 from spot_dask import Budget, FunctionTask, Real, Space, Study
 from spot_dask.coordinator import Coordinator, Policy
 from spot_dask.executors.simulated import Fate, SimulatedExecutor
-from spot_dask.records import History, Outcome, Status, Trial
+from spot_dask.records import Header, History, Outcome, Status, Trial
 from spot_dask.session import Session
-from spot_dask.store import Header
 from spot_dask.store.memory import MemoryStore
 from spot_dask.tuner import Tuner
 

@@ -18,8 +18,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from spot_dask.errors import StoreError
-from spot_dask.records import Asked, Evaluation, Opened, Outcome, Status, Told, Trial
-from spot_dask.store import Header, Record
+from spot_dask.records import (
+    Asked,
+    Evaluation,
+    Header,
+    Opened,
+    Outcome,
+    Record,
+    Status,
+    Told,
+    Trial,
+)
 from spot_dask.store.journal import Journal
 
 HEADER = Header(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Literal
 
 from spot_dask.model import Best, Model
-from spot_dask.records import Configuration, Value
+from spot_dask.records import Configuration, Header, Record, Value
 from spot_dask.report import journal
 from spot_dask.report.checks import health
 from spot_dask.report.facts import Findings, Parameter
@@ -17,7 +17,6 @@ from spot_dask.report.text import value
 from spot_dask.report.verdict import verdict
 from spot_dask.space import Categorical, Integer, Real, Space
 from spot_dask.space import Parameter as Declared
-from spot_dask.store import Header, Record
 
 NEAR_BOUND = 0.01  # as a share of the range
 

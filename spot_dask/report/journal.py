@@ -9,7 +9,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spot_dask.records import Evaluation, Origin, Trial
+from spot_dask.records import (
+    Asked,
+    Closed,
+    Evaluation,
+    Header,
+    Imported,
+    Opened,
+    Origin,
+    Record,
+    Retried,
+    Told,
+    Trial,
+)
 from spot_dask.report.facts import (
     Cost,
     Curve,
@@ -23,7 +35,6 @@ from spot_dask.report.facts import (
     Worker,
 )
 from spot_dask.stats.progress import expected_best, incumbent_curve
-from spot_dask.store import Asked, Closed, Header, Imported, Opened, Record, Retried, Told
 
 SHOWN_CURVES = 5
 

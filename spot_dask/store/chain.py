@@ -8,7 +8,7 @@ from operator import index
 from typing import Any
 
 from spot_dask.errors import StoreCorrupt, StoreError
-from spot_dask.store import Entry, Record
+from spot_dask.records import Entry, Record
 from spot_dask.store.backend import Backend
 from spot_dask.store.curves import attach
 from spot_dask.store.entries import UnknownKind, entry_from_json, separated

@@ -10,15 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from spot_dask import codec
-from spot_dask.store import (
-    Asked,
-    Closed,
-    Entry,
-    Imported,
-    Opened,
-    Retried,
-    Told,
-)
+from spot_dask.records import Asked, Closed, Entry, Imported, Opened, Retried, Told
 
 JSON = dict[str, Any]
 Items = list[JSON]

@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
-from spot_dask.records import Evaluation, Outcome
-from spot_dask.store import Entry, Header, Opened, Record, Told
+from spot_dask.records import Entry, Evaluation, Header, Opened, Outcome, Record, Told
 from spot_dask.store.backend import Backend, Durability, Lock, backend_at
 from spot_dask.store.chain import (
     VERSION,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spot_dask.errors import RunTakenOver
-from spot_dask.store import Entry, Header, Opened, Record
+from spot_dask.records import Entry, Header, Opened, Record
 from spot_dask.store.entries import entry_from_json, entry_to_json
 from spot_dask.store.zarr_format import dump, load
 

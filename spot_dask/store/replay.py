@@ -8,8 +8,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from spot_dask.errors import StoreCorrupt
-from spot_dask.records import Evaluation, History, Status, Trial
-from spot_dask.store import Asked, Closed, Entry, Imported, Opened, Record, Retried, Told
+from spot_dask.records import (
+    Asked,
+    Closed,
+    Entry,
+    Evaluation,
+    History,
+    Imported,
+    Opened,
+    Record,
+    Retried,
+    Status,
+    Told,
+    Trial,
+)
 from spot_dask.store.chain import Tail
 
 logger = logging.getLogger(__name__)

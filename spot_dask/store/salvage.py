@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spot_dask.errors import StoreCorrupt
-from spot_dask.records import Asked, Entry, Retried, Told, Trial
-from spot_dask.store import Header
+from spot_dask.records import Asked, Entry, Header, Retried, Told, Trial
 from spot_dask.store.backend import Backend, backend_at
 from spot_dask.store.chain import numbers, read_entry, read_root
 from spot_dask.store.entries import separated

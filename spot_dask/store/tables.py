@@ -22,8 +22,7 @@ from itertools import islice, pairwise
 from typing import Any
 
 from spot_dask.errors import SpotDaskError, StoreCorrupt
-from spot_dask.records import Entry, Outcome, Told
-from spot_dask.store import Header, Record
+from spot_dask.records import Entry, Header, Outcome, Record, Told
 from spot_dask.store.backend import Backend
 from spot_dask.store.chain import Tail
 from spot_dask.store.columns import Table

@@ -15,9 +15,18 @@ from typing import Any
 import numpy as np
 
 from spot_dask.errors import StoreCorrupt
-from spot_dask.records import Configuration, Evaluation, Import, Imported, Origin, Status, Told
+from spot_dask.records import (
+    Configuration,
+    Evaluation,
+    Header,
+    Import,
+    Imported,
+    Origin,
+    Record,
+    Status,
+    Told,
+)
 from spot_dask.space import Categorical, Parameter, Real, Space
-from spot_dask.store import Header, Record
 from spot_dask.store.columns import DTYPES, MISSING, Column, Curve, Kind, Table
 
 IMPORTED = "imported"

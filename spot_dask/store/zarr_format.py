@@ -21,7 +21,7 @@ import google_crc32c
 from numcodecs import zstd
 
 from spot_dask.errors import StoreCorrupt, StoreError
-from spot_dask.store import Header
+from spot_dask.records import Header
 
 FORMAT = "spot-dask-run"
 SCHEMA = (1, 1)

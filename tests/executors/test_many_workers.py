@@ -20,15 +20,16 @@ from spot_dask.records import (
     Asked,
     Entry,
     Failure,
+    Header,
     History,
     Outcome,
+    Record,
     Retried,
     Status,
     Told,
     Trial,
 )
 from spot_dask.session import Session
-from spot_dask.store import Header, Record
 from spot_dask.store.memory import MemoryStore
 from spot_dask.store.replay import replay
 from spot_dask.tuner import Tuner

@@ -7,10 +7,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from spot_dask.records import Evaluation, Failure, History, Origin, Outcome, Status, Trial
+from spot_dask.records import (
+    Asked,
+    Closed,
+    Evaluation,
+    Failure,
+    Header,
+    History,
+    Opened,
+    Origin,
+    Outcome,
+    Record,
+    Status,
+    Told,
+    Trial,
+)
 from spot_dask.report import findings
 from spot_dask.space import Categorical, Integer, Real, Space
-from spot_dask.store import Asked, Closed, Header, Opened, Record, Told
 from spot_dask.tuner import Tuner
 
 MIXED = Space(

@@ -9,11 +9,22 @@ import numpy as np
 import pytest
 from report_studies import Builder, bowl, fill
 
-from spot_dask.records import Failure, Origin, Outcome, Status
+from spot_dask.records import (
+    Asked,
+    Closed,
+    Failure,
+    Imported,
+    Opened,
+    Origin,
+    Outcome,
+    Record,
+    Retried,
+    Status,
+    Told,
+)
 from spot_dask.report import findings, to_json
 from spot_dask.report.facts import Missing
 from spot_dask.space import Categorical, Integer, Real, Space
-from spot_dask.store import Asked, Closed, Imported, Opened, Record, Retried, Told
 from spot_dask.tuner import Tuner
 
 LINE = Space(x=Real(0.0, 1.0, default=0.9), y=Real(0.0, 1.0, default=0.5))

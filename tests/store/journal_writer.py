@@ -10,7 +10,7 @@ import os
 import sys
 
 from spot_dask.errors import RunTakenOver
-from spot_dask.store import Closed
+from spot_dask.records import Closed
 from spot_dask.store.journal import Journal
 
 

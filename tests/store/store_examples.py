@@ -6,16 +6,22 @@ import math
 
 from hypothesis import strategies as st
 
-from spot_dask.records import Evaluation, Failure, Import, Origin, Outcome, Status, Trial
-from spot_dask.store import (
+from spot_dask.records import (
     Asked,
     Closed,
     Entry,
+    Evaluation,
+    Failure,
     Header,
+    Import,
     Imported,
     Opened,
+    Origin,
+    Outcome,
     Retried,
+    Status,
     Told,
+    Trial,
 )
 
 HEADER = Header(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from journal_writer import story
 
-from spot_dask.store import Closed, Record
+from spot_dask.records import Closed, Record
 from spot_dask.store.journal import Journal
 
 SCRIPT = Path(__file__).with_name("journal_writer.py")

@@ -14,6 +14,7 @@ from spot_dask.records import (
     Entry,
     Evaluation,
     Failure,
+    Header,
     Import,
     Imported,
     Origin,
@@ -24,7 +25,6 @@ from spot_dask.records import (
     Trial,
 )
 from spot_dask.space import Categorical, Integer, Real, Space
-from spot_dask.store import Header
 
 SPACE = Space(
     lr=Real(1e-5, 0.1, scale="log", default=1e-3),

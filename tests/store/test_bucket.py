@@ -19,8 +19,9 @@ from store_processes import writers, written
 from table_examples import header, story
 
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
+from spot_dask.records import Closed, Opened
 from spot_dask.run import Run
-from spot_dask.store import Closed, Opened, bucket, tables
+from spot_dask.store import bucket, tables
 from spot_dask.store.backend import address, backend_at
 from spot_dask.store.bucket import bucket_at
 from spot_dask.store.journal import Journal

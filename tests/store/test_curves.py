@@ -12,8 +12,8 @@ from store_examples import HEADER, succeeded
 from test_journal_crashes import file_system
 
 from spot_dask.errors import StoreCorrupt, StoreError
-from spot_dask.records import Evaluation, Outcome, Status
-from spot_dask.store import Closed, Retried, Told, curves
+from spot_dask.records import Closed, Evaluation, Outcome, Retried, Status, Told
+from spot_dask.store import curves
 from spot_dask.store.journal import Journal
 
 

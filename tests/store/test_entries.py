@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from store_examples import ENTRIES, entries
 
-from spot_dask.records import Evaluation, Outcome, Status
-from spot_dask.store import Told
+from spot_dask.records import Evaluation, Outcome, Status, Told
 from spot_dask.store.entries import entry_from_json, entry_to_json
 from spot_dask.store.zarr_format import dump, load
 

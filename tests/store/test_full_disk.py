@@ -9,7 +9,7 @@ from store_examples import HEADER
 
 from spot_dask import Budget, Design, FunctionTask, Real, Run, Space, Study, session
 from spot_dask.errors import StoreError, StoreFull
-from spot_dask.store import Closed
+from spot_dask.records import Closed
 from spot_dask.store.journal import Journal
 
 

@@ -11,7 +11,7 @@ from store_examples import ENTRIES, HEADER, succeeded
 from test_zarr_format import versioned
 
 from spot_dask.errors import StoreCorrupt, StoreError
-from spot_dask.store import Closed
+from spot_dask.records import Closed
 from spot_dask.store.journal import Journal
 
 ONE_LINE = r"(?s)\A[^\n]*{}[^\n]*\Z"

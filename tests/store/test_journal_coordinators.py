@@ -14,7 +14,7 @@ from store_examples import HEADER
 from store_processes import writers, written
 
 from spot_dask.errors import RunTakenOver, StoreError
-from spot_dask.store import Closed, Opened
+from spot_dask.records import Closed, Opened
 from spot_dask.store.journal import Journal
 
 

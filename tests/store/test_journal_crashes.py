@@ -10,7 +10,8 @@ import pytest
 from store_examples import HEADER
 
 from spot_dask.errors import StoreError
-from spot_dask.store import Closed, Opened, chain, zarr_format
+from spot_dask.records import Closed, Opened
+from spot_dask.store import chain, zarr_format
 from spot_dask.store import journal as journal_module
 from spot_dask.store.journal import Journal
 

@@ -6,8 +6,18 @@ import pytest
 from store_examples import HEADER, failed, succeeded, trial
 
 from spot_dask.errors import StoreCorrupt
-from spot_dask.records import Import, Outcome, Status
-from spot_dask.store import Asked, Closed, Imported, Opened, Record, Retried, Told
+from spot_dask.records import (
+    Asked,
+    Closed,
+    Import,
+    Imported,
+    Opened,
+    Outcome,
+    Record,
+    Retried,
+    Status,
+    Told,
+)
 from spot_dask.store.journal import Journal
 from spot_dask.store.memory import MemoryStore
 from spot_dask.store.replay import Reading, Replay, replay

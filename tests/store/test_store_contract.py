@@ -10,7 +10,7 @@ from object_service import BUCKET
 from store_examples import ENTRIES, HEADER, entries, failed, succeeded, trial
 
 from spot_dask.errors import RunTakenOver
-from spot_dask.store import Asked, Closed, Opened
+from spot_dask.records import Asked, Closed, Opened
 from spot_dask.store.journal import Journal
 from spot_dask.store.memory import MemoryStore
 

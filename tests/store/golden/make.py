@@ -17,8 +17,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from store_examples import HEADER, failed, stopped, succeeded, trial
 
-from spot_dask.records import Asked, Closed, Evaluation, Import, Imported, Outcome, Retried, Status
-from spot_dask.store import Told, curves
+from spot_dask.records import (
+    Asked,
+    Closed,
+    Evaluation,
+    Import,
+    Imported,
+    Outcome,
+    Retried,
+    Status,
+    Told,
+)
+from spot_dask.store import curves
 from spot_dask.store.journal import Journal
 from spot_dask.store.zarr_format import SCHEMA
 
