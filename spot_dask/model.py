@@ -66,3 +66,8 @@ class Best:
     def observed(self) -> float:
         """Mean of the observed values."""
         return float(np.mean([e.y for e in self.evaluations]))
+
+    @property
+    def expected(self) -> float:
+        """The surrogate's mean; the observed mean where there is no surrogate."""
+        return self.observed if math.isnan(self.mean) else self.mean

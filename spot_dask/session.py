@@ -8,14 +8,21 @@ acknowledged ever be lost: an entry is durable before anything that follows from
 from __future__ import annotations
 
 import logging
+import math
+import os
+import signal
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import FrameType
 
 from spot_dask.coordinator import (
     Commit,
     Coordinator,
+    Detach,
     Drain,
     Event,
     Finish,
@@ -34,13 +41,12 @@ from spot_dask.coordinator import (
     StopEarly,
     Tick,
 )
-from spot_dask.errors import StoreFull
+from spot_dask.errors import StoreFull, warn_once
 from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder
-from spot_dask.incumbent import Incumbent
 from spot_dask.model import Best
+from spot_dask.progress import Listener, Update
 from spot_dask.records import STOP, Closed, Entry, Evaluation, History, Retried, Status, Told
-from spot_dask.signals import Ending, as_events
 from spot_dask.store import Store
 from spot_dask.tuner import Tuner
 
@@ -58,32 +64,14 @@ RETRY_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
 """How often a run without workers says that it waits for some."""
 
+SHARE = 0.02
+"""Of one core: what the surrogate may take that is fitted only to be shown."""
+
+PAUSE_SECONDS = 2.0
+"""The least time between two looks."""
+
 QUIET_SECONDS = 5.0
 """How often a listener is told how things stand while nothing happens."""
-
-
-@dataclass(frozen=True)
-class Update:
-    """What a listener is told whenever something happened, and now and then if nothing does.
-
-    ``best`` is the recommendation, a few seconds old perhaps; ``elapsed`` counts the seconds of all
-    sessions of the run, ``now`` is the executor's clock. ``stopping`` tells why nothing more is
-    started; ``last`` is the evaluation that has just arrived, ``message`` a line for the user.
-    """
-
-    history: History
-    best: Best | None
-    running: tuple[Lease, ...]
-    slots: int
-    workers: int
-    elapsed: float
-    now: float
-    stopping: str | None = None
-    last: Evaluation | None = None
-    message: str | None = None
-
-
-Listener = Callable[[Update], None]
 
 
 class Session:
@@ -306,3 +294,92 @@ class Session:
         elif self._executor.now() - self._reminded >= PATIENCE_SECONDS:
             self._reminded = self._executor.now()
             self.tell("no worker is there; waiting for one to join")
+
+
+class Incumbent:
+    """The tuner's recommendation as of the last look; a look fits the surrogate anew."""
+
+    def __init__(self, tuner: Tuner) -> None:
+        self._tuner = tuner
+        self._best: Best | None = None
+        self._known = 0  # evaluations at the last look
+        self._looking = False
+        self._next = 0.0
+
+    def is_due(self, history: History) -> bool:
+        """Whether there is something new, nobody looks now and the last look was long ago."""
+        new = len(history.evaluations) > self._known
+        return new and not self._looking and time.monotonic() >= self._next
+
+    def begin(self) -> None:
+        """A look is about to be taken, perhaps in another thread."""
+        self._looking = True
+
+    def look(self, history: History) -> None:
+        """Make the recommendation from this history."""
+        began = time.monotonic()
+        try:
+            self._best = self._tuner.recommend(history, self._tuner.model(history))
+        except Exception as error:
+            # A run must not end for what is only shown.
+            warn_once(logger, "the best so far is not known: %r", error)
+        seconds = time.monotonic() - began
+        self._known = len(history.evaluations)
+        self._next = began + max(PAUSE_SECONDS, seconds / SHARE)
+        self._looking = False
+
+    def of(self, history: History) -> Best | None:
+        """The recommendation, or what was observed since the last look and is better."""
+        found = [Best((e,)) for e in history.evaluations[self._known :] if e.ok]
+        if self._best is not None:
+            found.append(self._best)
+        return min(found, key=lambda b: b.expected, default=None)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the first signal does with the trainings that run.
+
+    They are finished; after SIGTERM only within ``grace`` seconds (its sender may follow it up with
+    SIGKILL). Or ``detach``: they are left to the next session of the run.
+    """
+
+    grace: float = math.inf
+    detach: bool = False
+
+    def event(self, name: str) -> Event:
+        """What the first signal, of this name, asks of the coordinator."""
+        if self.detach:
+            return Detach(name)
+        return Drain(name, self.grace if name == "SIGTERM" else math.inf)
+
+
+@contextmanager
+def as_events(ending: Ending) -> Iterator[deque[Event]]:
+    """SIGINT and SIGTERM as events, in the queue that is given; only in the main thread."""
+    arrived: deque[Event] = deque()
+    if threading.current_thread() is not threading.main_thread():
+        yield arrived
+        return
+    count = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        name = signal.Signals(number).name
+        if count == 1:
+            arrived.append(ending.event(name))
+            what = "leaving" if ending.detach else "finishing"
+            logger.warning("%s: %s the running trainings; again to stop them", name, what)
+        elif count == 2:
+            arrived.append(Halt(name))
+            logger.warning("%s: stopping the running trainings; again to exit at once", name)
+        else:
+            os._exit(128 + number)
+
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield arrived
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

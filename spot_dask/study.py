@@ -30,13 +30,11 @@ from spot_dask.executors.connection import Connection
 from spot_dask.executors.heartbeat import SILENCE_SECONDS
 from spot_dask.executors.limits import Limits
 from spot_dask.infill import Infill
-from spot_dask.live import Goal
 from spot_dask.model import Best
+from spot_dask.progress import Goal, Listener, OnPage
 from spot_dask.records import Configuration, Header, Objective
 from spot_dask.run import Run
-from spot_dask.session import Listener, Session
-from spot_dask.shown import Shown
-from spot_dask.signals import Ending
+from spot_dask.session import Ending, Session
 from spot_dask.sources import WarmStart
 from spot_dask.space import Space
 from spot_dask.store import Store
@@ -315,7 +313,7 @@ class Study:
         folder = None if place is None else Folder(place)
         if folder is not None:
             folder.sweep(past.history.pending)  # what a killed coordinator had no time to remove
-        shown = Shown(executor.page, self._goal, self.name, where)
+        shown = OnPage(executor.page, self._goal, self.name, where)
         told = shown.beside(listener)
         session = Session(
             coordinator, self.tuner, executor, store, told, past.elapsed, ending, folder

@@ -14,6 +14,7 @@ LAYERS = (
     ("records", "errors", "codec", "plugins", "space"),
     ("design", "surrogates", "infill", "identify", "early_stopping", "stats"),
     ("tuner", "model", "coordinator"),
+    ("progress",),
     ("executors", "store", "tasks", "report"),
     (
         "study",
@@ -22,19 +23,14 @@ LAYERS = (
         "run",
         "session",
         "reask",
-        "signals",
         "sources",
         "warmstart",
         "config",
         "settings",
-        "incumbent",
-        "live",
-        "shown",
-        "eta",
     ),
     ("cli",),
 )
-EDGES = LAYERS[3]
+EDGES = LAYERS[4]
 CORE = {name for layer in LAYERS[:3] for name in layer}
 NOT_IN_THE_CORE = {"dask", "distributed", "zarr", "click", "pathlib", "os", "time", "torch", "rich"}
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -24,8 +24,8 @@ from spot_dask import (
     StoreError,
     Study,
 )
+from spot_dask.progress import Update
 from spot_dask.records import Imported, Opened, Origin
-from spot_dask.session import Update
 from spot_dask.surrogates.kriging import Kriging
 from spot_dask.surrogates.sklearn import SklearnSurrogate
 from spot_dask.warmstart import summary

@@ -21,9 +21,8 @@ from rich.text import Text
 
 from spot_dask.cli.terminal import relayed, stderr_of_terminal
 from spot_dask.cli.text import clock, number, values
-from spot_dask.live import Goal, Shown, Standing, Training, View
+from spot_dask.progress import Goal, Listener, Recommended, Standing, Training, Update, View
 from spot_dask.records import Evaluation
-from spot_dask.session import Listener, Update
 
 FAILURES_SHOWN = 3
 RUNNING_SHOWN = 8
@@ -239,7 +238,7 @@ def count(standing: Standing) -> str:
     return f"{standing.done}" if limit is None else f"{standing.done}/{limit}"
 
 
-def estimate(best: Shown) -> str:
+def estimate(best: Recommended) -> str:
     """The incumbent's value, its interval where there is one, and its trial."""
     between = (
         ""

@@ -25,9 +25,9 @@ from spot_dask.settings import (
 
 if TYPE_CHECKING:
     from spot_dask.config import Loaded
-    from spot_dask.live import Goal
+    from spot_dask.progress import Goal
     from spot_dask.run import Run
-    from spot_dask.signals import Ending
+    from spot_dask.session import Ending
     from spot_dask.sources import WarmStart
 
 logger = logging.getLogger(__name__)
@@ -224,7 +224,7 @@ def _nothing_new(run: Run) -> str:
 
 
 def _goal(task: Any, settings: Mapping[str, Any]) -> Goal:
-    from spot_dask.live import Goal
+    from spot_dask.progress import Goal
 
     evaluations, wall = settings["budget"]["evaluations"], settings["budget"]["wall"]
     if evaluations is None and wall is None:
@@ -268,7 +268,7 @@ def _where(options: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
 
 def _ending(options: Mapping[str, Any], where: Mapping[str, Any]) -> Ending:
     """What signals do; trainings can only outlive us on a cluster that does."""
-    from spot_dask.signals import Ending
+    from spot_dask.session import Ending
 
     if options["detach"] and where["client"] is None:
         raise click.UsageError("--detach needs a cluster that goes on: give its --scheduler")

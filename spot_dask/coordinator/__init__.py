@@ -34,7 +34,6 @@ up keeps its slot until its end is known, and if it succeeds before a later one 
 
 from __future__ import annotations
 
-from spot_dask.coordinator.lease import Lease
 from spot_dask.coordinator.messages import (
     Attached,
     Beat,
@@ -48,17 +47,19 @@ from spot_dask.coordinator.messages import (
     Instruction,
     Joined,
     Kill,
+    Lease,
     Left,
+    Policy,
     Propose,
     Proposed,
     Reported,
+    Retries,
     Say,
     Start,
     Stop,
     StopEarly,
     Tick,
 )
-from spot_dask.coordinator.policy import Policy, Retries
 from spot_dask.coordinator.state import Coordinator
 
 __all__ = [

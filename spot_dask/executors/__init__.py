@@ -9,24 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from spot_dask.codec import JSON
 from spot_dask.coordinator import Event
+from spot_dask.progress import ProgressPage
 from spot_dask.records import Trial
-
-
-class Page(Protocol):
-    """A web page that shows how the run stands, at ``url``, if that is known."""
-
-    @property
-    def url(self) -> str | None: ...
-
-    def show(self, standing: Callable[[], JSON | None]) -> None:
-        """Show what this returns from now on, asked now and then in a thread."""
-        ...
-
-    def close(self) -> None:
-        """Show how it stands in the end; does not wait long for that."""
-        ...
 
 
 class Executor(Protocol):
@@ -40,7 +25,7 @@ class Executor(Protocol):
     def concurrent(self) -> bool: ...
 
     @property
-    def page(self) -> Page | None:
+    def page(self) -> ProgressPage | None:
         """Where others can see how the run stands; None if nowhere."""
         ...
 

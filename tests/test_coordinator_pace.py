@@ -2,7 +2,7 @@
 
 import pytest
 
-from spot_dask.coordinator.pace import Pace
+from spot_dask.coordinator.state import Pace
 
 
 def pace(proposal: float, training: float) -> Pace:

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from spot_dask import Real, Space
-from spot_dask.incumbent import Incumbent
 from spot_dask.records import Evaluation, History, Outcome, Status, Trial
+from spot_dask.session import Incumbent
 from spot_dask.tuner import Tuner
 
 SPACE = Space(x=Real(0.0, 1.0, default=0.5))

@@ -9,14 +9,14 @@ import signal
 import pytest
 
 from spot_dask.coordinator import Detach, Drain, Halt
-from spot_dask.signals import Ending, as_events
+from spot_dask.session import Ending, as_events
 
 
 @pytest.fixture
 def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The codes this process would have exited with."""
     codes: list[int] = []
-    monkeypatch.setattr("spot_dask.signals.os._exit", codes.append)
+    monkeypatch.setattr("spot_dask.session.os._exit", codes.append)
     return codes
 
 

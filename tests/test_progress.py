@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from spot_dask.eta import RECENT, durations, time_left
+from spot_dask.progress import RECENT, durations, time_left
 from spot_dask.records import Evaluation, Outcome, Status, Trial
 
 QUANTILES = norm.ppf((np.arange(400) + 0.5) / 400)
