@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "spot_dask"
 
 # Left may be imported by right, never back; modules of one layer may know each other.
 LAYERS = (
-    ("records", "errors", "codec", "plugins", "space"),
+    ("records", "errors", "codec", "plugins", "space", "fold"),
     ("design", "surrogates", "infill", "identify", "early_stopping", "stats"),
     ("tuner", "model", "coordinator"),
     ("progress",),
