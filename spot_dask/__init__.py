@@ -8,11 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spot_dask.budget import Budget
     from spot_dask.design import Design
     from spot_dask.errors import ClusterError, SpotDaskError, StoreError, StudyError
     from spot_dask.records import Evaluation, History, Trial
     from spot_dask.run import Run
+    from spot_dask.settings import Budget
     from spot_dask.sources import WarmStart
     from spot_dask.space import Categorical, Integer, Real, Space
     from spot_dask.study import Study
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Budget": "budget",
+    "Budget": "settings",
     "Categorical": "space",
     "ClusterError": "errors",
     "Design": "design",

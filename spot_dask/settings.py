@@ -21,13 +21,11 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from spot_dask.errors import StudyError
-from spot_dask.store.backend import address
 
 DEFAULT_EVALUATIONS = 50
 """The budget of a study that names none."""
@@ -183,65 +181,39 @@ KEYS: Mapping[Key, Callable[[Any], Any]] = {
 """Every key outside the space, with what makes its value one of the right type."""
 
 
-# --- which study ------------------------------------------------------------------------------
+# --- the budget -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Source:
-    """Which study is meant: its Python file, the name in it, and settings that came along."""
+class Budget:
+    """When a run ends: after so many evaluations or so much wall time (seconds), whichever first.
 
-    file: Path
-    name: str | None
-    settings: tuple[Setting, ...] = ()
+    Both count over all sessions of the run, failed evaluations included.
+    """
 
+    evaluations: int | None = None
+    wall: float | None = None
 
-def locate(target: str) -> Source:
-    """Which Python file and name a STUDY argument means; reads a TOML file, runs nothing."""
-    bare = target.endswith((".py", ".toml"))
-    file, _, name = (target, "", "") if bare else target.rpartition(":")
-    path = Path(file)
-    if path.suffix not in (".py", ".toml"):
-        raise StudyError(f"{target}: expected a study as file.py, file.py:name or file.toml")
-    if not path.is_file():
-        raise StudyError(f"{file}: no such file; `spot-dask init` writes a study to start from")
-    if path.suffix == ".py":
-        return Source(path, name or None)
-    if name:
-        raise StudyError(f'{target}: a name goes into the file: [study] file = "study.py:{name}"')
-    return _read_toml(path)
+    def __post_init__(self) -> None:
+        if self.evaluations is not None:
+            check_count("budget: evaluations", self.evaluations)
+        if self.wall is not None and not (is_number(self.wall) and self.wall > 0):
+            raise ValueError(f"budget: wall is {self.wall!r}; expected seconds, more than 0")
 
-
-def read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: cannot be read: {one_line(error)}") from error
+    @property
+    def limit(self) -> int | None:
+        """The number of evaluations a run ends after; None if only its time ends it."""
+        if self.evaluations is None and self.wall is None:
+            return DEFAULT_EVALUATIONS
+        return self.evaluations
 
 
-def _read_toml(path: Path) -> Source:
-    try:
-        data = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"{path}: not valid TOML: {one_line(error)}") from error
-    settings = {setting.key: setting for setting in _flatten(data, (), str(path))}
-    file = settings.pop(("study", "file"), None)
-    if file is None:
-        raise StudyError(f'{path}: which study? Add [study] file = "study.py:study"')
-    store = settings.get(("store", "path"))
-    if store is not None and isinstance(store.value, str):
-        where = address(store.value)
-        if isinstance(where, Path):
-            settings[store.key] = replace(store, value=str(path.parent / where))
-    study, _, name = str(file.value).partition(":")
-    python = path.parent / study
-    if python.suffix != ".py" or not python.is_file():
-        raise file.error(f"no such Python file: {python}")
-    return Source(python, name or None, tuple(settings.values()))
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Raises ValueError unless the value is a whole number of at least ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is {value!r}; expected a whole number, at least {least}")
 
 
-def _flatten(table: Mapping[str, Any], key: Key, where: str) -> Iterator[Setting]:
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, (*key, name), where)
-        else:
-            yield Setting((*key, name), value, where)
+def is_number(value: object) -> bool:
+    """Whether the value is an int or a float, and no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 import platform
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from spot_dask import early_stopping, infill, launch, plugins, surrogates
-from spot_dask.budget import Budget, check_count, is_number
+from spot_dask import early_stopping, infill, plugins, surrogates
 from spot_dask.coordinator import Coordinator, Policy
 from spot_dask.design import Design
 from spot_dask.early_stopping import Rule
@@ -29,16 +30,19 @@ from spot_dask.executors.conditions import Conditions, Isolation
 from spot_dask.executors.connection import Connection
 from spot_dask.executors.heartbeat import SILENCE_SECONDS
 from spot_dask.executors.limits import Limits
+from spot_dask.executors.open import executor_of, place_of
 from spot_dask.infill import Infill
 from spot_dask.model import Best
 from spot_dask.progress import Goal, Listener, OnPage
 from spot_dask.records import Configuration, Header, Objective
 from spot_dask.run import Run
 from spot_dask.session import Ending, Session
+from spot_dask.settings import Budget, check_count, is_number
 from spot_dask.sources import WarmStart
 from spot_dask.space import Space
 from spot_dask.store import Store
 from spot_dask.store.backend import Durability, address
+from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
 from spot_dask.store.replay import Replay, replay
 from spot_dask.store.tables import Published
@@ -137,14 +141,12 @@ class Study:
         scheduler does not answer.
         """
         study = self if budget is None else replace(self, budget=budget)
-        path = address(store) if store is not None else launch.default_store(self.name)
+        path = address(store) if store is not None else default_store(self.name)
         header = study._header()
         imported = take_over(warm_start, header)
-        place = launch.place_of(study, header.run_id, path)
+        place = study._place(path, header.run_id)
         with (
-            closing(
-                launch.executor_of(study, header.run_id, path, place, client, local)
-            ) as executor,
+            closing(study._executor(header.run_id, path, place, client, local)) as executor,
             closing(Journal.create(path, header, durability=study.durability)) as journal,
             closing(Published(journal)) as published,
         ):
@@ -185,10 +187,10 @@ class Study:
             )
         settings = {"budget": asdict(study.budget)} if changed else {}
         run_id = run.header.run_id
-        place = launch.place_of(study, run_id, path)
+        place = study._place(path, run_id)
         del run  # its history is one more than the session will need
         with (
-            closing(launch.executor_of(study, run_id, path, place, client, local)) as executor,
+            closing(study._executor(run_id, path, place, client, local)) as executor,
             closing(
                 Journal.resume(
                     path,
@@ -269,6 +271,23 @@ class Study:
             if not isinstance(component, str) and find(name) != component:
                 raise ValueError(f"{component!r} is not what its name {name!r} stands for")
             find(name)
+
+    def _place(self, store: Path | str, run_id: str) -> Place | None:
+        """Where the checkpoints of a run are kept; None: nowhere."""
+        return place_of(self.checkpoints, store, run_id, self.source.get("text", ""))
+
+    def _executor(
+        self,
+        run_id: str,
+        store: Path | str,
+        place: Place | None,
+        client: Client | Connection | str | None,
+        local: int | None,
+    ) -> Executor:
+        """What runs the trainings of a run; outcomes that nobody hears go to the store's inbox."""
+        conditions = Conditions(self.limits, self.isolation, place)
+        inbox = Inbox(store if isinstance(store, str) else str(store.absolute()), run_id)
+        return executor_of(self.task, run_id, conditions, inbox.leave, client, local)
 
     def _run(self) -> Run:
         if self._last is None:
@@ -391,6 +410,12 @@ def _restored(study: Study, settings: dict[str, Any]) -> Study:
         durability=settings["durability"],
         **names,
     )
+
+
+def default_store(name: str) -> Path:
+    """Where a run is kept unless told otherwise: ``runs/<name>-<UTC time>.zarr``."""
+    safe = re.sub(r"[^\w.-]+", "-", name).lstrip(".")
+    return Path("runs") / f"{safe}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zarr"
 
 
 def _versions() -> dict[str, str]:

@@ -11,22 +11,19 @@ PACKAGE = Path(__file__).parent.parent / "spot_dask"
 
 # Left may be imported by right, never back; modules of one layer may know each other.
 LAYERS = (
-    ("records", "errors", "codec", "plugins", "space", "fold"),
+    ("records", "errors", "codec", "plugins", "space", "settings", "fold"),
     ("design", "surrogates", "infill", "identify", "early_stopping", "stats"),
     ("tuner", "model", "coordinator"),
     ("progress",),
     ("executors", "store", "tasks", "report"),
     (
         "study",
-        "budget",
-        "launch",
         "run",
         "session",
         "reask",
         "sources",
         "warmstart",
-        "config",
-        "settings",
+        "study_file",
     ),
     ("cli",),
 )

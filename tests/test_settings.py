@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spot_dask.errors import StudyError
-from spot_dask.settings import Setting, duration, locate, parse_override
+from spot_dask.settings import Setting, duration, parse_override
+from spot_dask.study_file import locate
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from spot_dask.cli import options as opt
 from spot_dask.settings import DEFAULT_EVALUATIONS
 
 if TYPE_CHECKING:
-    from spot_dask.config import Loaded
     from spot_dask.records import Outcome, Trial
     from spot_dask.study import Study
+    from spot_dask.study_file import Loaded
 
 FAILED = 4
 
@@ -55,7 +55,7 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
 
     Also checks that the training can travel to a worker, and estimates how long the budget takes.
     """
-    from spot_dask.config import load
+    from spot_dask.study_file import load
 
     # What the study's own code prints must not end up among the results.
     with redirect_stdout(sys.stderr):

@@ -24,11 +24,11 @@ from spot_dask.settings import (
 )
 
 if TYPE_CHECKING:
-    from spot_dask.config import Loaded
     from spot_dask.progress import Goal
     from spot_dask.run import Run
     from spot_dask.session import Ending
     from spot_dask.sources import WarmStart
+    from spot_dask.study_file import Loaded
 
 logger = logging.getLogger(__name__)
 
@@ -145,8 +145,8 @@ def resume(ctx: click.Context, /, store: str, **options: Any) -> None:
 
 def _run(target: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
     from spot_dask.cli.progress import watch
-    from spot_dask.config import load
-    from spot_dask.launch import default_store
+    from spot_dask.study import default_store
+    from spot_dask.study_file import load
 
     loaded = load(target, [*options["overrides"], *_flags(options)])
     study, where = loaded.study, _where(options, loaded)
@@ -182,10 +182,10 @@ def _renaming(text: str) -> tuple[str, str]:
 
 
 def _resume(store: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
-    from spot_dask.budget import Budget
     from spot_dask.cli.progress import watch
-    from spot_dask.config import reload
     from spot_dask.run import Run
+    from spot_dask.settings import Budget
+    from spot_dask.study_file import reload
 
     before = Run.open(store)
     loaded = reload(before.header.study, options["study"])

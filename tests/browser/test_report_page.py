@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from spot_dask import Categorical, FunctionTask, Real, Space, Study
-from spot_dask.budget import Budget
+from spot_dask.settings import Budget
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -12,8 +12,8 @@ from object_service import BUCKET
 
 from spot_dask import Budget, Run, WarmStart
 from spot_dask.cli import main
-from spot_dask.config import load
 from spot_dask.store.bucket import bucket_at
+from spot_dask.study_file import load
 
 STUDY = """\
 from spot_dask import Budget, Design, FunctionTask, Real, Space, Study

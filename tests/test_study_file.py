@@ -9,12 +9,12 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
-from spot_dask.config import load, reload
 from spot_dask.errors import StudyError
+from spot_dask.study_file import load, reload
 
 STUDY = """\
 from spot_dask.space import Categorical, Integer, Real, Space
-from spot_dask.budget import Budget
+from spot_dask.settings import Budget
 from spot_dask.study import Study
 from spot_dask.tasks.function import FunctionTask
 

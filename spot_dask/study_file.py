@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+import tomllib
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,12 +27,9 @@ from spot_dask.settings import (
     KEYS,
     Key,
     Setting,
-    Source,
-    locate,
     one_line,
     parse_override,
     plain,
-    read_text,
 )
 from spot_dask.space import Space
 from spot_dask.store.backend import address
@@ -78,6 +76,70 @@ def reload(recorded: Mapping[str, Any], target: str | None = None) -> Loaded:
             raise StudyError(f"the run's study is gone: {file}; name its new place with --study")
         target = f"{file}:{recorded['name']}"
     return load(target, recorded.get("overrides", ()))
+
+
+# --- which study ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which study is meant: its Python file, the name in it, and settings that came along."""
+
+    file: Path
+    name: str | None
+    settings: tuple[Setting, ...] = ()
+
+
+def locate(target: str) -> Source:
+    """Which Python file and name a STUDY argument means; reads a TOML file, runs nothing."""
+    bare = target.endswith((".py", ".toml"))
+    file, _, name = (target, "", "") if bare else target.rpartition(":")
+    path = Path(file)
+    if path.suffix not in (".py", ".toml"):
+        raise StudyError(f"{target}: expected a study as file.py, file.py:name or file.toml")
+    if not path.is_file():
+        raise StudyError(f"{file}: no such file; `spot-dask init` writes a study to start from")
+    if path.suffix == ".py":
+        return Source(path, name or None)
+    if name:
+        raise StudyError(f'{target}: a name goes into the file: [study] file = "study.py:{name}"')
+    return _read_toml(path)
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: cannot be read: {one_line(error)}") from error
+
+
+def _read_toml(path: Path) -> Source:
+    try:
+        data = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"{path}: not valid TOML: {one_line(error)}") from error
+    settings = {setting.key: setting for setting in _flatten(data, (), str(path))}
+    file = settings.pop(("study", "file"), None)
+    if file is None:
+        raise StudyError(f'{path}: which study? Add [study] file = "study.py:study"')
+    store = settings.get(("store", "path"))
+    if store is not None and isinstance(store.value, str):
+        where = address(store.value)
+        if isinstance(where, Path):
+            settings[store.key] = replace(store, value=str(path.parent / where))
+    study, _, name = str(file.value).partition(":")
+    python = path.parent / study
+    if python.suffix != ".py" or not python.is_file():
+        raise file.error(f"no such Python file: {python}")
+    return Source(python, name or None, tuple(settings.values()))
+
+
+def _flatten(table: Mapping[str, Any], key: Key, where: str) -> Iterator[Setting]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, (*key, name), where)
+        else:
+            yield Setting((*key, name), value, where)
 
 
 # --- running the file -------------------------------------------------------------------------

@@ -1,0 +1,71 @@
+"""Opens what runs the trainings of a run, and says where their checkpoints are kept."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spot_dask.executors import Executor
+from spot_dask.executors.checkpoints import Place
+from spot_dask.executors.conditions import Conditions
+from spot_dask.executors.connection import Connection
+from spot_dask.executors.serial import SerialExecutor
+from spot_dask.executors.supervisor import Keep
+from spot_dask.settings import check_count
+from spot_dask.tasks import Task
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+logger = logging.getLogger(__name__)
+
+
+def place_of(
+    directory: str | Path | None, store: Path | str, run_id: str, text: str
+) -> Place | None:
+    """The place of a run's checkpoints: in ``directory``, or beside a store that is a directory.
+
+    ``text`` is that of the study's file: another text makes its checkpoints unusable. Returns None,
+    with a warning, for a store of objects without a directory.
+    """
+    if directory is None and isinstance(store, str):
+        logger.warning(
+            "trainings that are interrupted will begin anew: %s can keep no checkpoints; "
+            "give a directory that all workers share with --checkpoints",
+            store,
+        )
+        return None
+    if directory is None:
+        assert isinstance(store, Path)
+        directory = store.with_name(f"{store.name}.checkpoints")
+    return Place.of(Path(directory), run_id, text)
+
+
+def executor_of(
+    task: Task,
+    run_id: str,
+    conditions: Conditions,
+    keep: Keep,
+    client: Client | Connection | str | None = None,
+    local: int | None = None,
+) -> Executor:
+    """What runs the trainings of a run: see ``Study.run`` for ``client`` and ``local``.
+
+    ``keep`` is called on a worker with the outcome of a training that outlived its coordinator.
+    """
+    if local is not None:
+        check_count("local", local, least=0)
+    if client is None and local == 0:
+        return SerialExecutor(task, conditions.place)
+    from spot_dask.executors import cluster
+    from spot_dask.executors.dask import DaskExecutor
+
+    if client is None:
+        slots = cluster.local_slots(conditions.limits) if local is None else local
+        inside = cluster.embedded(slots)
+        return DaskExecutor(inside, task, run_id, owned=True, conditions=conditions)
+    owned = isinstance(client, str | Connection)
+    if isinstance(client, str | Connection):
+        client = cluster.connect(client)
+    return DaskExecutor(client, task, run_id, owned=owned, conditions=conditions, keep=keep)
