@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from spot_dask.records import Evaluation, History, Trial
     from spot_dask.run import Run
     from spot_dask.settings import Budget
-    from spot_dask.sources import WarmStart
     from spot_dask.space import Categorical, Integer, Real, Space
     from spot_dask.study import Study
     from spot_dask.tasks import replacing
     from spot_dask.tasks.function import FunctionTask
     from spot_dask.tasks.torch import Split, TorchTask
     from spot_dask.tuner import Tuner
+    from spot_dask.warmstart import WarmStart
 
 __version__ = "0.1.0"
 
@@ -43,7 +43,7 @@ _HOMES = {
     "TorchTask": "tasks.torch",
     "Trial": "records",
     "Tuner": "tuner",
-    "WarmStart": "sources",
+    "WarmStart": "warmstart",
     "replacing": "tasks",
 }
 

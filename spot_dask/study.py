@@ -38,7 +38,6 @@ from spot_dask.records import Configuration, Header, Objective
 from spot_dask.run import Run
 from spot_dask.session import Ending, Session
 from spot_dask.settings import Budget, check_count, is_number
-from spot_dask.sources import WarmStart
 from spot_dask.space import Space
 from spot_dask.store import Store
 from spot_dask.store.backend import Durability, address
@@ -50,7 +49,7 @@ from spot_dask.surrogates import Surrogate
 from spot_dask.tasks import Task
 from spot_dask.tasks.function import FunctionTask
 from spot_dask.tuner import Tuner
-from spot_dask.warmstart import summary, take_over
+from spot_dask.warmstart import WarmStart, summary, take_over
 
 if TYPE_CHECKING:
     import pandas as pd

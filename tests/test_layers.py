@@ -21,7 +21,6 @@ LAYERS = (
         "run",
         "session",
         "reask",
-        "sources",
         "warmstart",
         "study_file",
     ),

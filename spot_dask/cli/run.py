@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from spot_dask.progress import Goal
     from spot_dask.run import Run
     from spot_dask.session import Ending
-    from spot_dask.sources import WarmStart
     from spot_dask.study_file import Loaded
+    from spot_dask.warmstart import WarmStart
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ def _run(target: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
 
 def _sources(options: Mapping[str, Any]) -> list[WarmStart]:
     """The sources of the warm start; every one has the names that are renamed, if it has them."""
-    from spot_dask.sources import WarmStart
+    from spot_dask.warmstart import WarmStart
 
     rename = dict(_renaming(text) for text in options["rename"])
     if rename and not (options["warm_start"] or options["prior"]):

@@ -1,8 +1,6 @@
 """The search space: named parameters, their conditions, and their places in the unit cube."""
 
-from spot_dask.space.discrete import Categorical, Integer
-from spot_dask.space.parameters import Parameter
-from spot_dask.space.reals import Real
+from spot_dask.space.parameters import Categorical, Integer, Parameter, Real
 from spot_dask.space.space import Space
 
 __all__ = ["Categorical", "Integer", "Parameter", "Real", "Space"]

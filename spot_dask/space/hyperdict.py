@@ -21,9 +21,7 @@ from typing import Any
 
 from spot_dask.errors import did_you_mean
 from spot_dask.records import Value
-from spot_dask.space.discrete import Categorical, Integer
-from spot_dask.space.parameters import Parameter
-from spot_dask.space.reals import Real
+from spot_dask.space.parameters import Categorical, Integer, Parameter, Real
 
 _log = logging.getLogger(__name__)
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields, replace
-from typing import Any, ClassVar, Self
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, MISSING, dataclass, fields, replace
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -176,3 +177,318 @@ def check_scale(scale: str, scales: tuple[str, ...]) -> None:
     if scale not in scales:
         near = did_you_mean(scale, scales)
         raise ValueError(f"scale {scale!r} is not one of {', '.join(scales)}{near}")
+
+
+# 10 digits are far below any effect on a training and far above the rounding errors of encoding.
+_DIGITS = 10
+# Decimal numbers of up to 15 digits survive the way through a float64 and back.
+_EXACT_DIGITS = 15
+_LARGEST_REAL = 1e150
+_POWERS_OF_TEN = np.array([float(f"1e{i}") for i in range(301)])
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Real(Parameter):
+    """A real number in [low, high].
+
+    Values are rounded to a decimal lattice of at least 10 digits (of the range on the linear
+    scale, of the value on the log scale); low and high are always possible as given. A range so
+    narrow that float64 leaves no room for such a lattice uses every float64 in it.
+    """
+
+    kind = "real"
+    low: float
+    high: float
+    _: KW_ONLY
+    default: float
+    scale: Literal["linear", "log"] = "linear"
+    conditions: Conditions = ()
+    held: bool = False
+
+    def __post_init__(self) -> None:
+        check_flag("fixed", self.held)
+        low, high = _real_bound("low", self.low), _real_bound("high", self.high)
+        check_order(low, high)
+        check_scale(self.scale, ("linear", "log"))
+        if self.scale == "log" and low <= 0:
+            raise ValueError(
+                f"low {low!r} does not fit the log scale, which needs low > 0;"
+                " raise low or use scale='linear'"
+            )
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
+        default = self.canonical(np.array([self.default_code]))
+        object.__setattr__(self, "default", float(default[0]))
+
+    @property
+    def size(self) -> int | float:
+        return 1 if self.low == self.high else math.inf
+
+    def parse(self, value: object) -> float:
+        value = plain(value)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{described(value)} is not a number; {self._hint}")
+        if not self.low <= value <= self.high:
+            raise ValueError(f"{value!r} is outside the bounds; {self._hint}")
+        return float(value)
+
+    def value(self, code: float) -> float:
+        return float(code)
+
+    def code(self, u: FloatArray) -> FloatArray:
+        if self.scale == "log":
+            return self.canonical(self.low + self.low * np.expm1(u * self._width))
+        return self.canonical(self.low + u * self._width)
+
+    def position(self, codes: FloatArray) -> FloatArray:
+        return np.minimum(self._distance(codes) / self._width, 1.0)
+
+    def canonical(self, codes: FloatArray) -> FloatArray:
+        if self._digits is None:
+            return np.clip(codes, self.low, self.high) + 0.0
+        codes = np.clip(codes, self.low, self.high)
+        rounded = _round_decimal(codes, self._exponents(codes))
+        at_low, at_high = 10.0 ** self._exponents(np.array([self.low, self.high]))
+        # 3/4 of a quantum, not 1/2: a bound half way between two lattice points stays a bound.
+        rounded = np.where(rounded - self.low < 0.75 * at_low, self.low, rounded)
+        rounded = np.where(self.high - rounded < 0.75 * at_high, self.high, rounded)
+        return rounded + 0.0  # no negative zero: equal values have equal bytes
+
+    def _distance(self, values: FloatArray) -> FloatArray:
+        """Distance from low on the scale; exact to a few ulp of the range even far from zero."""
+        distance = values - self.low
+        return np.log1p(distance / self.low) if self.scale == "log" else distance
+
+    @cached_property
+    def _width(self) -> float:
+        return float(self._distance(np.array([self.high]))[0])
+
+    @cached_property
+    def _digits(self) -> int | None:
+        """Digits of the lattice counted from the largest value; None: every float64."""
+        largest = self.low if self.scale == "log" else max(abs(self.low), abs(self.high))
+        width = self.high - self.low
+        if width == 0:
+            return None
+        digits = _DIGITS + 1 + _magnitude(largest) - _magnitude(width)
+        if self.scale == "log":
+            digits = max(digits, _DIGITS)
+        return digits if digits <= _EXACT_DIGITS else None
+
+    def _exponents(self, values: FloatArray) -> npt.NDArray[np.int64]:
+        """Powers of ten of the lattice's quantum at each value."""
+        assert self._digits is not None
+        if self.scale == "log":
+            magnitudes = np.floor(np.log10(values)).astype(np.int64)
+        else:
+            largest = max(abs(self.low), abs(self.high))
+            magnitudes = np.full(values.shape, _magnitude(largest), dtype=np.int64)
+        return magnitudes - self._digits + 1
+
+    @property
+    def _hint(self) -> str:
+        return f"give a number from {self.low!r} to {self.high!r}"
+
+
+def _round_decimal(values: FloatArray, exponents: npt.NDArray[np.int64]) -> FloatArray:
+    """Values rounded to multiples of 10^exponent; one of the two powers is 1 and thus exact."""
+    up = _POWERS_OF_TEN[np.maximum(exponents, 0)]
+    down = _POWERS_OF_TEN[np.maximum(-exponents, 0)]
+    return np.asarray(np.rint(values / up * down) / down * up)
+
+
+def _magnitude(value: float) -> int:
+    return math.floor(math.log10(value))
+
+
+def _real_bound(name: str, bound: object) -> float:
+    bound = plain(bound)
+    if isinstance(bound, bool) or not isinstance(bound, int | float):
+        raise ValueError(f"{name} {described(bound)} is not a number; give a finite number")
+    if isinstance(bound, float) and not math.isfinite(bound):
+        raise ValueError(f"{name} {bound!r} is not finite; give a finite number")
+    if bound != 0 and not 1 / _LARGEST_REAL <= abs(bound) <= _LARGEST_REAL:
+        raise ValueError(
+            f"{name} {bound!r} is too large or too close to zero; give 0 or a magnitude from"
+            f" {1 / _LARGEST_REAL:g} to {_LARGEST_REAL:g}"
+        )
+    return float(bound) + 0.0
+
+
+_LARGEST_INTEGER = 10**12
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Integer(Parameter):
+    """An integer in [low, high]; on the scale ``power2`` only the powers of two in it.
+
+    Every value has a cell in the unit interval: cells of equal width (linear, power2), or from
+    log(k - 1/2) to log(k + 1/2) on the log scale.
+    """
+
+    kind = "integer"
+    low: int
+    high: int
+    _: KW_ONLY
+    default: int
+    scale: Literal["linear", "log", "power2"] = "linear"
+    conditions: Conditions = ()
+    held: bool = False
+
+    def __post_init__(self) -> None:
+        check_flag("fixed", self.held)
+        low, high = _integer_bound("low", self.low), _integer_bound("high", self.high)
+        check_order(low, high)
+        check_scale(self.scale, ("linear", "log", "power2"))
+        if self.scale == "log" and low < 1:
+            raise ValueError(
+                f"low {low} does not fit the log scale, which needs low >= 1;"
+                " raise low or use scale='linear'"
+            )
+        if self.scale == "power2":
+            for name, bound in (("low", low), ("high", high)):
+                if not _is_power_of_two(bound):
+                    raise ValueError(f"{name} {_not_a_power(bound)}")
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
+        object.__setattr__(self, "default", self.value(self.default_code))
+
+    @property
+    def size(self) -> int:
+        if self.scale == "power2":
+            return self.high.bit_length() - self.low.bit_length() + 1
+        return self.high - self.low + 1
+
+    def parse(self, value: object) -> float:
+        value = plain(value)
+        if type(value) is not int:
+            raise ValueError(f"{described(value)} is not an integer; {self._hint}")
+        if not self.low <= value <= self.high:
+            raise ValueError(f"{value} is outside the bounds; {self._hint}")
+        if self.scale != "power2":
+            return float(value - self.low)
+        if not _is_power_of_two(value):
+            raise ValueError(_not_a_power(value))
+        return float(value.bit_length() - self.low.bit_length())
+
+    def value(self, code: float) -> int:
+        return self.low << int(code) if self.scale == "power2" else self.low + int(code)
+
+    def code(self, u: FloatArray) -> FloatArray:
+        if self.scale != "log":
+            return _cell(u, self.size)
+        first, last = self._log_edges
+        codes = np.rint(np.exp(first + u * (last - first))) - self.low
+        return np.asarray(np.clip(codes, 0.0, self.size - 1))
+
+    def position(self, codes: FloatArray) -> FloatArray:
+        if self.scale != "log":
+            return (codes + 0.5) / self.size
+        first, last = self._log_edges
+        return np.asarray((np.log(codes + self.low) - first) / (last - first))
+
+    @property
+    def _log_edges(self) -> tuple[float, float]:
+        return math.log(self.low - 0.5), math.log(self.high + 0.5)
+
+    @property
+    def _hint(self) -> str:
+        what = "a power of two" if self.scale == "power2" else "an integer"
+        return f"give {what} from {self.low} to {self.high}"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Categorical(Parameter):
+    """A factor: one of a list of booleans, numbers or strings.
+
+    The levels of an ordered factor are ranks, those of an unordered one are all equally far apart.
+    Levels are told apart with their types: ``True`` is not ``1``.
+    """
+
+    kind = "categorical"
+    levels: Sequence[Value]
+    _: KW_ONLY
+    default: Value
+    ordered: bool = False
+    conditions: Conditions = ()
+    held: bool = False
+
+    def __post_init__(self) -> None:
+        check_flag("fixed", self.held)
+        check_flag("ordered", self.ordered)
+        if isinstance(self.levels, str) or not isinstance(self.levels, Iterable):
+            raise ValueError(f"levels {self.levels!r} is not a list; give a list of levels")
+        object.__setattr__(self, "levels", tuple(scalar("level", v) for v in self.levels))
+        if not self.levels:
+            raise ValueError("levels is empty; give at least one level")
+        if len(self._codes) < len(self.levels):
+            firsts = [int(self._codes[_identity(v)]) for v in self.levels]
+            double = next(v for i, v in enumerate(self.levels) if firsts[i] != i)
+            raise ValueError(f"levels has {double!r} more than once; give every level once")
+        object.__setattr__(self, "default", self.levels[int(self.default_code)])
+
+    @property
+    def size(self) -> int:
+        return len(self.levels)
+
+    def parse(self, value: object) -> float:
+        value = plain(value)
+        if not isinstance(value, bool | int | float | str):
+            raise ValueError(f"{described(value)} is not a level; {self._hint}")
+        code = self._codes.get(_identity(value))
+        # An integer stands for the equal float, as for a Real; a float never for an integer.
+        if code is None or (type(value) is float and type(self.levels[int(code)]) is int):
+            near = did_you_mean(value, self.levels)
+            raise ValueError(f"{described(value)} is not a level; {self._hint}{near}")
+        return code
+
+    def value(self, code: float) -> Value:
+        return self.levels[int(code)]
+
+    def code(self, u: FloatArray) -> FloatArray:
+        return _cell(u, self.size)
+
+    def position(self, codes: FloatArray) -> FloatArray:
+        return (codes + 0.5) / self.size
+
+    @cached_property
+    def _codes(self) -> dict[tuple[bool, Value], float]:
+        """Codes by level, in reverse, so that of equal levels the first keeps its code."""
+        return {_identity(v): float(i) for i, v in reversed(list(enumerate(self.levels)))}
+
+    @property
+    def _hint(self) -> str:
+        return f"give one of {', '.join(map(repr, self.levels))}"
+
+
+def _cell(u: FloatArray, size: int) -> FloatArray:
+    return np.minimum(np.floor(u * size), size - 1.0)
+
+
+def _identity(value: Value) -> tuple[bool, Value]:
+    return isinstance(value, bool), value
+
+
+def _integer_bound(name: str, bound: object) -> int:
+    bound = plain(bound)
+    if type(bound) is not int:
+        raise ValueError(
+            f"{name} {described(bound)} is not an integer; give an integer or use Real"
+        )
+    if abs(bound) > _LARGEST_INTEGER:
+        raise ValueError(f"{name} {bound} is beyond {_LARGEST_INTEGER:.0e}; use Real")
+    return bound
+
+
+def _is_power_of_two(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
+
+
+def _not_a_power(value: int) -> str:
+    if value < 1:
+        return f"{value} is not a power of two; the smallest is 1"
+    below = 1 << (value.bit_length() - 1)
+    return f"{value} is not a power of two; the nearest are {below} and {2 * below}"

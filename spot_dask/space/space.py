@@ -4,6 +4,14 @@ Notation: ``d`` free parameters (neither fixed nor never active), each one colum
 [0, 1]^d in the order of declaration; ``n`` rows; ``e`` feature columns. This module is the only
 place where configurations and rows meet. A row is *snapped* if it is the encoding of a
 configuration; the column of an inactive parameter then holds its default's position.
+
+Features embed every parameter in one Euclidean space, so that surrogates never see types.
+
+- A real, an integer and an ordered factor keep their position: one feature column.
+- Two levels of an unordered factor are at distance 1 whichever they are: one-hot / sqrt(2), which
+  makes the squared distance the Hamming distance; two levels need only one column of 0 and 1.
+- A conditional parameter gets one more column that is 1 where it is active. Where it is not, its
+  value columns sit at one neutral point, equally far from all levels.
 """
 
 from __future__ import annotations
@@ -22,11 +30,16 @@ import numpy.typing as npt
 from spot_dask.errors import did_you_mean
 from spot_dask.records import Configuration, Value
 from spot_dask.space.conditions import Requirement, active, count, holds, narrowed, requirements
-from spot_dask.space.discrete import Categorical, Integer
-from spot_dask.space.features import feature_block, feature_columns, unordered_levels
 from spot_dask.space.hyperdict import parameters_from_hyperdict
-from spot_dask.space.parameters import JSON, FloatArray, Parameter, canonical_json
-from spot_dask.space.reals import Real
+from spot_dask.space.parameters import (
+    JSON,
+    Categorical,
+    FloatArray,
+    Integer,
+    Parameter,
+    Real,
+    canonical_json,
+)
 
 _FORMAT = "spot-dask/space/1"
 _LARGEST_GRID = 100_000
@@ -128,7 +141,7 @@ class Space:
         return np.array(columns, dtype=np.bool_).reshape(self.d, len(X)).T
 
     def features(self, X: FloatArray) -> FloatArray:
-        """Snapped rows (n x d) as points of one Euclidean space (n x e); see ``features.py``."""
+        """Snapped rows (n x d) as points of one Euclidean space (n x e); see above."""
         X = self._rows(X)
         is_active = self.active(X)
         blocks = [
@@ -340,6 +353,35 @@ class Space:
             is_active = active(self._needs[j], codes, n)
             X[:, j] = np.where(is_active, parameter.position(codes[name]), self._neutral[j])
         return X
+
+
+def unordered_levels(parameter: Parameter) -> int:
+    """Number of levels of an unordered factor, 0 for everything else."""
+    is_unordered = isinstance(parameter, Categorical) and not parameter.ordered
+    return int(parameter.size) if is_unordered else 0
+
+
+def feature_columns(parameter: Parameter, j: int, conditional: bool) -> list[int]:
+    """For each feature column of row column j: j if it is the row's value, else -1."""
+    levels = unordered_levels(parameter)
+    values = [j] if levels == 0 else [-1] * (1 if levels == 2 else levels)
+    return [*values, -1] if conditional else values
+
+
+def feature_block(
+    parameter: Parameter, column: FloatArray, active: npt.NDArray[np.bool_] | None
+) -> FloatArray:
+    """The feature columns of one row column (n); ``active`` (n) is given if it is conditional."""
+    levels = unordered_levels(parameter)
+    block, neutral = column[:, None], 0.5
+    if levels == 2:
+        block = parameter.code(column)[:, None]
+    elif levels > 2:
+        one_hot = parameter.code(column)[:, None] == np.arange(levels)
+        block, neutral = one_hot / math.sqrt(2), 0.0
+    if active is None:
+        return block
+    return np.column_stack([np.where(active[:, None], block, neutral), active])
 
 
 @contextmanager

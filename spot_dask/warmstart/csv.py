@@ -7,7 +7,8 @@ import io
 from collections.abc import Sequence
 
 from spot_dask.errors import StoreError
-from spot_dask.sources import Earlier, Lines, digest, text_of
+from spot_dask.warmstart import Earlier
+from spot_dask.warmstart.table import Lines, digest, text_of
 
 
 class Csv:

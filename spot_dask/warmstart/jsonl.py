@@ -8,7 +8,8 @@ from typing import Any
 
 from spot_dask.errors import StoreError
 from spot_dask.records import Value
-from spot_dask.sources import EXPORTED, Earlier, Lines, digest, text_of
+from spot_dask.warmstart import Earlier
+from spot_dask.warmstart.table import EXPORTED, Lines, digest, text_of
 
 
 class JsonLines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spot_dask.run import Run
-from spot_dask.sources import Earlier, Row
+from spot_dask.warmstart import Earlier, Row
 
 
 class Store:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spot_dask.errors import StoreError, did_you_mean
-from spot_dask.sources import Earlier, Row, split
+from spot_dask.warmstart import Earlier, Row, split
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

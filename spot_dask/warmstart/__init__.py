@@ -1,5 +1,9 @@
 """Warm start: what earlier evaluations are worth to a new study.
 
+A format of earlier evaluations is one file of this folder with one public class that has
+``suffixes``, the endings of its files' names, and ``read``; a directory or an address is a store of
+spot-dask. Sources are only read: nothing is ever created, locked or changed beside them.
+
 Parameters are mapped by name (``WarmStart.rename`` says otherwise), type and bounds. An evaluation
 that has no equivalent in the new space is dropped, and why is recorded:
 
@@ -12,16 +16,108 @@ that has no equivalent in the new space is dropped, and why is recorded:
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal, Protocol
 
+from spot_dask import plugins
 from spot_dask.errors import StoreError, did_you_mean
 from spot_dask.records import Header, Import, Imported, Value
-from spot_dask.sources import Earlier, WarmStart, read
-from spot_dask.space import Categorical, Integer, Real, Space
-from spot_dask.space.parameters import Parameter
+from spot_dask.space import Categorical, Integer, Parameter, Real, Space
+
+Mode = Literal["data", "prior"]
+STORE = "store"
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """A source and what it is to the study.
+
+    ``data``: evaluations of the same objective, which count as known. ``prior``: those of another
+    one (other data, another budget), which inform proposals and count as nothing. ``rename`` maps
+    the source's names (parameters, or the objective's column) to those of the study; a name mapped
+    to ``""`` is left out.
+    """
+
+    path: str | Path
+    mode: Mode = "data"
+    rename: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """An earlier evaluation as its source has it: its run and number there, values by name.
+
+    ``y`` is in the source's own direction; NaN where there is none, and ``why``.
+    """
+
+    run: str
+    number: int
+    values: Mapping[str, Value]
+    y: float = math.nan
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a source holds; None stands for what it does not record.
+
+    ``unit`` is what its rows are called; ``textual`` says that values are texts, to be read as the
+    parameter they belong to asks.
+    """
+
+    rows: Sequence[Row]
+    objective: str | None = None
+    direction: str | None = None
+    space: Space | None = None
+    unit: str = "trial"
+    textual: bool = False
+
+
+class Source(Protocol):
+    """A format of earlier evaluations."""
+
+    suffixes: Sequence[str]
+
+    def read(self, path: str, objectives: Sequence[str]) -> Earlier:
+        """What is at ``path``; in a table, the first of these names is the objective's column.
+
+        Raises StoreError, in one line, for whatever cannot be read.
+        """
+        ...
+
+
+def read(path: str, objectives: Sequence[str]) -> Earlier:
+    """The evaluations at a path, in the format that its name says; raises StoreError."""
+    return _find(path).read(path, objectives)
+
+
+def split(path: str) -> tuple[str, str | None]:
+    """``file:name`` as the file and the name of the study in it, where there is no file ``path``"""
+    file, colon, name = path.rpartition(":")
+    if colon and not Path(path).exists() and Path(file).is_file():
+        return file, name
+    return path, None
+
+
+def _find(path: str) -> Source:
+    file = Path(split(path)[0])
+    if "://" in path or file.is_dir():
+        return _named(STORE)
+    formats = {name: _named(name) for name in plugins.names(__name__, "read")}
+    for found in formats.values():
+        if file.suffix.lower() in found.suffixes:
+            return found
+    known = ", ".join(suffix for found in formats.values() for suffix in found.suffixes)
+    raise StoreError(f"{path}: no warm start from it; expected a store's directory or {known}")
+
+
+def _named(name: str) -> Source:
+    found: Source = plugins.find(__name__, "read", name)
+    return found
 
 
 def take_over(sources: Iterable[str | Path | WarmStart], header: Header) -> list[Imported]:
