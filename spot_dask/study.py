@@ -25,11 +25,8 @@ from spot_dask.design import Design
 from spot_dask.early_stopping import Rule
 from spot_dask.errors import StoreError
 from spot_dask.executors import Executor
-from spot_dask.executors.checkpoints import Folder, Place
-from spot_dask.executors.conditions import Conditions, Isolation
+from spot_dask.executors.checkpoints import Folder
 from spot_dask.executors.connection import Connection
-from spot_dask.executors.heartbeat import SILENCE_SECONDS
-from spot_dask.executors.limits import Limits
 from spot_dask.executors.open import executor_of, place_of
 from spot_dask.infill import Infill
 from spot_dask.model import Best
@@ -50,6 +47,9 @@ from spot_dask.tasks import Task
 from spot_dask.tasks.function import FunctionTask
 from spot_dask.tuner import Tuner
 from spot_dask.warmstart import WarmStart, summary, take_over
+from spot_dask.worker.checkpoints import Place
+from spot_dask.worker.heartbeat import SILENCE_SECONDS
+from spot_dask.worker.limits import Conditions, Isolation, Limits
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,8 +25,7 @@ from pathlib import Path
 from dask_jobqueue import SLURMCluster
 from distributed.security import Security
 
-from spot_dask.executors import certificates
-from spot_dask.executors.connection import Tls
+from spot_dask.executors.connection import Tls, write_certificates
 
 
 def cluster(security: Security, gpus: int = 1, options: Sequence[str] = ()) -> SLURMCluster:
@@ -63,7 +62,7 @@ async def work(workers: int, gpus: int, options: Sequence[str], command: Sequenc
     """Exit code of spot-dask with that command line and a cluster of its own."""
     with tempfile.TemporaryDirectory(dir=".", prefix=".certificates-") as folder:
         made = Path(folder).resolve() / "cluster"
-        certificates.write(made, days=90)
+        write_certificates(made, days=90)
         files = {"ca_file": "ca.pem", "cert": "cluster.pem", "key": "cluster-key.pem"}
         tls = Tls(**{name: str(made / file) for name, file in files.items()})
         jobs = cluster(tls.security(), gpus, options)

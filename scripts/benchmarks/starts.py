@@ -22,11 +22,11 @@ import torch
 
 from benchmarks.summary import table
 from spot_dask.codec import outcome_from_json, trial_to_json
-from spot_dask.executors import supervisor
-from spot_dask.executors.conditions import Conditions, Isolation
 from spot_dask.records import Trial
 from spot_dask.tasks import Config
 from spot_dask.tasks.function import FunctionTask
+from spot_dask.worker import supervisor
+from spot_dask.worker.limits import Conditions, Isolation
 
 BASELINE = "process, an interpreter each"
 PATIENCE = 120.0

@@ -122,7 +122,7 @@ class Service:
         return [
             pid
             for pid in marked(name)
-            if "spot_dask.executors.process" in command_line(pid) and label_of(pid) == self.label
+            if "spot_dask.worker.training_main" in command_line(pid) and label_of(pid) == self.label
         ]
 
     def end(self, number: int) -> None:

@@ -117,7 +117,7 @@ def _train(study: Study) -> Trained:
     import cloudpickle
 
     from spot_dask.codec import outcome_from_json, trial_to_json
-    from spot_dask.executors import supervisor
+    from spot_dask.worker import supervisor
 
     trial = json.dumps(trial_to_json(_default_trial(study)))
     task = cloudpickle.dumps(study.task.shortened())

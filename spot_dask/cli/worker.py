@@ -88,9 +88,9 @@ def certificates(directory: str, days: int) -> None:
 
     Whoever has one of its keys can run code on the whole cluster.
     """
-    from spot_dask.executors.certificates import write
+    from spot_dask.executors.connection import write_certificates
 
-    write(directory, days)
+    write_certificates(directory, days)
     click.echo(
         f"--tls-ca-file {directory}/ca.pem --tls-cert {directory}/cluster.pem "
         f"--tls-key {directory}/cluster-key.pem"

@@ -11,10 +11,10 @@ from distributed import Client, LocalCluster, Security
 from distributed.core import rpc
 
 from spot_dask.errors import ClusterError
-from spot_dask.executors import supervisor
 from spot_dask.executors.connection import Connection
-from spot_dask.executors.limits import Limits
-from spot_dask.executors.members import refuse_too_few, unfit
+from spot_dask.executors.workers import refuse_too_few, unfit
+from spot_dask.worker import supervisor
+from spot_dask.worker.limits import Limits
 
 CONNECT_SECONDS = 8.0
 """How long a scheduler may take to answer, at first and again after a lost connection."""

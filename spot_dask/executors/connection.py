@@ -11,6 +11,7 @@ import json
 import re
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 ADDRESS = re.compile(r"(?:(tcp|tls|ws|wss)://)?(\[[0-9a-fA-F:.]+\]|[^/:\[\]]+):(\d+)")
 ENCRYPTED = ("tls", "wss")
+
+CLOCK_SKEW = timedelta(hours=1)
+"""By how much the clocks of a cluster's machines may differ."""
 
 ADVICE = (
     "use TLS ('spot-dask certificates DIR' makes what --tls-ca-file, --tls-cert and --tls-key "
@@ -129,3 +133,67 @@ def _from_file(path: str) -> str:
             f"{path} is no file of a running scheduler ({type(error).__name__}); "
             "'spot-dask scheduler --scheduler-file' writes it"
         ) from None
+
+
+def write_certificates(directory: str | Path, days: int) -> None:
+    """Write ``ca.pem``, ``cluster.pem`` and ``cluster-key.pem``, valid for so many days.
+
+    They are an authority made for one cluster alone, and one certificate of it. Dask checks that a
+    certificate is of the cluster's authority, in both directions, and no names; so any certificate
+    gives full access, and one for all members is as safe as one for each. The authority's key is
+    not kept: nobody can make further members. Only the owner can read the directory and the key.
+    Raises ClusterError if the directory exists or cannot be made.
+    """
+    from cryptography import x509  # late: a run without TLS does not need it
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    folder = Path(directory)
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        raise ClusterError(
+            f"{folder} exists already; certificates are made together, in a new directory"
+        ) from None
+    except OSError as error:
+        raise ClusterError(f"{folder} cannot be made ({error.strerror})") from None
+    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "spot-dask authority")])
+    member = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "spot-dask cluster")])
+    roles = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    now = datetime.now(UTC)
+
+    def certify(subject: x509.Name, public: ec.EllipticCurvePublicKey) -> bytes:
+        authority = subject == issuer
+        usage = x509.KeyUsage(
+            digital_signature=not authority,
+            key_cert_sign=authority,
+            crl_sign=authority,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+        builder = (
+            x509.CertificateBuilder(issuer, subject, public, x509.random_serial_number())
+            .not_valid_before(now - CLOCK_SKEW)
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.BasicConstraints(authority, 0 if authority else None), True)
+            .add_extension(usage, True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
+            .add_extension(signer, False)
+        )
+        if not authority:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(roles), False)
+        return builder.sign(authority_key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+    (folder / "ca.pem").write_bytes(certify(issuer, authority_key.public_key()))
+    (folder / "cluster.pem").write_bytes(certify(member, key.public_key()))
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "cluster-key.pem").touch(mode=0o600)
+    (folder / "cluster-key.pem").write_bytes(secret)

@@ -12,32 +12,43 @@ import asyncio
 import json
 import logging
 import queue
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import cloudpickle
 from distributed import Client, Future
+from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
-from spot_dask.codec import trial_to_json
+from spot_dask.codec import outcome_from_json, trial_to_json
 from spot_dask.coordinator import Attached, Beat, Event, Finished, Left, Reported
 from spot_dask.errors import ClusterError
-from spot_dask.executors import supervisor
 from spot_dask.executors.cluster import CONNECT_SECONDS
-from spot_dask.executors.conditions import Conditions
-from spot_dask.executors.fetch import FORGOTTEN, fetch
-from spot_dask.executors.heartbeat import Attempt, topic
-from spot_dask.executors.members import ANSWER_SECONDS, Members, ask
 from spot_dask.executors.page import open_page
-from spot_dask.executors.process import UNFIT
-from spot_dask.executors.published import Published
-from spot_dask.executors.service import DRAINING
-from spot_dask.records import Trial
+from spot_dask.executors.workers import ANSWER_SECONDS, Members, ask
+from spot_dask.records import Failure, Outcome, Status, Trial
 from spot_dask.tasks import Task
+from spot_dask.worker import supervisor
+from spot_dask.worker.heartbeat import Attempt, task_key, topic
+from spot_dask.worker.limits import Conditions
+from spot_dask.worker.training_main import UNFIT
 
 logger = logging.getLogger(__name__)
+
+
+DASKS_OWN = (KilledWorker, NoValidWorkerError, NoWorkerError)
+"""What the scheduler raises in a task's name."""
+
+GATHER_SECONDS = 60.0
+"""How long a finished training's (small) result may take to arrive."""
+
+FORGOTTEN = Outcome(
+    Status.LOST, error=Failure("Cancelled", "the scheduler does not know the task any more")
+)
 
 
 class _Cut(NamedTuple):
@@ -279,7 +290,7 @@ class DaskExecutor:
             return
         if message.get("action") == "remove-worker":
             self._events.put(Left(message["worker"]))
-        elif message.get("action") in ("add-worker", DRAINING):
+        elif message.get("action") in ("add-worker", supervisor.DRAINING):
             self._members.look_again()
             self._events.put(None)  # wake up the waiting coordinator
 
@@ -336,3 +347,92 @@ class DaskExecutor:
                 for key in [k for k, (w, _) in self._futures.items() if w == worker]:
                     del self._futures[key]
                     self._settled.append(key)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A task of the run that the scheduler keeps."""
+
+    number: int
+    attempt: int
+    worker: str
+    name: str
+
+
+class Published:
+    """The published tasks of a run. What takes a round trip is done in a thread of its own."""
+
+    def __init__(self, client: Client, run_id: str) -> None:
+        self._client = client
+        self._pattern = re.compile(rf"spot:{re.escape(run_id)}:(\d+):a(\d+)@(.+)")
+        self._run_id = run_id
+        self._names: dict[str, str] = {}  # key -> name
+        self._errands = ThreadPoolExecutor(1, "spot-dask-errands")
+
+    def key(self, number: int, attempt: int) -> str:
+        """The key of an attempt's task."""
+        return task_key(self._run_id, number, attempt)
+
+    def known(self) -> Iterator[Known]:
+        """What the scheduler keeps of the run now."""
+        for name in self._client.list_datasets():
+            found = self._pattern.fullmatch(str(name))
+            if found is not None:
+                number, attempt, worker = int(found[1]), int(found[2]), found[3]
+                self._names[self.key(number, attempt)] = name
+                yield Known(number, attempt, worker, name)
+
+    def future(self, known: Known) -> Future:
+        """The task itself."""
+        (future,) = self._client.get_dataset(known.name)
+        return future
+
+    def add(self, key: str, worker: str, future: Future) -> None:
+        """Have the scheduler keep a task, and its result, also without us."""
+        self._errands.submit(self._publish, key, f"{key}@{worker}", future)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Let the scheduler forget what has ended."""
+        for key in keys:
+            self._errands.submit(self._unpublish, key)
+
+    def close(self, *, reachable: bool) -> None:
+        """Finish what is under way, if the scheduler is there to hear of it."""
+        self._errands.shutdown(wait=reachable, cancel_futures=not reachable)
+
+    def _publish(self, key: str, name: str, future: Future) -> None:
+        try:
+            self._client.publish_dataset([future], name=name, override=True)
+            self._names[key] = name
+        except Exception as error:
+            logger.warning("trial %s would not outlive this coordinator: %r", key, error)
+
+    def _unpublish(self, key: str) -> None:
+        name = self._names.pop(key, None)
+        try:
+            if name is not None:
+                self._client.unpublish_dataset(name)
+        except Exception as error:
+            logger.warning("the scheduler goes on keeping %s: %r", name, error)
+
+
+def fetch(future: Future) -> Outcome:
+    """The outcome a finished task returned; LOST where Dask has none to give.
+
+    The supervisor of a training never raises. So what a task has raised is due to its worker,
+    which could not even unpickle the call: then the error's type is ``UNFIT``.
+    """
+    try:
+        return outcome_from_json(future.result(timeout=GATHER_SECONDS))
+    except DASKS_OWN as error:
+        return _lost(type(error).__name__, error)
+    except (Exception, asyncio.CancelledError) as error:
+        if future.status == "error":
+            cause = error.__cause__ or error
+            return _lost(UNFIT, cause, f"{type(cause).__name__}: ")
+        return _lost(type(error).__name__, error)  # the worker died with the result
+
+
+def _lost(kind: str, error: BaseException, before: str = "") -> Outcome:
+    message = str(error).strip() or "no message"
+    return Outcome(Status.LOST, error=Failure(kind, before + message.splitlines()[0]))

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spot_dask.executors import Executor
-from spot_dask.executors.checkpoints import Place
-from spot_dask.executors.conditions import Conditions
 from spot_dask.executors.connection import Connection
 from spot_dask.executors.serial import SerialExecutor
-from spot_dask.executors.supervisor import Keep
 from spot_dask.settings import check_count
 from spot_dask.tasks import Task
+from spot_dask.worker.checkpoints import Place
+from spot_dask.worker.limits import Conditions
+from spot_dask.worker.supervisor import Keep
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from spot_dask.codec import JSON
 from spot_dask.coordinator import Event, Finished, Joined, Reported
-from spot_dask.executors.checkpoints import Place
-from spot_dask.executors.process import attempt_trial
-from spot_dask.executors.running import Running
 from spot_dask.records import Trial
 from spot_dask.tasks import Task
+from spot_dask.worker.checkpoints import Place
+from spot_dask.worker.context import Running
+from spot_dask.worker.training_main import attempt_trial
 
 WORKER = "serial"
 

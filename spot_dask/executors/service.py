@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distributed import Scheduler, Status, Worker, WorkerPlugin
+from distributed import Scheduler, Status, Worker
 from distributed.core import rpc
 
 from spot_dask.errors import ClusterError
-from spot_dask.executors import supervisor
 from spot_dask.executors.connection import Connection, Tls, check_listener
-from spot_dask.executors.limits import visible_gpus
+from spot_dask.worker import supervisor
+from spot_dask.worker.limits import visible_gpus
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +41,6 @@ PAUSES = (1.0, 30.0)
 """How long (seconds) a worker waits before it looks for the scheduler again, at first and most."""
 
 POLL_SECONDS = 0.1
-
-DRAINING = "drain-worker"
-"""What a worker that leaves tells on the topic of the cluster's membership."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ async def _started(connection: Connection, settings: WorkerSettings) -> Worker:
         dashboard_address="127.0.0.1:0",
         memory_limit=0,  # it would see this process and not the trainings
         death_timeout=START_SECONDS,
-        plugins=[EndTrainings()],
+        plugins=[supervisor.EndTrainings()],
     )
     return await worker
 
@@ -193,26 +190,6 @@ class _Search:
         return min(most, first * 2.0 ** (self._failures - 1)) * random.uniform(0.5, 1.0)
 
 
-class EndTrainings(WorkerPlugin):  # type: ignore[misc]
-    """When its worker closes, nobody waits for its trainings any more."""
-
-    name = "spot-dask-end-trainings"
-
-    def teardown(self, worker: Worker) -> None:
-        supervisor.close()
-
-
-async def prepare(dask_worker: Worker) -> None:
-    """Have a worker, also a plain ``dask worker``, end its trainings when it closes.
-
-    Dask would let them go on for a while, though it has told the scheduler that they are gone.
-    From now on it also tells which attempts wait there behind what others train.
-    """
-    supervisor.watch(dask_worker)
-    if EndTrainings.name not in dask_worker.plugins:
-        await dask_worker.plugin_add(EndTrainings(), EndTrainings.name)
-
-
 async def _drain(worker: Worker, grace: float, hurrying: asyncio.Event) -> None:
     """Take no more trials, let those that run end within the grace, and go.
 
@@ -222,7 +199,7 @@ async def _drain(worker: Worker, grace: float, hurrying: asyncio.Event) -> None:
     """
     logger.info("leaving: %d trainings have %g s to end", len(worker.state.executing), grace)
     worker.status = Status.paused
-    worker.log_event("all", {"action": DRAINING, "worker": worker.address})
+    worker.log_event("all", {"action": supervisor.DRAINING, "worker": worker.address})
     deadline = time.monotonic() + grace
 
     async def until_nobody_needs_us() -> None:

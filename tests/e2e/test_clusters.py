@@ -20,8 +20,7 @@ import yaml
 from e2e_shell import Shell, wait_until
 
 from spot_dask import Run
-from spot_dask.executors import certificates
-from spot_dask.executors.connection import Tls
+from spot_dask.executors.connection import Tls, write_certificates
 
 pytestmark = pytest.mark.e2e
 
@@ -139,7 +138,7 @@ def test_dask_jobqueue_asks_for_gpus_and_encrypts(
 ) -> None:
     pytest.importorskip("dask_jobqueue")
     monkeypatch.syspath_prepend(CLUSTER / "slurm")
-    certificates.write(tmp_path / "tls", days=1)
+    write_certificates(tmp_path / "tls", days=1)
     files = (str(tmp_path / "tls" / f"{name}.pem") for name in ("ca", "cluster", "cluster-key"))
     cluster = importlib.import_module("jobqueue").cluster
     options = ["--mem=8G", "--comment=two words"]

@@ -181,7 +181,7 @@ def test_a_worker_finds_a_scheduler_that_was_restarted(services: Services) -> No
         ("import sys; sys.modules['spot_dask'] = None", "cannot import spot_dask"),
         ("import spot_dask; spot_dask.__version__ = '0.0.1'", "has spot-dask 0.0.1"),
         (
-            "from spot_dask.executors import supervisor\n"
+            "from spot_dask.worker import supervisor\n"
             "ours = supervisor.version().rpartition('.')[0]\n"
             "supervisor.version = lambda: f'{ours}.99'",
             r"has spot-dask \S+ on Python 3\.99",

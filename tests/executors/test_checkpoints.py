@@ -19,12 +19,12 @@ import pytest
 
 from spot_dask import StoreError, replacing
 from spot_dask.codec import outcome_from_json, trial_to_json
-from spot_dask.executors import checkpoints, supervisor
-from spot_dask.executors.checkpoints import Folder, Place
-from spot_dask.executors.conditions import Conditions
-from spot_dask.executors.limits import Limits
+from spot_dask.executors.checkpoints import Folder
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks.function import FunctionTask
+from spot_dask.worker import checkpoints, supervisor
+from spot_dask.worker.checkpoints import Place
+from spot_dask.worker.limits import Conditions, Limits
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from spot_dask.errors import ClusterError
-from spot_dask.executors import certificates
-from spot_dask.executors.connection import Connection, Tls, check_listener
+from spot_dask.executors.connection import Connection, Tls, check_listener, write_certificates
 
 
 def made(folder: Path) -> Tls:
     """Certificates in a new folder."""
-    certificates.write(folder, days=2)
+    write_certificates(folder, days=2)
     return Tls(*(str(folder / f"{name}.pem") for name in ("ca", "cluster", "cluster-key")))
 
 

@@ -18,11 +18,11 @@ import pytest
 
 from spot_dask.coordinator import Beat, Event, Finished, Joined, Left, Proposed, Reported
 from spot_dask.errors import ClusterError
-from spot_dask.executors import cluster, dask, heartbeat, members, reports
-from spot_dask.executors.conditions import Conditions, Isolation
-from spot_dask.executors.limits import Limits
+from spot_dask.executors import cluster, dask, workers
 from spot_dask.records import Status, Trial
 from spot_dask.tasks.function import FunctionTask
+from spot_dask.worker import heartbeat
+from spot_dask.worker.limits import Conditions, Isolation, Limits
 
 pytestmark = pytest.mark.dask
 
@@ -200,7 +200,7 @@ def _trial_processes() -> list[Path]:
             command = (status.parent / "cmdline").read_bytes()
         except OSError:
             continue
-        if parent == os.getpid() and b"spot_dask.executors.process" in command:
+        if parent == os.getpid() and b"spot_dask.worker.training_main" in command:
             found.append(status.parent)
     return found
 
@@ -273,13 +273,13 @@ def test_what_a_training_reports_arrives_in_order_and_seldom(
     executor: dask.DaskExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[float] = []
-    dispatch = reports.Parcels._dispatch
+    dispatch = heartbeat.Parcels._dispatch
 
-    def counted(parcels: reports.Parcels) -> None:
+    def counted(parcels: heartbeat.Parcels) -> None:
         sent.append(time.monotonic())
         dispatch(parcels)
 
-    monkeypatch.setattr(reports.Parcels, "_dispatch", counted)
+    monkeypatch.setattr(heartbeat.Parcels, "_dispatch", counted)
     worker = joined(executor)
     executor.start(trial(3, "report"), 1, worker)
     heard: list[Reported] = []
@@ -296,7 +296,7 @@ def test_what_a_training_reports_arrives_in_order_and_seldom(
     assert heard[0] == Reported(3, 1, 1, {"loss": 1.0})
     assert len(end.outcome.curves["loss"]) == 1000
     pauses = [later - earlier for earlier, later in pairwise(sent[:-1])]  # the last is at once
-    assert min(pauses) > 0.99 * reports.PERIOD_SECONDS
+    assert min(pauses) > 0.99 * heartbeat.PERIOD_SECONDS
 
 
 class Unloadable:
@@ -337,7 +337,7 @@ def test_a_call_that_a_worker_cannot_unpickle_takes_its_slots(
     assert [e for e in events if isinstance(e, Joined)] == [Joined(worker, 0, worker)]
     ends = [e.outcome for e in events if isinstance(e, Finished)]
     assert [(o.status, o.error.type) for o in ends if o.error] == [(Status.LOST, "UnfitWorker")] * 2
-    ours = [r.message for r in caplog.records if r.name == members.__name__]
+    ours = [r.message for r in caplog.records if r.name == workers.__name__]
     assert [("module_that_is_not_there" in line, "no trials" in line) for line in ours] == [
         (True, True)
     ]

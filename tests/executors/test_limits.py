@@ -14,13 +14,12 @@ import pytest
 
 from spot_dask.codec import outcome_from_json, trial_to_json
 from spot_dask.errors import ClusterError
-from spot_dask.executors import supervisor
-from spot_dask.executors.conditions import Conditions
-from spot_dask.executors.limits import Limits
-from spot_dask.executors.process import attempt_trial
-from spot_dask.executors.running import Running
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks.function import FunctionTask
+from spot_dask.worker import supervisor
+from spot_dask.worker.context import Running
+from spot_dask.worker.limits import Conditions, Limits
+from spot_dask.worker.training_main import attempt_trial
 
 GPUS = ["4", "5", "6", "7"]
 

@@ -10,11 +10,11 @@ from distributed.scheduler import NoValidWorkerError
 
 from spot_dask.coordinator import Joined, Left
 from spot_dask.errors import ClusterError
-from spot_dask.executors import supervisor
-from spot_dask.executors.fetch import fetch
-from spot_dask.executors.limits import Limits
-from spot_dask.executors.members import Members
+from spot_dask.executors.dask import fetch
+from spot_dask.executors.workers import Members
 from spot_dask.records import Status
+from spot_dask.worker import supervisor
+from spot_dask.worker.limits import Limits
 
 A, B = "tcp://10.0.0.1:1001", "tcp://10.0.0.2:1002"
 
@@ -123,7 +123,7 @@ def test_workers_that_could_not_load_the_task_are_tried_again_one_by_one(
     for worker in (B, A):
         known.refuse(worker, "no module")
     assert changes(known) == []
-    monkeypatch.setattr("spot_dask.executors.members.REFUSED_SECONDS", 0.0)
+    monkeypatch.setattr("spot_dask.executors.workers.REFUSED_SECONDS", 0.0)
     assert changes(known) == [Joined(B, 2, "10.0.0.2")]
     assert known.refuse(B, "still none") == [Joined(B, 0, "10.0.0.2")]
     assert changes(known) == [Joined(A, 2, "10.0.0.1")]
@@ -131,7 +131,7 @@ def test_workers_that_could_not_load_the_task_are_tried_again_one_by_one(
     assert changes(known) == [Left(B)]
     scheduler.workers[B] = away
     assert changes(known) == [Joined(B, 2, "10.0.0.2")]
-    monkeypatch.setattr("spot_dask.executors.members.REFUSED_SECONDS", 600.0)
+    monkeypatch.setattr("spot_dask.executors.workers.REFUSED_SECONDS", 600.0)
     known.refuse(B, "not again")
     assert changes(known) == []
 

@@ -15,10 +15,10 @@ import cloudpickle
 import pytest
 
 from spot_dask.codec import outcome_from_json, trial_to_json
-from spot_dask.executors import supervisor
-from spot_dask.executors.oom import CGROUPS, oom_kills
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks.function import FunctionTask
+from spot_dask.worker import supervisor
+from spot_dask.worker.training_process import CGROUPS, oom_kills
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

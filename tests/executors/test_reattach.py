@@ -14,9 +14,10 @@ import pytest
 from distributed import Client, LocalCluster
 
 from spot_dask.coordinator import Attached, Beat, Event, Finished, Joined, Left
-from spot_dask.executors import dask, fetch, heartbeat, service, supervisor
+from spot_dask.executors import dask, service
 from spot_dask.records import Status, Trial
 from spot_dask.tasks.function import FunctionTask
+from spot_dask.worker import heartbeat, supervisor
 
 pytestmark = pytest.mark.dask
 
@@ -142,7 +143,7 @@ def test_what_ended_behind_a_broken_connection_and_was_forgotten_is_lost(
     end = first(executor, Finished)
     assert (end.number, end.attempt, end.outcome.worker) == (0, 0, worker)
     assert end.outcome.status is Status.LOST
-    assert end.outcome.error == fetch.FORGOTTEN.error
+    assert end.outcome.error == dask.FORGOTTEN.error
     assert begun(tmp_path) == 1
 
 
@@ -193,6 +194,6 @@ def test_every_worker_ends_its_trainings_when_it_closes(
     executor = begin()
     first(executor, Joined)
     deadline = time.monotonic() + 30
-    while not all(service.EndTrainings.name in w.plugins for w in cluster.workers.values()):
+    while not all(supervisor.EndTrainings.name in w.plugins for w in cluster.workers.values()):
         assert time.monotonic() < deadline
         executor.wait(0.1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spot_dask.executors.reports import EPOCHS, Parcels, Report
+from spot_dask.worker.heartbeat import EPOCHS, Parcels, Report
 
 
 def test_of_more_reports_than_a_parcel_holds_the_newest_are_sent() -> None:

@@ -25,13 +25,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from spot_dask import Budget, Real, Run, Space, Study
 from spot_dask.codec import outcome_from_json, trial_to_json
-from spot_dask.executors import child, process, supervisor
-from spot_dask.executors.pool import THREAD_VARIABLES
 from spot_dask.records import Asked, Outcome, Status, Trial
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
 from spot_dask.tasks import Config
 from spot_dask.tasks.function import FunctionTask
+from spot_dask.worker import supervisor, training_main, training_process
+from spot_dask.worker.slots import THREAD_VARIABLES
 
 # The processes must not have to find this file.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -392,7 +392,7 @@ PARENT = """
 import json, multiprocessing, os, signal, sys, threading, time
 from pathlib import Path
 import cloudpickle
-from spot_dask.executors import child, process, supervisor
+from spot_dask.worker import supervisor, training_main, training_process
 from spot_dask.tasks.function import FunctionTask
 
 def trial(function, **config):
@@ -417,7 +417,7 @@ def start(script: str, *arguments: str) -> subprocess.Popen[str]:
 
 def children_of(parent: int) -> list[int]:
     """Trial processes whose command line says that they belong to this process."""
-    mark = f"spot_dask.executors.process\0{parent}\0".encode()
+    mark = f"spot_dask.worker.training_main\0{parent}\0".encode()
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
@@ -507,7 +507,7 @@ def test_a_training_that_does_not_come_to_a_report_is_killed(
         trial.report(1, loss=3.0)
         return sleeper(cfg)
 
-    monkeypatch.setattr(child, "REPORT_SECONDS", 0.2)
+    monkeypatch.setattr(training_process, "REPORT_SECONDS", 0.2)
     outcome = stopped_early(stuck, tmp_path / "a")
     assert (outcome.status, outcome.error) == (Status.STOPPED, None)
     assert outcome.curves == {"loss": (3.0,)}
@@ -547,7 +547,7 @@ def test_a_stop_that_comes_late_stops_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_process_ignores_a_stop_for_what_it_does_not_train() -> None:
-    channel = process.Channel.__new__(process.Channel)
+    channel = training_main.Channel.__new__(training_main.Channel)
     channel._lock, channel._stopped = threading.Lock(), []
     channel._requests, inlet = os.pipe()
     channel._received = b""

@@ -22,12 +22,11 @@ import pytest
 import torch
 
 from spot_dask.codec import outcome_from_json, trial_to_json
-from spot_dask.executors import forking, supervisor
-from spot_dask.executors.conditions import Conditions
-from spot_dask.executors.limits import Limits
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks import Config
 from spot_dask.tasks.function import FunctionTask
+from spot_dask.worker import forking, supervisor
+from spot_dask.worker.limits import Conditions, Limits
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
@@ -228,8 +227,8 @@ def test_a_forked_trial_sees_the_gpus_of_its_slot(monkeypatch: pytest.MonkeyPatc
 WORKER = """
 import json, pickle, sys, time
 from spot_dask.codec import trial_to_json
-from spot_dask.executors import supervisor
-from spot_dask.executors.conditions import Conditions
+from spot_dask.worker import supervisor
+from spot_dask.worker.limits import Conditions
 from spot_dask.records import Trial
 
 task = sys.stdin.buffer.read()

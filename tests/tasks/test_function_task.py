@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from spot_dask.executors.process import attempt_trial
-from spot_dask.executors.running import Running
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks import Config, score
 from spot_dask.tasks.function import FunctionTask
+from spot_dask.worker.context import Running
+from spot_dask.worker.training_main import attempt_trial
 
 
 def run(task: FunctionTask, **config: Any) -> Outcome:
@@ -181,7 +181,7 @@ def test_a_function_has_no_epochs_to_be_cut() -> None:
 
 def test_tasks_and_their_processes_come_without_torch() -> None:
     code = (
-        "import sys, spot_dask.tasks.function, spot_dask.executors.process;"
+        "import sys, spot_dask.tasks.function, spot_dask.worker.training_main;"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -20,13 +20,14 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from spot_dask.executors.checkpoints import Folder, Place
-from spot_dask.executors.process import attempt_trial
-from spot_dask.executors.running import Running
+from spot_dask.executors.checkpoints import Folder
 from spot_dask.records import Outcome, Trial
 from spot_dask.tasks import snapshot
 from spot_dask.tasks.snapshot import NAME, Snapshots
 from spot_dask.tasks.torch import Fit, TorchTask
+from spot_dask.worker.checkpoints import Place
+from spot_dask.worker.context import Running
+from spot_dask.worker.training_main import attempt_trial
 
 
 class Noisy(Dataset[Any]):

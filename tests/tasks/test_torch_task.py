@@ -16,11 +16,11 @@ from sklearn.datasets import load_diabetes, load_digits
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset, random_split
 
-from spot_dask.executors.process import attempt_trial
-from spot_dask.executors.running import Running
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks.data import Split
 from spot_dask.tasks.torch import TorchTask, choose_device
+from spot_dask.worker.context import Running
+from spot_dask.worker.training_main import attempt_trial
 
 
 def run(task: TorchTask, seed: int = 1, **config: Any) -> Outcome:

@@ -1,14 +1,16 @@
-"""What a trial may use: GPUs, exactly those and no others, and time."""
+"""The conditions of a training: GPUs, exactly those and no others, time, and where it runs."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
-from spot_dask.errors import ClusterError
+from spot_dask.errors import ClusterError, did_you_mean
+from spot_dask.worker.checkpoints import Place
 
 DEVICES = "CUDA_VISIBLE_DEVICES"
 """The environment variable that tells CUDA which GPUs there are."""
@@ -56,6 +58,37 @@ class Limits:
                 f"only {len(visible)}; start it with fewer threads or another GPU resource"
             )
         return mine
+
+
+Isolation = Literal["warm", "process", "thread"]
+"""Where a training runs: in a process that has run others, in a new one, in the worker's own."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a training may use, where it runs, and where its checkpoints are kept (None: nowhere).
+
+    In a thread of its worker nothing can be taken from it: it cannot be stopped, except early at
+    its next report, and its crash is that of the worker with all that runs there.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    isolation: Isolation = "warm"
+    place: Place | None = None
+
+    def __post_init__(self) -> None:
+        known = get_args(Isolation)
+        if self.isolation not in known:
+            raise ValueError(
+                f"isolation is {self.isolation!r}; expected one of {', '.join(known)}"
+                f"{did_you_mean(self.isolation, known)}"
+            )
+        if self.isolation == "thread" and (self.limits.seconds is not None or self.limits.gpus):
+            what = "timeout" if self.limits.seconds is not None else "GPUs of its own"
+            raise ValueError(
+                f"a training in a thread of its worker can have no {what}; "
+                "expected isolation 'warm' or 'process'"
+            )
 
 
 def visible_gpus() -> list[str]:

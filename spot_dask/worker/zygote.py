@@ -1,4 +1,4 @@
-"""A process that trials are forked from: ``python -m spot_dask.executors.zygote PARENT SOCKET``.
+"""A process that trials are forked from: ``python -m spot_dask.worker.zygote PARENT SOCKET``.
 
 It loads a task once, which imports torch and the user's modules, and then forks a process for each
 trial. A request with the task comes in on stdin; over the socket it tells ``ready``, or why nothing
@@ -31,8 +31,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from spot_dask.executors import process
-from spot_dask.executors.process import IDLE_SECONDS, Loaded
+from spot_dask.worker import training_main
+from spot_dask.worker.training_main import IDLE_SECONDS, Loaded
 
 MESSAGE_BYTES = 256
 FORK_SAFE = {"jemalloc_bg_thd"}  # of pyarrow; it has handlers for forks
@@ -108,7 +108,7 @@ class Zygote:
 
     def _train(self, zygote: int, pipes: list[int], preparing: int) -> NoReturn:
         try:
-            process.end_with(zygote)
+            training_main.end_with(zygote)
             os.setsid()
             os.close(preparing)
             self._orders.close()
@@ -117,7 +117,7 @@ class Zygote:
                 os.close(end)
             os.set_inheritable(pipes[2], False)
             self._generators.in_child()
-            process.serve(pipes[2], self._loaded)
+            training_main.serve(pipes[2], self._loaded)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -126,7 +126,7 @@ class Zygote:
 
 def obstacle() -> str | None:
     """Why no process can be forked from this one, if so."""
-    if process.cuda_in_use() or any(_opened(GPU_DEVICES)):
+    if training_main.cuda_in_use() or any(_opened(GPU_DEVICES)):
         return "loading the task initialised the GPU"
     # BLAS libraries end their threads when a process forks, which is why one is forked first: by
     # the C library, for Python would warn of the threads.
@@ -157,8 +157,8 @@ def _opened(names: tuple[str, ...]) -> list[str]:
 
 def main() -> None:
     parent, number = map(int, sys.argv[1:])
-    process.end_with(parent)
-    process.outlive_signals()
+    training_main.end_with(parent)
+    training_main.outlive_signals()
     orders = socket.socket(fileno=number)
     orders.set_inheritable(False)
     generators = Generators()

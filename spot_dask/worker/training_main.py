@@ -1,4 +1,4 @@
-"""The trial's own process: ``python -m spot_dask.executors.process PARENT CRASH_LOG``.
+"""The trial's own process: ``python -m spot_dask.worker.training_main PARENT CRASH_LOG``.
 
 It outlives a trial, so that torch is imported and data are loaded once for many of them, and runs
 one training at a time. It speaks lines of JSON over its original stdin and stdout:
@@ -38,10 +38,10 @@ from typing import NoReturn
 import cloudpickle
 
 from spot_dask.codec import JSON, outcome_to_json, trial_from_json
-from spot_dask.executors.checkpoints import Place
-from spot_dask.executors.running import Running
 from spot_dask.records import Failure, Outcome, Status, Trial
 from spot_dask.tasks import Config, Diverged, Task, measured, score
+from spot_dask.worker.checkpoints import Place
+from spot_dask.worker.context import Running
 
 IDLE_SECONDS = 120.0
 TRACEBACK_BYTES = 16 * 1024

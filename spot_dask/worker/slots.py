@@ -19,7 +19,13 @@ from dask.system import cpu_count
 
 import spot_dask
 from spot_dask.codec import JSON, outcome_to_json, trial_from_json
-from spot_dask.executors.child import (
+from spot_dask.tasks import Task
+from spot_dask.worker.context import Curves, Running
+from spot_dask.worker.forking import Zygotes
+from spot_dask.worker.heartbeat import Attempt, dask_worker
+from spot_dask.worker.limits import DEVICES, Limits, visible_gpus
+from spot_dask.worker.training_main import attempt_trial
+from spot_dask.worker.training_process import (
     Child,
     Process,
     Request,
@@ -28,12 +34,6 @@ from spot_dask.executors.child import (
     crashed,
     new_interpreter,
 )
-from spot_dask.executors.forking import Zygotes
-from spot_dask.executors.heartbeat import Attempt, dask_worker
-from spot_dask.executors.limits import DEVICES, Limits, visible_gpus
-from spot_dask.executors.process import attempt_trial
-from spot_dask.executors.running import Curves, Running
-from spot_dask.tasks import Task
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 

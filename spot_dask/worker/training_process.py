@@ -21,13 +21,11 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from spot_dask.codec import JSON, outcome_to_json
-from spot_dask.executors.conditions import Conditions
-from spot_dask.executors.heartbeat import Attempt
-from spot_dask.executors.limits import Limits
-from spot_dask.executors.oom import groups_of, oom_kills
-from spot_dask.executors.process import TRACEBACK_BYTES
-from spot_dask.executors.running import Curves, temporary_prefix
 from spot_dask.records import Failure, Outcome, Status
+from spot_dask.worker.context import Curves, temporary_prefix
+from spot_dask.worker.heartbeat import Attempt
+from spot_dask.worker.limits import Conditions, Limits
+from spot_dask.worker.training_main import TRACEBACK_BYTES
 
 TIMEOUT = "Timeout"
 OUT_OF_MEMORY = "OutOfMemory"
@@ -39,6 +37,8 @@ REPORT_SECONDS = 5.0
 
 Its process is kept if it does not take longer; a new one costs about as much, with torch.
 """
+
+CGROUPS = Path("/sys/fs/cgroup")
 
 Tell = Callable[[int, dict[str, float]], object]
 """Is told an epoch and its metrics."""
@@ -125,7 +125,7 @@ Start = Callable[[int], tuple[Process, str]]
 
 def new_interpreter(spawner: Spawner, environment: dict[str, str], log: int) -> Process:
     """A process that knows no task."""
-    module = "spot_dask.executors.process"
+    module = "spot_dask.worker.training_main"
     return spawner.start(
         [sys.executable, "-P", "-m", module, str(os.getpid()), str(log)],
         stdin=subprocess.PIPE,
@@ -301,3 +301,32 @@ def crashed(error: Failure, started: float, curves: Curves) -> Outcome:
         finished=time.time(),
         error=error,
     )
+
+
+def oom_kills(groups: str, root: Path = CGROUPS) -> int | None:
+    """The count for the groups that ``/proc/<pid>/cgroup`` tells; None where it cannot be seen.
+
+    Control groups v2 count in ``memory.events``, v1 in ``memory.oom_control`` (cgroups(7)).
+    """
+    for line in groups.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "memory":
+            file = root / "memory" / path.lstrip("/") / "memory.oom_control"
+        elif controllers == "":
+            file = root / path.lstrip("/") / "memory.events"
+        else:
+            continue
+        try:
+            counts = dict(entry.split() for entry in file.read_text().splitlines())
+            return int(counts["oom_kill"])
+        except (OSError, KeyError, ValueError):
+            continue  # the other version may count
+    return None
+
+
+def groups_of(pid: int) -> str:
+    """What ``/proc/<pid>/cgroup`` tells; nothing where there is none."""
+    try:
+        return Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return ""

@@ -13,9 +13,8 @@ from distributed import Client
 
 from spot_dask.coordinator import Event, Joined, Left
 from spot_dask.errors import ClusterError
-from spot_dask.executors import supervisor
-from spot_dask.executors.limits import Limits
-from spot_dask.executors.service import prepare
+from spot_dask.worker import supervisor
+from spot_dask.worker.limits import Limits
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +127,7 @@ class Members:
             self._complain(address, unfit(f"worker {address}", answers[address]))
         fit = [address for address in answers if self._complaints[address] is None]
         if fit and not self._owned:
-            ask(self._client, prepare, workers=fit)
+            ask(self._client, supervisor.prepare, workers=fit)
 
     def _complain(self, worker: str, complaint: str | None, how_long: str = "") -> None:
         self._complaints[worker] = complaint

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from spot_dask.codec import JSON
 from spot_dask.errors import warn_once
-from spot_dask.executors.checkpoints import Place
 from spot_dask.records import Trial
 from spot_dask.tasks import StoppedEarly, measured
+from spot_dask.worker.checkpoints import Place
 
 logger = logging.getLogger(__name__)
 

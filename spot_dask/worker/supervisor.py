@@ -16,20 +16,22 @@ import sys
 import time
 from collections.abc import Callable
 
-from distributed import Worker, secede
+from distributed import Worker, WorkerPlugin, secede
 
 import spot_dask
 from spot_dask.codec import JSON, outcome_to_json
-from spot_dask.executors.child import Request, crashed
-from spot_dask.executors.conditions import Conditions
-from spot_dask.executors.heartbeat import Attempt, Heartbeat
-from spot_dask.executors.pool import Pool
-from spot_dask.executors.process import failure
-from spot_dask.executors.reports import parcels
-from spot_dask.executors.running import Curves
 from spot_dask.records import Failure, Outcome, Status
+from spot_dask.worker.context import Curves
+from spot_dask.worker.heartbeat import Attempt, Heartbeat, parcels
+from spot_dask.worker.limits import Conditions
+from spot_dask.worker.slots import Pool
+from spot_dask.worker.training_main import failure
+from spot_dask.worker.training_process import Request, crashed
 
 logger = logging.getLogger(__name__)
+
+DRAINING = "drain-worker"
+"""What a worker that leaves tells on the topic of the cluster's membership."""
 
 Keep = Callable[[int, int, JSON], object]
 """Remembers trial number, attempt and outcome where a later coordinator finds them."""
@@ -102,9 +104,24 @@ def stop_early(run: str, attempt: Attempt) -> None:
     _pool.stop_early(run, attempt)
 
 
-def watch(worker: Worker) -> None:
-    """Have a Dask worker of this process tell what goes on there."""
-    _heartbeat.watch(worker)
+class EndTrainings(WorkerPlugin):  # type: ignore[misc]
+    """When its worker closes, nobody waits for its trainings any more."""
+
+    name = "spot-dask-end-trainings"
+
+    def teardown(self, worker: Worker) -> None:
+        close()
+
+
+async def prepare(dask_worker: Worker) -> None:
+    """Have a worker, also a plain ``dask worker``, end its trainings when it closes.
+
+    Dask would let them go on for a while, though it has told the scheduler that they are gone.
+    From now on it also tells which attempts wait there behind what others train.
+    """
+    _heartbeat.watch(dask_worker)
+    if EndTrainings.name not in dask_worker.plugins:
+        await dask_worker.plugin_add(EndTrainings(), EndTrainings.name)
 
 
 def close() -> None:

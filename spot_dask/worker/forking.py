@@ -13,8 +13,8 @@ import sys
 import threading
 from typing import IO, Any
 
-from spot_dask.executors.child import Request, Spawner
-from spot_dask.executors.zygote import MESSAGE_BYTES
+from spot_dask.worker.training_process import Request, Spawner
+from spot_dask.worker.zygote import MESSAGE_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Zygote:
         self._trials = 0
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        module, number = "spot_dask.executors.zygote", theirs.fileno()
+        module, number = "spot_dask.worker.zygote", theirs.fileno()
         with theirs:
             self._process = spawner.start(
                 [sys.executable, "-P", "-m", module, str(os.getpid()), str(number)],
