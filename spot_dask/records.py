@@ -41,6 +41,7 @@ class Origin(StrEnum):
     DESIGN = "design"
     INFILL = "infill"
     REPLICATE = "replicate"  # again, because it may be the best
+    FALLBACK = "fallback"  # space-filling, because the surrogate or the criterion failed
 
 
 @dataclass(frozen=True)
