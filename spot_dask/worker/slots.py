@@ -21,18 +21,15 @@ import spot_dask
 from spot_dask.codec import JSON, outcome_to_json, trial_from_json
 from spot_dask.tasks import Task
 from spot_dask.worker.context import Curves, Running
-from spot_dask.worker.forking import Zygotes
 from spot_dask.worker.heartbeat import Attempt, dask_worker
 from spot_dask.worker.limits import DEVICES, Limits, visible_gpus
 from spot_dask.worker.training_main import attempt_trial
 from spot_dask.worker.training_process import (
     Child,
-    Process,
     Request,
     Spawner,
     Tell,
     crashed,
-    new_interpreter,
 )
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -62,7 +59,6 @@ class Pool:
         self._idle: dict[int, Child] = {}
         self._running: dict[int, Place] = {}  # by slot
         self._spawner: Spawner | None = None
-        self._zygotes = Zygotes()
         self._outcomes: dict[tuple[str, Attempt], JSON] = {}  # of those that ended last
 
     def run(self, request: Request, tell: Tell) -> JSON:
@@ -127,7 +123,6 @@ class Pool:
             self._idle.clear()
         for child in idle:
             child.reap()
-        self._zygotes.close()
 
     def _run_in(self, slot: int, place: Place, request: Request, tell: Tell) -> JSON:
         if request.conditions.isolation == "thread":
@@ -138,25 +133,16 @@ class Pool:
         if child is None or child.devices != environment.get(DEVICES) or not child.take(request):
             if child is not None:
                 child.reap()  # it ended while it waited: that is nothing to do with this trial
-            child = self._start(slot, place, request, environment)
+            child = self._start(slot, place, environment)
             if not child.take(request):
                 return outcome_to_json(crashed(child.obituary(), started, Curves()))
         return child.follow(request.conditions.limits, tell)
 
-    def _start(
-        self, slot: int, place: Place, request: Request, environment: dict[str, str]
-    ) -> Child:
+    def _start(self, slot: int, place: Place, environment: dict[str, str]) -> Child:
         with self._lock:
             spawner = self._spawner = self._spawner or Spawner()
 
-        def start(log: int) -> tuple[Process, str]:
-            if request.conditions.isolation == "process":
-                forked = self._zygotes.fork(request, spawner, environment, log)
-                if forked is not None:
-                    return forked, request.digest
-            return new_interpreter(spawner, environment, log), ""
-
-        child = Child(slot, environment.get(DEVICES), start)
+        child = Child(spawner, slot, environment)
         with self._lock:
             place.child = child
             stopped = place.stopped

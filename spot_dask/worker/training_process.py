@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any
 
 from spot_dask.codec import JSON, outcome_to_json
 from spot_dask.records import Failure, Outcome, Status
 from spot_dask.worker.context import Curves, temporary_prefix
 from spot_dask.worker.heartbeat import Attempt
-from spot_dask.worker.limits import Conditions, Limits
+from spot_dask.worker.limits import DEVICES, Conditions, Limits
 from spot_dask.worker.training_main import TRACEBACK_BYTES
 
 TIMEOUT = "Timeout"
@@ -108,54 +108,35 @@ class Spawner:
                 process.set_exception(error)
 
 
-class Process(Protocol):
-    """What a supervisor needs of a ``subprocess.Popen``."""
-
-    pid: int
-    stdin: IO[bytes] | None
-    stdout: IO[bytes] | None
-    returncode: int | Any
-
-    def wait(self) -> int: ...
-
-
-Start = Callable[[int], tuple[Process, str]]
-"""Starts a process, given its crash log; with the digest of the task that it has, if it has one."""
-
-
-def new_interpreter(spawner: Spawner, environment: dict[str, str], log: int) -> Process:
-    """A process that knows no task."""
-    module = "spot_dask.worker.training_main"
-    return spawner.start(
-        [sys.executable, "-P", "-m", module, str(os.getpid()), str(log)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        pass_fds=(log,),
-        start_new_session=True,
-        env=environment,
-    )
-
-
 class Child:
     """A trial's process as its supervisor sees it.
 
     ``reusable`` tells that it waits for another trial.
     """
 
-    def __init__(self, slot: int, devices: str | None, start: Start) -> None:
+    def __init__(self, spawner: Spawner, slot: int, environment: dict[str, str]) -> None:
         self.reusable = False
-        self.devices = devices
+        self.devices = environment.get(DEVICES)
         self._why: Failure | None = None
         self._lock = threading.Lock()
         self._attempt: Attempt | None = None  # what it trains
+        self._digest = ""  # of the task it has loaded
         self._timers: list[threading.Timer] = []  # that would kill it
         self._slot = slot
         self._groups = ""
         self._oom_kills: int | None = None
         # The child's faulthandler writes there when it dies of a signal; we read it afterwards.
         self._crash_log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the child lives
+        module, log = "spot_dask.worker.training_main", self._crash_log.fileno()
         try:
-            self._process, self._digest = start(self._crash_log.fileno())
+            self._process = spawner.start(
+                [sys.executable, "-P", "-m", module, str(os.getpid()), str(log)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=(log,),
+                start_new_session=True,
+                env=environment,
+            )
         except BaseException:
             self._crash_log.close()
             raise
