@@ -176,7 +176,7 @@ class Fold:
         if not self._is_open(number):
             return
         asked = self._pending.pop(number, None)
-        if evaluation.trial == asked:  # keep it once
+        if evaluation.trial is not asked and evaluation.trial == asked:  # keep it once
             evaluation = replace(evaluation, trial=asked)
         self._told.add(number)
         self._retried.pop(number, None)

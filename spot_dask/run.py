@@ -7,7 +7,7 @@ needed to read a run.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from spot_dask.design import Design
 from spot_dask.errors import StoreError
+from spot_dask.fold import Fold
 from spot_dask.model import Best, Model
-from spot_dask.reask import deviations
 from spot_dask.records import STOP, Header, History, Opened, Record
 from spot_dask.settings import DEFAULT_EVALUATIONS, EARLIER
 from spot_dask.space import Space
@@ -24,7 +24,7 @@ from spot_dask.store import export, frames, tables
 from spot_dask.store.backend import address
 from spot_dask.store.columns import Table
 from spot_dask.store.journal import Journal
-from spot_dask.store.replay import Reading, Replay
+from spot_dask.store.tabulate import tabulate
 from spot_dask.tuner import Tuner
 
 if TYPE_CHECKING:
@@ -63,6 +63,11 @@ class Run:
         being_written = journal.being_written  # first: a run that ends meanwhile is not killed
         return cls(path, journal.header, being_written, journal.count(), journal)
 
+    @classmethod
+    def of(cls, path: Path | str, journal: Journal) -> Run:
+        """The run at ``path`` as the journal that has written it, and is closed, knows it."""
+        return cls(path, journal.header, False, journal.tail.seq, journal)
+
     @cached_property
     def records(self) -> Sequence[Record]:
         """The records of the journal; raises StoreCorrupt naming what is wrong."""
@@ -70,7 +75,9 @@ class Run:
 
     @cached_property
     def table(self) -> Table:
-        """One row per evaluation: from the newest table in the store and the records after it."""
+        """One row per evaluation; by the newest table in the store if nothing was read yet."""
+        if self.journal.tail.seq == self.end:
+            return tabulate(self.header, self.fold.rows)
         return tables.read(self.journal, self.end)
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -94,27 +101,25 @@ class Run:
         return Space.from_json(self.header.space)
 
     @cached_property
-    def reading(self) -> Reading:
-        """What was read of the journal for ``replay``."""
-        return Reading(self.journal.start)
-
-    @cached_property
-    def replay(self) -> Replay:
-        return self.reading.on(self.journal, self.end)
+    def fold(self) -> Fold:
+        """The sum of the records, read once; raises StoreCorrupt naming what is wrong."""
+        self.journal.read(self.end)
+        assert self.journal.fold is not None
+        return self.journal.fold
 
     @property
     def history(self) -> History:
-        return self.replay.history
+        return self.fold.history
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings the run began with, as later sessions changed them."""
-        return {**self._begun_with, **self.replay.settings}
+        return {**self._begun_with, **self.fold.settings}
 
     @property
     def ended(self) -> str | None:
         """Why the last session ended; None if it still runs or was killed."""
-        return self.replay.closed
+        return self.fold.closed
 
     @property
     def stopped(self) -> str | None:
@@ -139,7 +144,7 @@ class Run:
     @property
     def _is_seen(self) -> bool:
         """Whether it would be seen here that a coordinator has the run."""
-        opened = self.replay.opened
+        opened = self.fold.opened
         return isinstance(self.path, str) or opened is None or opened.host == socket.gethostname()
 
     @cached_property
@@ -170,7 +175,7 @@ class Run:
         history, budget = self.history, self.settings["budget"]
         limit = budget["evaluations"]
         used = len(history.evaluations)
-        opened = self.replay.opened
+        opened = self.fold.opened
         return {
             "schema": "spot-dask/status/1",
             "store": str(self.path),
@@ -183,7 +188,7 @@ class Run:
                 "limit": limit,
                 "fraction": None if limit is None else used / limit,
                 "wall_limit_seconds": budget["wall"],
-                "wall_used_seconds": self.replay.elapsed,
+                "wall_used_seconds": self.fold.elapsed,
             },
             "trials": {
                 "done": len(history.ok),
@@ -194,7 +199,7 @@ class Run:
                 "hints": sum(map(len, history.priors)),
             },
             "incumbent": self.best_json(self.best),
-            "last_event": self.replay.last,
+            "last_event": self.fold.last,
         }
 
     def best_json(self, best: Best | None) -> dict[str, Any] | None:
@@ -245,14 +250,14 @@ class Run:
         """
         if self.ended is not None:
             raise StoreError(f"{self.path} is not running: it has ended ({self.ended})")
-        opened = self.replay.opened
+        opened = self.fold.opened
         assert opened is not None  # a run begins with it
         if self.state == "interrupted":
             raise StoreError(
                 f"{self.path} is not running: process {opened.pid} was killed; "
                 f"`spot-dask resume {self.path}` goes on"
             )
-        Journal.open(self.path).request_stop()
+        self.journal.request_stop()
         return opened
 
     def deviations(self) -> list[str]:
@@ -261,7 +266,18 @@ class Run:
         A run is repeated exactly by its seed and the recorded order of its evaluations, also if
         it was parallel; with other versions of the libraries it need not be.
         """
-        return list(deviations(self.records, self._begun_with, self._tuner_of))
+        return list(self._deviations())
+
+    def _deviations(self) -> Iterator[str]:
+        for batch in self.fold.batches:
+            tuner, trials = self._tuner_of({**self._begun_with, **batch.settings}), batch.asked.trials
+            again = tuner.ask(self.fold.question(batch), batch.asked.q or len(trials))
+            for old, new in zip(trials, again, strict=False):
+                if old != new:
+                    yield f"trial {old.number}: recorded {old}, asked again {new}"
+            if len(again) != len(trials):
+                number = trials[0].number
+                yield f"trial {number}: a batch of {len(trials)}, asked again {len(again)}"
 
     def export(self, to: str, path: str | Path | None = None, *, force: bool = False) -> Path:
         """Write the table as ``csv``, ``curves.csv``, ``jsonl``, ``parquet`` or ``zarr``.

@@ -28,6 +28,7 @@ from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.executors.connection import Connection
 from spot_dask.executors.open import executor_of, place_of
+from spot_dask.fold import Fold
 from spot_dask.infill import Infill
 from spot_dask.model import Best
 from spot_dask.progress import Goal, Listener, OnPage
@@ -36,11 +37,9 @@ from spot_dask.run import Run
 from spot_dask.session import Ending, Session
 from spot_dask.settings import Budget, check_count, is_number
 from spot_dask.space import Space
-from spot_dask.store import Store
 from spot_dask.store.backend import Durability, address
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
-from spot_dask.store.replay import Replay, replay
 from spot_dask.store.tables import Published
 from spot_dask.surrogates import Surrogate
 from spot_dask.tasks import Task
@@ -146,20 +145,21 @@ class Study:
         place = study._place(path, header.run_id)
         with (
             closing(study._executor(header.run_id, path, place, client, local)) as executor,
-            closing(Journal.create(path, header, durability=study.durability)) as journal,
+            closing(
+                Journal.create(path, header, durability=study.durability, fold=Fold())
+            ) as journal,
             closing(Published(journal)) as published,
         ):
             for entry in imported:
                 journal.append(entry)
-            past = replay(journal.records())
             notes = [f"store {path}"]
-            study._drive(published, executor, past, place, listener, ending, path, notes)
-        self._last = Run.open(path)
+            study._drive(published, executor, place, listener, ending, path, notes)
+        self._last = Run.of(path, journal)
         return self._last
 
     def resume(
         self,
-        store: str | Path,
+        store: str | Path | Run,
         budget: Budget | None = None,
         *,
         client: Client | Connection | str | None = None,
@@ -168,14 +168,14 @@ class Study:
         listener: Listener | None = None,
         ending: Ending | None = None,
     ) -> Run:
-        """Go on with the run in ``store``; finished evaluations are kept, pending ones run again.
+        """Go on with a run, opened or at a path: evaluations are kept, pending trials run again.
 
         The seed, design and all other settings are those the run began with; ``budget`` raises
         (or lowers) its budget. Raises StoreError if the store holds a run of another space.
         """
-        run = Run.open(store)
+        run = store if isinstance(store, Run) else Run.open(store)
         self._check_same(run)
-        path, reading, study = run.path, run.reading, _restored(self, run.settings)
+        path, study = run.path, _restored(self, run.settings)
         changed = {k: v for k, v in asdict(budget or Budget()).items() if v is not None}
         study.budget = replace(study.budget, **changed)
         limit, done = study.budget.evaluations, len(run.history.evaluations)
@@ -187,7 +187,6 @@ class Study:
         settings = {"budget": asdict(study.budget)} if changed else {}
         run_id = run.header.run_id
         place = study._place(path, run_id)
-        del run  # its history is one more than the session will need
         with (
             closing(study._executor(run_id, path, place, client, local)) as executor,
             closing(
@@ -196,17 +195,16 @@ class Study:
                     settings=settings,
                     takeover=takeover,
                     durability=study.durability,
-                    after=reading.tail,
+                    before=run.journal,
                 )
             ) as journal,
         ):
-            late = len(journal.take_in(reading))
+            late = len(journal.take_in())
             taken = f"inbox: {late} trainings had ended without a coordinator; taken in"
             notes = [taken] if late else []
             with closing(Published(journal)) as published:
-                past = reading.end(journal)
-                study._drive(published, executor, past, place, listener, ending, path, notes)
-        self._last = Run.open(path)
+                study._drive(published, executor, place, listener, ending, path, notes)
+        self._last = Run.of(path, journal)
         return self._last
 
     @property
@@ -307,16 +305,15 @@ class Study:
 
     def _drive(
         self,
-        store: Store,
+        store: Published,
         executor: Executor,
-        past: Replay,
         place: Place | None,
         listener: Listener | None,
         ending: Ending | None,
         where: Path | str,
         notes: Iterable[str],
     ) -> None:
-        rule = self.early_stopping
+        rule, past = self.early_stopping, store.fold
         policy = Policy(
             evaluations=self.budget.limit,
             seconds=None if self.budget.wall is None else max(0.0, self.budget.wall - past.elapsed),
@@ -327,7 +324,7 @@ class Study:
             objective=self.objective,
             early_stopping=None if rule is None else early_stopping.find(rule),
         )
-        coordinator = Coordinator(policy, past.history, past.retried, executor.now())
+        coordinator = Coordinator(policy, past, executor.now())
         folder = None if place is None else Folder(place)
         if folder is not None:
             folder.sweep(past.history.pending)  # what a killed coordinator had no time to remove

@@ -32,11 +32,12 @@ from spot_dask.coordinator import (
     Stop,
     Tick,
 )
+from spot_dask.fold import Fold
 from spot_dask.records import (
     Asked,
+    Entry,
     Evaluation,
     Failure,
-    History,
     Objective,
     Outcome,
     Retried,
@@ -68,7 +69,7 @@ def feed(coordinator: Coordinator, events: Iterable[Event], now: float = 0.0) ->
 
 def begun(policy: Policy, slots: int = 2) -> Coordinator:
     """A coordinator with one worker of so many slots, all of them training."""
-    coordinator = Coordinator(policy, History(), {}, now=0.0)
+    coordinator = Coordinator(policy, Fold(), now=0.0)
     proposed = feed(coordinator, [Joined("w", slots), Tick()])
     assert isinstance(proposed[0], Propose)
     feed(coordinator, [Proposed(trials(*range(proposed[0].q)))])
@@ -76,13 +77,13 @@ def begun(policy: Policy, slots: int = 2) -> Coordinator:
 
 
 def test_nothing_is_proposed_before_a_worker_is_there() -> None:
-    coordinator = Coordinator(Policy(evaluations=4), History(), {}, now=0.0)
+    coordinator = Coordinator(Policy(evaluations=4), Fold(), now=0.0)
     assert feed(coordinator, [Tick(), Tick()]) == []
     assert feed(coordinator, [Joined("w", 3), Tick()]) == [Propose(3)]
 
 
 def test_trials_are_in_the_journal_before_they_start() -> None:
-    coordinator = Coordinator(Policy(evaluations=4), History(), {}, now=0.0)
+    coordinator = Coordinator(Policy(evaluations=4), Fold(), now=0.0)
     feed(coordinator, [Joined("w", 2), Tick()])
     a, b = trials(0, 1)
     assert feed(coordinator, [Proposed((a, b))]) == [
@@ -113,7 +114,7 @@ def test_only_one_proposal_is_awaited_at_a_time() -> None:
 
 def running_slowly(policy: Policy, slots: int = 4) -> Coordinator:
     """A coordinator whose proposals take 3 s and whose trainings take 10 s."""
-    coordinator = Coordinator(policy, History(), {}, now=0.0)
+    coordinator = Coordinator(policy, Fold(), now=0.0)
     feed(coordinator, [Joined("w", slots), Tick()])
     feed(coordinator, [Proposed(trials(*range(slots)))], now=3.0)
     return coordinator
@@ -145,7 +146,7 @@ def test_nothing_is_proposed_ahead(policy: Policy) -> None:
 
 
 def test_quick_proposals_are_made_when_a_slot_is_free() -> None:
-    coordinator = Coordinator(Policy(evaluations=50), History(), {}, now=0.0)
+    coordinator = Coordinator(Policy(evaluations=50), Fold(), now=0.0)
     feed(coordinator, [Joined("w", 2), Tick()])
     feed(coordinator, [Proposed(trials(0, 1))], now=0.05)
     assert feed(coordinator, [Finished(0, 0, ok()), Tick()], now=10.05)[-1] == Propose(1)
@@ -164,13 +165,13 @@ def test_a_proposal_that_comes_after_the_drain_is_dropped() -> None:
 
 
 def test_batch_limits_how_many_are_proposed_together() -> None:
-    coordinator = Coordinator(Policy(evaluations=10, batch=2), History(), {}, now=0.0)
+    coordinator = Coordinator(Policy(evaluations=10, batch=2), Fold(), now=0.0)
     assert feed(coordinator, [Joined("w", 5), Tick()]) == [Propose(2)]
     assert feed(coordinator, [Proposed(trials(0, 1)), Tick()])[-1] == Propose(2)
 
 
 def test_a_synchronous_run_waits_for_the_whole_batch() -> None:
-    coordinator = Coordinator(Policy(evaluations=10, batch=3, sync=True), History(), {}, now=0.0)
+    coordinator = Coordinator(Policy(evaluations=10, batch=3, sync=True), Fold(), now=0.0)
     assert feed(coordinator, [Joined("w", 2), Tick()]) == [Propose(3)]
     assert len(feed(coordinator, [Proposed(trials(0, 1, 2)), Tick()])) == 3  # commit and two starts
     assert feed(coordinator, [Finished(0, 0, ok()), Tick()])[-1] == Start(trials(2)[0], 0, "w")
@@ -252,7 +253,7 @@ def test_a_trial_that_ran_out_of_memory_gets_a_worker_for_itself() -> None:
 
 def leased(silence: float = 90.0) -> Coordinator:
     """Trials 0 and 1 on workers "a" and "b" of one slot each, all of it at time 0."""
-    coordinator = Coordinator(Policy(evaluations=9, silence=silence), History(), {}, now=0.0)
+    coordinator = Coordinator(Policy(evaluations=9, silence=silence), Fold(), now=0.0)
     feed(coordinator, [Joined("a", 1), Joined("b", 1), Tick(), Proposed(trials(0, 1))])
     assert {n: lease.worker for n, lease in coordinator.running.items()} == {0: "a", 1: "b"}
     return coordinator
@@ -309,12 +310,24 @@ def test_a_coordinator_that_slept_gives_nothing_up() -> None:
     assert len(coordinator.running) == 2
 
 
+def recorded(*entries: Entry) -> Fold:
+    """What earlier sessions have left that recorded these entries."""
+    fold = Fold()
+    for entry in entries:
+        fold.add(entry)
+    return fold
+
+
+def tried_again(number: int, *attempts: int) -> list[Entry]:
+    return [Retried(number, attempt, Outcome(Status.LOST)) for attempt in attempts]
+
+
 # --- attaching to what an earlier coordinator has started ------------------------------------
 
 
 def test_what_still_runs_is_not_started_again() -> None:
-    history = History().ask(trials(0, 1))
-    coordinator = Coordinator(Policy(evaluations=2), history, {1: (Status.LOST,)}, now=0.0)
+    past = recorded(Asked(trials(0, 1)), *tried_again(1, 0))
+    coordinator = Coordinator(Policy(evaluations=2), past, now=0.0)
     done = feed(coordinator, [Attached(1, 1, "w"), Joined("w", 2)])
     assert done == [Start(trials(0)[0], 0, "w")]
     assert feed(coordinator, [Finished(1, 1, ok())])[0] == Commit(
@@ -324,8 +337,8 @@ def test_what_still_runs_is_not_started_again() -> None:
 
 @pytest.mark.parametrize("number", [0, 7], ids=["another attempt", "not pending"])
 def test_what_runs_and_does_not_count_is_stopped_and_keeps_its_slot(number: int) -> None:
-    history = History().ask(trials(0))
-    coordinator = Coordinator(Policy(evaluations=1), history, {0: (Status.LOST,)}, now=0.0)
+    past = recorded(Asked(trials(0)), *tried_again(0, 0))
+    coordinator = Coordinator(Policy(evaluations=1), past, now=0.0)
     done = feed(coordinator, [Attached(number, 0, "w"), Joined("w", 1), Tick()])
     assert done == [Stop(number, 0, "w")]
     stopped = Outcome(Status.CRASHED, worker="w")
@@ -336,7 +349,7 @@ def test_what_runs_and_does_not_count_is_stopped_and_keeps_its_slot(number: int)
 
 
 def test_a_host_on_which_trial_after_trial_fails_gets_none_for_a_while() -> None:
-    coordinator = Coordinator(Policy(evaluations=99), History(), {}, now=0.0)
+    coordinator = Coordinator(Policy(evaluations=99), Fold(), now=0.0)
     feed(coordinator, [Joined("good:1", 1, "good"), Joined("bad:1", 1, "bad"), Tick()])
     feed(coordinator, [Proposed(trials(0, 1))])
     said: list[Instruction] = []
@@ -357,7 +370,7 @@ def test_a_host_on_which_trial_after_trial_fails_gets_none_for_a_while() -> None
 
 
 def test_failures_that_happen_everywhere_quarantine_nobody() -> None:
-    coordinator = Coordinator(Policy(evaluations=400, give_up=400), History(), {}, now=0.0)
+    coordinator = Coordinator(Policy(evaluations=400, give_up=400), Fold(), now=0.0)
     feed(coordinator, [Joined(f"w{i}", 1) for i in range(4)])
     number, rng = 0, np.random.default_rng(1)
     while number < 200:
@@ -377,7 +390,7 @@ def test_the_only_host_is_never_quarantined() -> None:
 
 
 def test_trials_spread_over_the_emptiest_workers() -> None:
-    coordinator = Coordinator(Policy(evaluations=9), History(), {}, now=0.0)
+    coordinator = Coordinator(Policy(evaluations=9), Fold(), now=0.0)
     feed(coordinator, [Joined("a", 2), Joined("b", 2), Tick()])
     starts = feed(coordinator, [Proposed(trials(0, 1, 2, 3))])[1:]
     assert sorted(s.worker for s in starts[:2] if isinstance(s, Start)) == ["a", "b"]
@@ -385,9 +398,8 @@ def test_trials_spread_over_the_emptiest_workers() -> None:
 
 
 def test_pending_trials_of_an_earlier_session_run_first() -> None:
-    history = History().ask(trials(0, 1))
-    earlier = {1: (Status.LOST, Status.LOST)}
-    coordinator = Coordinator(Policy(evaluations=2), history, earlier, now=0.0)
+    past = recorded(Asked(trials(0, 1)), *tried_again(1, 0, 1))
+    coordinator = Coordinator(Policy(evaluations=2), past, now=0.0)
     a, b = trials(0, 1)
     assert feed(coordinator, [Joined("w", 2), Tick()]) == [Start(b, 2, "w"), Start(a, 0, "w")]
 

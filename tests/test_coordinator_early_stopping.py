@@ -27,10 +27,11 @@ from spot_dask.coordinator import (
 from spot_dask.early_stopping import Curve, Rule
 from spot_dask.early_stopping.asha import Asha
 from spot_dask.early_stopping.curve import LEAST, Unpromising
+from spot_dask.fold import Fold
 from spot_dask.records import (
+    Asked,
     Evaluation,
     Failure,
-    History,
     Objective,
     Origin,
     Outcome,
@@ -52,7 +53,7 @@ def policy(rule: Rule | None, **more: Any) -> Policy:
 
 def begun(rule: Rule | None, trials: Sequence[Trial], **more: Any) -> Coordinator:
     """A coordinator whose trials all run on one worker."""
-    coordinator = Coordinator(policy(rule, **more), History(), {}, now=0.0)
+    coordinator = Coordinator(policy(rule, **more), Fold(), now=0.0)
     feed(coordinator, Joined("w", len(trials)), Tick())
     feed(coordinator, Proposed(tuple(trials)))
     return coordinator
@@ -154,22 +155,31 @@ def test_a_report_without_the_objective_is_no_occasion_to_judge() -> None:
     assert feed(coordinator, Reported(0, 0, 2, {"loss": 1.0})) == []
 
 
+def recorded(*evaluations: Evaluation) -> Fold:
+    """What earlier sessions have left that had these evaluations."""
+    fold = Fold()
+    fold.add(Asked([e.trial for e in evaluations]))
+    for evaluation in evaluations:
+        fold.add(Told(evaluation))
+    return fold
+
+
 def test_curves_are_told_with_the_results_of_what_ran_to_its_end() -> None:
     ended = tuple(Evaluation(trial(n), done(n / 10, n / 5)) for n in range(LEAST))
-    coordinator = Coordinator(policy(Unpromising(min_epochs=1)), History(ended), {}, 0.0)
+    coordinator = Coordinator(policy(Unpromising(min_epochs=1)), recorded(*ended), 0.0)
     feed(coordinator, Joined("w", 1), Tick(), Proposed((trial(9),)))
     assert feed(coordinator, reported(9, 1, -9.0)) == [StopEarly(9, 0, "w")]
 
 
 def test_the_curves_of_earlier_sessions_count() -> None:
     early = Evaluation(trial(0), done(0.9, 0.95))
-    coordinator = Coordinator(policy(Asha(min_epochs=1)), History((early,)), {}, 0.0)
+    coordinator = Coordinator(policy(Asha(min_epochs=1)), recorded(early), 0.0)
     feed(coordinator, Joined("w", 1), Tick(), Proposed((trial(1),)))
     assert feed(coordinator, reported(1, 1, 0.5)) == [StopEarly(1, 0, "w")]
 
 
 def test_a_stopped_training_is_neither_a_failure_nor_a_reason_to_give_up_or_quarantine() -> None:
-    coordinator = Coordinator(policy(Asha(min_epochs=1), give_up=3), History(), {}, 0.0)
+    coordinator = Coordinator(policy(Asha(min_epochs=1), give_up=3), Fold(), 0.0)
     feed(coordinator, Joined("w", 8, "a"), Joined("v", 1, "b"), Tick())
     feed(coordinator, Proposed(tuple(trial(n) for n in range(9))))
     for number in range(1, 9):

@@ -20,7 +20,6 @@ LAYERS = (
         "study",
         "run",
         "session",
-        "reask",
         "warmstart",
         "study_file",
     ),

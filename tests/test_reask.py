@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from spot_dask import Budget, Design, Real, Run, Space, Study
-from spot_dask.reask import deviations, questions
+from spot_dask.fold import Fold
 from spot_dask.records import Asked, Imported, Record
 from spot_dask.tuner import Tuner
 
@@ -45,7 +45,9 @@ def slowly(ask: Any) -> Any:
 
 def again(run: Run, records: list[Record]) -> list[str]:
     """The deviations of a journal of these records."""
-    return list(deviations(records, run.header.settings, run._tuner_of))
+    forged = replace(run)
+    vars(forged)["fold"] = Fold.of(records)
+    return forged.deviations()
 
 
 @pytest.mark.dask
@@ -55,18 +57,11 @@ def test_an_asynchronous_run_is_repeated_by_its_recorded_order(run: Run) -> None
     assert any(isinstance(r.entry, Imported) and r.entry.items for r in run.records)
     # Results arrived while proposals were made, and trials were proposed before a slot was free.
     asked = [r.seq for r in run.records if isinstance(r.entry, Asked)]
-    stale = [
-        batch.known
-        for (_, batch, _), seq in zip(
-            questions(run.records, run.header.settings), asked, strict=True
-        )
-        if batch.known != sum(r.seq < seq for r in run.records if _is_told(r.entry))
-    ]
-    assert stale
-
-
-def _is_told(entry: object) -> bool:
-    return type(entry).__name__ == "Told"
+    told = [a.seq for a in run.fold.arrivals]
+    assert any(
+        batch.told != sum(s < seq for s in told)
+        for batch, seq in zip(run.fold.batches, asked, strict=True)
+    )
 
 
 @pytest.mark.dask

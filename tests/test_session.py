@@ -9,6 +9,7 @@ import pytest
 
 from spot_dask.coordinator import Coordinator, Event, Finished, Joined, Left, Policy
 from spot_dask.errors import StoreError
+from spot_dask.fold import Fold
 from spot_dask.records import Entry, Header, History, Outcome, Record, Status, Told, Trial
 from spot_dask.session import Session
 from spot_dask.store.memory import MemoryStore
@@ -78,7 +79,7 @@ class Story:
         """There is nothing to recommend."""
 
     def run(self) -> str:
-        coordinator = Coordinator(Policy(evaluations=8), History(), {}, 0.0)
+        coordinator = Coordinator(Policy(evaluations=8), Fold(), 0.0)
         session = Session(
             coordinator, cast(Tuner, self), cast(Any, self), self.store, lambda _: None
         )

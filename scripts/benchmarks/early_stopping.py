@@ -39,6 +39,7 @@ from spot_dask.coordinator import (
     Tick,
 )
 from spot_dask.executors.simulated import Fate, SimulatedExecutor
+from spot_dask.fold import Fold
 from spot_dask.records import History, Objective, Outcome, Status, Told, Trial
 from spot_dask.tuner import Tuner
 
@@ -115,7 +116,7 @@ def run(name: str, label: str, seed: int, trials: int, q: int) -> list[Result]:
     executor = SimulatedExecutor(_training(trained, name, seed), workers=q)
     rule = None if label == NONE else early_stopping.find(label)
     coordinator = Coordinator(
-        Policy(objective=_OBJECTIVE, early_stopping=rule), History(), {}, executor.now()
+        Policy(objective=_OBJECTIVE, early_stopping=rule), Fold(), executor.now()
     )
     length = len(trained(problem.space.default, stream(name)).values)
     due = {"trials", "epochs"}

@@ -27,6 +27,7 @@ from benchmarks.summary import table
 from spot_dask import Budget, FunctionTask, Real, Space, Study
 from spot_dask.coordinator import Coordinator, Policy
 from spot_dask.executors.simulated import Fate, SimulatedExecutor
+from spot_dask.fold import Fold
 from spot_dask.records import Header, History, Outcome, Status, Trial
 from spot_dask.session import Session
 from spot_dask.store.memory import MemoryStore
@@ -84,7 +85,7 @@ def simulate(slots: int, trials: int, sigma: float, mean: float, *, sync: bool) 
     tuner = Clocked(study.tuner)
     executor = SimulatedExecutor(training, slots, deferred=None, beat=60.0)
     policy = Policy(evaluations=trials, sync=sync)
-    coordinator = Coordinator(policy, History(), {}, 0.0)
+    coordinator = Coordinator(policy, Fold(), 0.0)
     session = Session(coordinator, tuner, executor, MemoryStore(HEADER))  # type: ignore[arg-type]
     began = time.process_time()
     with warnings.catch_warnings():

@@ -163,8 +163,8 @@ def blind_retry() -> Iterator[None]:
 
     def never(self: journal.Journal, *args: Any) -> None:
         self._doubtful = None
-        for _, tail in self.follow(self._tail):
-            self._tail = tail
+        for _, tail in self.follow(self.tail):
+            self.tail = tail
 
     with patch.object(journal.Journal, "_landed", never):
         yield
@@ -175,10 +175,10 @@ def no_fence() -> Iterator[None]:
     """Who finds its place taken goes on behind."""
 
     def go_on(self: journal.Journal, commit: Any) -> None:
-        for _, tail in self.follow(self._tail):
-            self._tail = tail
-        self._epoch = self._tail.epoch
-        commit = self._prepare(commit.body)
+        for _, tail in self.follow(self.tail):
+            self.tail = tail
+        self._epoch = self.tail.epoch
+        commit = self._prepare(commit.entries)
         if not self._put(commit):
             self._refuse(commit)
 

@@ -103,7 +103,7 @@ def show_result(run: Run) -> None:
         _show_best(run, document)
     count, ended = len(run.history.evaluations), _ended(run.history)
     how = {"done": "done", "stopped": f"stopped by {run.stopped}"}.get(run.state, run.state)
-    click.echo(f"{how}: {count} evaluations ({ended}) in {clock(run.replay.elapsed)}")
+    click.echo(f"{how}: {count} evaluations ({ended}) in {clock(run.fold.elapsed)}")
     click.echo(f"store   {run.path}")
 
 

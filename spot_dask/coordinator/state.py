@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from spot_dask.coordinator.curves import Courses
 from spot_dask.coordinator.fleet import Attempt, Fleet
-from spot_dask.coordinator.ledger import Ledger
 from spot_dask.coordinator.messages import (
     Attached,
     Beat,
@@ -35,6 +33,7 @@ from spot_dask.coordinator.messages import (
     StopEarly,
     Tick,
 )
+from spot_dask.fold import Fold
 from spot_dask.records import (
     Asked,
     Evaluation,
@@ -63,7 +62,7 @@ _WEIGHT = 0.2
 class Coordinator:
     """The state of a run. ``handle`` is its only mutator.
 
-    ``retried[number]`` is how the attempts at a pending trial of ``history`` have ended so far.
+    ``past`` is what earlier sessions have recorded; it is copied.
     The reasons it finishes for: "budget" (evaluations used up), "wall" (time used up),
     "exhausted" (every configuration was tried), "failing" (nothing but failures), or the reason
     of the ``Drain``, ``Halt`` or ``Detach`` it was given.
@@ -72,17 +71,16 @@ class Coordinator:
     def __init__(
         self,
         policy: Policy,
-        history: History,
-        retried: Mapping[int, tuple[Status, ...]],
+        past: Fold,
         now: float,
     ) -> None:
         self.policy = policy
         self.fleet = Fleet()
         self.running: dict[int, Lease] = {}
-        self.retried = dict(retried)
         self.stopping: str | None = None
         self.finished = False
-        self._ledger = Ledger(history)
+        self._fold = past.copy()  # and what was decided since
+        history = past.history
         self._courses = Courses(policy.objective, history.evaluations)
         self._queue: deque[Trial] = deque()
         self._alone: deque[Trial] = deque()  # to be tried with a worker for themselves
@@ -91,7 +89,7 @@ class Coordinator:
         self._asking: Question | None = None
         self._pace = Pace()
         self._exhausted = False
-        self._earlier = self._ledger.told
+        self._earlier = self._fold.told
         self._deadline = math.inf if policy.seconds is None else now + policy.seconds
         self._grace_ends = math.inf
         self._ended: set[Attempt] = set()
@@ -101,7 +99,7 @@ class Coordinator:
     @property
     def history(self) -> History:
         """Everything known about the study, as of now."""
-        return self._ledger.history
+        return self._fold.history
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take in one event at time ``now`` (seconds); what is to be done about it, in order."""
@@ -189,7 +187,7 @@ class Coordinator:
             self._pace.trained(now - lease.since)
             return said + self._settle(lease.trial, attempt, outcome)
         # An attempt that was given up: its result is as good as any, if it is the first.
-        trial = self._ledger.trial(number)
+        trial = self._fold.trial(number)
         if trial is None or not outcome.ok:
             return said
         return said + self._withdraw(trial) + self._tell(trial, attempt, outcome)
@@ -205,19 +203,20 @@ class Coordinator:
 
     def _settle(self, trial: Trial, attempt: int, outcome: Outcome) -> list[Instruction]:
         """An attempt that counts has ended: another one, or the trial's evaluation."""
-        before = self.retried.get(trial.number, ())
+        before = self._fold.attempts(trial.number)
         if before.count(outcome.status) < self.policy.retries.of(outcome.status):
-            self.retried[trial.number] = (*before, outcome.status)
+            again = Retried(trial.number, attempt, outcome)
+            self._fold.add(again)
             self._enqueue(trial)
-            return [Commit(Retried(trial.number, attempt, outcome))]
+            return [Commit(again)]
         return self._tell(trial, attempt, outcome)
 
     def _tell(self, trial: Trial, attempt: int, outcome: Outcome) -> list[Instruction]:
         evaluation = Evaluation(trial, outcome, attempt)
-        self._ledger.tell(evaluation)
+        told = Told(evaluation)
+        self._fold.add(told)
         self._courses.tell(evaluation)
-        self.retried.pop(trial.number, None)
-        said: list[Instruction] = [Commit(Told(evaluation))]
+        said: list[Instruction] = [Commit(told)]
         if self.policy.early_stopping and (line := self._courses.complaint(evaluation)):
             said.append(Say(line))
         return said
@@ -243,7 +242,7 @@ class Coordinator:
 
     def _enqueue(self, trial: Trial) -> None:
         """Have a trial attempted (again): what was interrupted before what has not begun."""
-        before = self.retried.get(trial.number, ())
+        before = self._fold.attempts(trial.number)
         if not before:
             self._queue.append(trial)
         elif before[-1] is Status.MEMORY:
@@ -268,9 +267,9 @@ class Coordinator:
 
     def _attach(self, number: int, attempt: int, worker: str, now: float) -> list[Instruction]:
         self.fleet.take(worker, (number, attempt))
-        trial = self._ledger.trial(number)
+        trial = self._fold.trial(number)
         waits = trial in self._queue or trial in self._alone
-        if trial is None or not waits or attempt != len(self.retried.get(number, ())):
+        if trial is None or not waits or attempt != len(self._fold.attempts(number)):
             return [Stop(number, attempt, worker)]
         self._withdraw(trial)
         self._lease(trial, attempt, worker, now)
@@ -333,7 +332,7 @@ class Coordinator:
         return started
 
     def _start(self, trial: Trial, worker: str, now: float, *, alone: bool) -> Start:
-        attempt = len(self.retried.get(trial.number, ()))
+        attempt = len(self._fold.attempts(trial.number))
         self.fleet.take(worker, (trial.number, attempt), alone=alone)
         self._lease(trial, attempt, worker, now)
         return Start(trial, attempt, worker)
@@ -348,26 +347,27 @@ class Coordinator:
         self._exhausted = len(trials) < question.q
         if not trials:
             return []
-        self._ledger.ask(trials)
+        asked = Asked(trials, question.known, question.q)
+        self._fold.add(asked)
         self._queue.extend(trials)
-        return [Commit(Asked(trials, question.known, question.q))]
+        return [Commit(asked)]
 
     def _check_limits(self, now: float) -> None:
         if now >= self._deadline:
             self.stopping = self.stopping or "wall"
-        fresh = self._ledger.told - self._earlier
-        if fresh >= self.policy.give_up and not self._ledger.works:
+        fresh = self._fold.told - self._earlier
+        if fresh >= self.policy.give_up and not self._fold.works:
             self.stopping = self.stopping or "failing"
 
     def _propose(self, now: float) -> list[Instruction]:
         if self.stopping or self._exhausted or self._asking:
             return []
-        if self.policy.sync and self._ledger.pending:
+        if self.policy.sync and self._fold.pending:
             return []
         q = int(min(self._wanted(), self._budget_left()))
         if q < 1:
             return []
-        self._asking = Question(q, self._ledger.told, now)
+        self._asking = Question(q, self._fold.told, now)
         return [Propose(q)]
 
     def _wanted(self) -> int:
@@ -384,7 +384,7 @@ class Coordinator:
     def _budget_left(self) -> float:
         if self.policy.evaluations is None:
             return math.inf
-        return self.policy.evaluations - self._ledger.asked
+        return self.policy.evaluations - self._fold.asked
 
     def _is_over(self) -> bool:
         if self.running:

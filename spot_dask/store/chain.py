@@ -114,13 +114,6 @@ def scan(
         yield records, tail
 
 
-def catch_up(backend: Backend, tail: Tail) -> Tail:
-    """The end of the chain after what another writer has put at ``tail`` just now."""
-    while (data := backend.get(chunk_key(tail.seq))) is not None:
-        tail = read_link(chunk_key(tail.seq), data).follow(tail)
-    return tail
-
-
 def tabulated_head(backend: Backend) -> int:
     """The last record of which a table was made, by the tables' names; -1 if there is none."""
     ends = (name[1:] for name in backend.names(TABLES) if name.startswith("g"))

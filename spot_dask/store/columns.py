@@ -94,16 +94,6 @@ class Table:
                 return column
         raise KeyError(name)
 
-    def first(self, n: int) -> Table:
-        """The first n rows."""
-        if n >= len(self):
-            return self
-        columns = tuple(replace(c, values=c.values[:n]) for c in self.columns)
-        curves = tuple(
-            Curve(c.name, c.sizes[:n], c.values[: int(c.sizes[:n].sum())]) for c in self.curves
-        )
-        return Table(columns, curves)
-
     def append(self, other: Table) -> Table:
         """The rows of both; a column that only one of them has is missing in the other's rows."""
         mine, theirs = ({c.name: c for c in t.columns} for t in (self, other))

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
+from spot_dask.fold import Fold
 from spot_dask.records import Entry, Evaluation, Header, Opened, Outcome, Record, Told
 from spot_dask.store.backend import Backend, Durability, Lock, backend_at
 from spot_dask.store.chain import (
     VERSION,
     Tail,
-    catch_up,
     length,
     next_object,
     read_root,
@@ -37,10 +37,9 @@ from spot_dask.store.chain import (
     tabulated_head,
 )
 from spot_dask.store.curves import CURVES, SideArray, detach
-from spot_dask.store.entries import entry_to_json, joined, separated
+from spot_dask.store.entries import entry_to_json, joined
 from spot_dask.store.inbox import key_of, left, outcome_of
 from spot_dask.store.lock import utc
-from spot_dask.store.replay import Reading
 from spot_dask.store.zarr_format import (
     BLOCK,
     LOG,
@@ -66,6 +65,7 @@ _STOP = "log/.stop"
 class _Commit:
     """A record on its way into the journal; the uuid in ``data`` tells it from any other's."""
 
+    entries: Sequence[Entry]
     body: dict[str, Any]
     seq: int
     epoch: int
@@ -82,19 +82,34 @@ class _Commit:
         """The end of the chain once this record is in."""
         return Tail(self.seq + 1, checksum(self.data), self.epoch)
 
+    @property
+    def records(self) -> list[Record]:
+        return [Record(self.seq, self.epoch, self.time, entry) for entry in self.entries]
+
 
 class Journal:
     """A Store in a directory that any Zarr v3 reader can open.
 
     Made by ``create``, ``open`` (for reading) or ``resume``; of use to one thread at a time.
+    ``fold``, if there is one, is the sum of the records before ``tail``: what was read so far, and
+    what was written since.
     """
 
-    def __init__(self, directory: Backend, root: Root, lock: Lock | None, blocks: int) -> None:
+    def __init__(
+        self,
+        directory: Backend,
+        root: Root,
+        lock: Lock | None,
+        blocks: int,
+        fold: Fold | None = None,
+    ) -> None:
         self.header: Header = root.header
+        self.fold = fold
         self._backend = directory
         self._lock = lock
-        self._start = Tail(0, root.checksum, 0)
-        self._tail = self._start
+        self.start = Tail(0, root.checksum, 0)
+        """The end of the chain before its first record."""
+        self.tail = self.start
         self._epoch = 0
         self._blocks = blocks
         self._doubtful: _Commit | None = None
@@ -108,15 +123,17 @@ class Journal:
         *,
         durability: Durability = "fsync",
         past: Iterable[tuple[float, Entry]] = (),
+        fold: Fold | None = None,
     ) -> Journal:
         """Start a run; raises StoreError if there is anything at ``path``.
 
-        ``past`` holds entries that it begins with, each with the time of its recording.
+        ``past`` holds entries that it begins with, each with the time of its recording; ``fold``,
+        an empty one, is kept up to date with what is written.
         """
         directory, document = backend_at(path, durability), root_document(header)
-        journal = cls(directory, parse_root(document, directory.where), None, blocks=1)
+        journal = cls(directory, parse_root(document, directory.where), None, 1, fold)
         records = journal._drafted([(time.time(), _opened({})), *past])
-        last = journal._tail.seq - 1
+        last = journal.tail.seq - 1
         journal._blocks = last // BLOCK + 1
         head = {LOG: log_document(journal._blocks)}
         journal._lock = directory.create({**head, **records, ROOT: document})
@@ -128,11 +145,11 @@ class Journal:
         objects: dict[str, bytes] = {}
         for then, entry in past:
             self._epoch += isinstance(entry, Opened)
-            commit = self._prepare(entry_to_json(entry), then)
+            commit = self._prepare([entry], then)
             for side in commit.sides:
                 objects |= side.objects
             objects[commit.key] = commit.data
-            self._tail = commit.tail
+            self._advance(commit.records, commit.tail)
         return objects
 
     @classmethod
@@ -142,7 +159,7 @@ class Journal:
         root = read_root(directory)
         if not root.writable:
             logger.warning("%s; it is opened for reading only", _newer(path, root))
-        return cls(directory, root, None, log_blocks(directory.get(LOG)))
+        return cls(directory, root, None, log_blocks(directory.get(LOG)), Fold())
 
     @classmethod
     def resume(
@@ -152,11 +169,12 @@ class Journal:
         settings: Mapping[str, Any] | None = None,
         takeover: bool = False,
         durability: Durability = "fsync",
-        after: Tail | None = None,
+        before: Journal | None = None,
     ) -> Journal:
         """Go on writing a run; ``settings`` is what this session changes.
 
-        What comes before ``after`` was checked already, and is not read again.
+        ``before`` is the run as it was opened for reading: what was read of it is not read again,
+        and its fold goes on here, as a copy.
 
         Raises StoreError if another coordinator is writing it, unless ``takeover``: then that one
         gets RunTakenOver at its next append.
@@ -170,7 +188,8 @@ class Journal:
         lock = directory.lock(takeover=takeover)
         try:
             journal = cls(directory, root, lock, log_blocks(directory.get(LOG)))
-            journal._tail = journal._start if after is None else after
+            if before is not None and before.fold is not None:
+                journal.fold, journal.tail = before.fold.copy(), before.tail
             for part in ("log", CURVES):
                 directory.sweep(part)
             journal._require_first()
@@ -193,18 +212,16 @@ class Journal:
         """
         if self._lock is None:
             raise StoreError(f"{self._backend.where} is not open for writing: resume the run first")
-        commit = self._recorded(joined([entry_to_json(entry) for entry in entries]))
+        commit = self._recorded(entries)
         for entry in entries:
             if isinstance(entry, Told):
                 self._discard(entry.evaluation)
-        return [Record(commit.seq, commit.epoch, commit.time, entry) for entry in entries]
+        return commit.records
 
-    def take_in(self, reading: Reading | None = None) -> list[Evaluation]:
-        """Record what trainings have left in the inbox for trials that are pending still.
-
-        ``reading`` is what has been read of the run already.
-        """
-        pending = (reading or Reading(self._start)).on(self).history.pending
+    def take_in(self) -> list[Evaluation]:
+        """Record what trainings have left in the inbox for trials that are pending still."""
+        fold = Fold.of(self.records()) if self.fold is None else self.fold
+        pending = fold.history.pending
         taken = []
         for evaluation in left(self._backend, self.header.run_id, pending):
             self.append(Told(evaluation))
@@ -218,7 +235,17 @@ class Journal:
     def records(self) -> list[Record]:
         """All entries in order, every byte checked; raises StoreCorrupt naming what is wrong."""
         self._require_first()
-        return [record for records, _ in self.follow(self._start) for record in records]
+        return [record for records, _ in self.follow(self.start) for record in records]
+
+    def read(self, end: int | None = None) -> None:
+        """Have ``fold`` and ``tail`` take in the new records, before ``end`` if that is given.
+
+        Raises StoreCorrupt naming what is wrong.
+        """
+        for records, tail in self.follow(self.tail):
+            if end is not None and tail.seq > end:
+                break
+            self._advance(records, tail)
 
     def follow(self, tail: Tail) -> Iterator[tuple[list[Record], Tail]]:
         """The commits from ``tail`` on, checked, each with the end of the chain after it."""
@@ -233,11 +260,6 @@ class Journal:
         """The number of records there are now; looks at names only."""
         self._require_first()
         return length(self._backend)
-
-    @property
-    def start(self) -> Tail:
-        """The end of the chain before its first record."""
-        return self._start
 
     @property
     def backend(self) -> Backend:
@@ -260,8 +282,8 @@ class Journal:
 
     def request_stop(self) -> None:
         """Ask the coordinator that writes the run now, wherever it runs, to stop."""
-        epoch = self.records()[-1].epoch
-        self._backend.put_any(_STOP, _stop_request(epoch))
+        self.read()
+        self._backend.put_any(_STOP, _stop_request(self.tail.epoch))
 
     def close(self) -> None:
         """Release the run for other coordinators; does not write."""
@@ -273,22 +295,22 @@ class Journal:
 
     def _take_over(self, settings: dict[str, Any]) -> None:
         """Fence off every earlier writer with an ``open`` record of a higher epoch."""
-        body = entry_to_json(_opened(settings))
-        for _, tail in self.follow(self._tail):
-            self._tail = tail
+        self.read()
         noted = -1 if self._lock is None else self._lock.head
-        require_head(self._tail, max(noted, tabulated_head(self._backend)))
+        require_head(self.tail, max(noted, tabulated_head(self._backend)))
         while True:
-            self._epoch = self._tail.epoch + 1
-            if self._put(self._prepare(body)):
+            self._epoch = self.tail.epoch + 1
+            if self._put(self._prepare([_opened(settings)])):
                 return
-            self._tail = catch_up(self._backend, self._tail)
+            self.read()
 
-    def _recorded(self, body: dict[str, Any]) -> _Commit:
+    def _recorded(self, entries: Sequence[Entry]) -> _Commit:
+        commit = self._prepare(entries)
         landed = self._landed()
-        if landed is not None and landed.body == body:
+        if landed is not None and landed.body == commit.body:
             return landed
-        commit = self._prepare(body)
+        if landed is not None:
+            commit = self._prepare(entries)
         if not self._put(commit):
             self._refuse(commit)
         return commit
@@ -298,10 +320,10 @@ class Journal:
         with contextlib.suppress(StoreError):
             self._backend.discard(key_of(evaluation.trial.number, evaluation.attempt))
 
-    def _prepare(self, body: dict[str, Any], now: float | None = None) -> _Commit:
+    def _prepare(self, entries: Sequence[Entry], now: float | None = None) -> _Commit:
         """The next record, encoded."""
-        tail, epoch, now = self._tail, self._epoch, time.time() if now is None else now
-        bodies = separated(body)
+        tail, epoch, now = self.tail, self._epoch, time.time() if now is None else now
+        bodies = [entry_to_json(entry) for entry in entries]
         slim = [detach(each, len(bodies)) for each in bodies]
         raw = {
             "v": VERSION,
@@ -315,7 +337,9 @@ class Journal:
         if tail.seq == 0:  # a second copy, in case the first is damaged
             raw["header"] = header_attributes(self.header)
         sides = [side for _, side in slim if side is not None]
-        return _Commit(body, tail.seq, epoch, now, encode_chunk(dump(raw)), sides)
+        return _Commit(
+            entries, joined(bodies), tail.seq, epoch, now, encode_chunk(dump(raw)), sides
+        )
 
     def _put(self, commit: _Commit) -> bool:
         """Create the record; False if another one is there."""
@@ -330,8 +354,14 @@ class Journal:
             self._arrive(commit)
         return created
 
+    def _advance(self, records: Sequence[Record], tail: Tail) -> None:
+        self.tail = tail
+        if self.fold is not None:
+            for record in records:
+                self.fold.take(record)
+
     def _arrive(self, commit: _Commit) -> None:
-        self._tail = commit.tail
+        self._advance(commit.records, commit.tail)
         if self._lock is not None:
             self._lock.note(commit.seq)
 
@@ -371,7 +401,7 @@ class Journal:
     def _refuse(self, commit: _Commit) -> NoReturn:
         """Our next record is another's: tell who took over."""
         who = "another coordinator"
-        for (record, *_), _ in self.follow(self._tail):
+        for (record, *_), _ in self.follow(self.tail):
             if isinstance(record.entry, Opened):
                 who = f"process {record.entry.pid} on {record.entry.host}"
             who += f" at {utc(record.time)}"

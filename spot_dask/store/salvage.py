@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spot_dask.errors import StoreCorrupt
+from spot_dask.fold import Fold
 from spot_dask.records import Asked, Entry, Header, Retried, Told, Trial
 from spot_dask.store.backend import Backend, backend_at
 from spot_dask.store.chain import numbers, read_entry, read_root
@@ -91,18 +92,18 @@ def _without_curves(backend: Backend, body: dict[str, Any]) -> Entry | None:
 
 
 def _consistent(entries: Iterable[Dated], saved: Salvaged) -> Iterator[Dated]:
-    """Entries that replay accepts: a result whose question was lost brings it along."""
-    asked: set[int] = set()
+    """Entries that a fold accepts: a result whose question was lost brings it along."""
+    fold = Fold()
     for time, entry in entries:
         match entry:
-            case Asked(trials):
-                asked.update(trial.number for trial in trials)
-            case Told(evaluation) if evaluation.trial.number not in asked:
-                asked.add(evaluation.trial.number)
-                yield time, Asked((evaluation.trial,))
-            case Retried(number) if number not in asked:
+            case Told(evaluation) if not fold.knows(evaluation.trial.number):
+                question = Asked((evaluation.trial,))
+                fold.add(question)
+                yield time, question
+            case Retried(number) if not fold.knows(number):
                 saved.losses.append(f"a retry of trial {number}, which is not known: dropped")
                 continue
+        fold.add(entry)
         yield time, entry
 
 

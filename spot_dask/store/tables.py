@@ -22,6 +22,7 @@ from itertools import islice, pairwise
 from typing import Any
 
 from spot_dask.errors import SpotDaskError, StoreCorrupt
+from spot_dask.fold import Arrival
 from spot_dask.records import Entry, Header, Outcome, Record, Told
 from spot_dask.store.backend import Backend
 from spot_dask.store.chain import Tail
@@ -38,7 +39,7 @@ from spot_dask.store.table_format import (
     parse_group,
     table_of,
 )
-from spot_dask.store.tabulate import tabulate
+from spot_dask.store.tabulate import following, tabulate
 from spot_dask.store.zarr_format import TABLES, chunk_key
 
 logger = logging.getLogger(__name__)
@@ -74,15 +75,29 @@ class Generation:
 def read(journal: Journal, end: int | None = None) -> Table:
     """The table of a run's records (before ``end``, if given), every byte of it checked.
 
-    Raises StoreCorrupt where the journal is damaged.
+    It is the newest table in the store, continued by the records that came since. Raises
+    StoreCorrupt where one of those is damaged.
     """
-    table, _ = _read(journal, journal.count() if end is None else end)
-    return table.first(int(table["record"].values.searchsorted(end))) if end else table
+    end = journal.count() if end is None else end
+    found = _newest(journal, end)
+    table, tail = found or (tabulate(journal.header, ()), journal.start)
+    commits = journal.follow(tail)
+    while tail.seq < end:
+        fold = following(table)
+        for records, tail in islice(commits, PART):
+            for record in records:
+                fold.take(record)
+            if tail.seq >= end:
+                break
+        table = tabulate(journal.header, fold.rows, table)
+    return table
 
 
-def _read(journal: Journal, end: int) -> tuple[Table, Tail]:
-    """The newest table, continued to ``end``, and the end of the chain that it covers."""
+def _newest(journal: Journal, end: int) -> tuple[Table, Tail] | None:
+    """The newest intact table of records before ``end``, and the end of the chain it covers."""
     for generation in generations(journal.backend, journal.header):
+        if generation.through.seq > end:
+            continue  # published since
         if not journal.reaches(generation.through):
             logger.warning("%s is not a table of this journal; ignored", generation.key)
             continue
@@ -91,26 +106,8 @@ def _read(journal: Journal, end: int) -> tuple[Table, Tail]:
         except _DAMAGE as error:
             logger.warning("%s is damaged (%s); ignored", generation.key, error)
             continue
-        return _continued(journal, table, generation.through, end)
-    return _continued(journal, None, journal.start, end)
-
-
-def _continued(journal: Journal, table: Table | None, tail: Tail, end: int) -> tuple[Table, Tail]:
-    last = tail
-
-    def following() -> Iterator[Record]:
-        nonlocal last
-        commits = journal.follow(tail)
-        while last.seq < end and (commit := next(commits, None)) is not None:
-            records, last = commit
-            yield from records
-
-    records = following()
-    while part := list(islice(records, PART)):
-        table = tabulate(journal.header, part, table)
-    if table is None:
-        table = tabulate(journal.header, ())
-    return table, last
+        return table, generation.through
+    return None
 
 
 def generations(backend: Backend, header: Header) -> Iterator[Generation]:
@@ -184,24 +181,24 @@ def load_table(backend: Backend, key: str, metadata: dict[str, Any]) -> Table:
 # ---------------------------------------------------------------- writing
 
 
-def publish(journal: Journal, backend: Backend) -> None:
-    """Write the table of all records of a run, unless it is there, and remove outdated ones.
+def publish(backend: Backend, header: Header, rows: Sequence[Arrival], through: Tail) -> None:
+    """Write the table of all records up to ``through``, unless it is there; remove outdated ones.
 
     Raises StoreError; a reader then still has the tables from before.
     """
-    table, through = _read(journal, journal.count())
     key = f"{TABLES}/g{through.seq:010d}"
     # A table bears witness to its records: they must not be lost without it.
     backend.settle(chunk_key(through.seq - 1))
     if backend.get(f"{key}/{GROUP}") is None:
+        table = tabulate(header, rows)
         attributes = {
-            **about(journal.header),
+            **about(header),
             "rows": len(table),
             "through": asdict(through),
             "published": time.time(),
         }
         write_table(backend, key, table, attributes)
-    published = list(generations(backend, journal.header))
+    published = list(generations(backend, header))
     backend.put_any(f"{TABLES}/{GROUP}", _hint(published[0].key))
     _prune(backend, published)
     backend.sweep(TABLES)
@@ -253,7 +250,7 @@ def _prune(backend: Backend, published: Sequence[Generation]) -> None:
 
 
 class Published:
-    """A journal as a Store that keeps its tables up to date.
+    """A journal with a fold, as a Store that keeps the tables up to date.
 
     They are made in a thread of their own after the number of evaluations has grown by a quarter
     (at least by 1000, at most once a minute), and at the end. A table that cannot be written is a
@@ -261,7 +258,9 @@ class Published:
     """
 
     def __init__(self, journal: Journal) -> None:
+        assert journal.fold is not None
         self.header: Header = journal.header
+        self.fold = journal.fold
         self._journal = journal
         newest = next(generations(journal.backend, journal.header), None)
         self._rows = 0 if newest is None else newest.rows
@@ -298,7 +297,7 @@ class Published:
         if self._thread is not None:
             self._thread.join()
         if not self._failing:
-            self._publish()
+            self._publish(self.fold.rows, self._journal.tail)
 
     def _due(self) -> bool:
         return (
@@ -309,12 +308,14 @@ class Published:
 
     def _start(self) -> None:
         self._rows, self._new, self._began = self._rows + self._new, 0, time.monotonic()
-        self._thread = threading.Thread(target=self._publish, name="spot-dask-tables", daemon=True)
+        found = (self.fold.rows, self._journal.tail)
+        self._thread = threading.Thread(
+            target=self._publish, args=found, name="spot-dask-tables", daemon=True
+        )
         self._thread.start()
 
-    def _publish(self) -> None:
+    def _publish(self, rows: Sequence[Arrival], through: Tail) -> None:
         try:
-            reader = Journal.open(self._journal.backend.where)
-            publish(reader, self._journal.backend)
+            publish(self._journal.backend, self.header, rows, through)
         except SpotDaskError as error:
             logger.warning("the tables of the run were not renewed: %s", error)

@@ -1,4 +1,4 @@
-"""From the records of a run to its table: a pure function, also where it goes on from a table.
+"""From the rows of a fold to a table: a pure function, also where it goes on from a table.
 
 Columns: fixed ones (see ``_FIELDS`` and ``_common``), then ``config.<parameter>`` for every
 parameter of the space, then ``metric.<name>`` in the order in which the metrics first appeared.
@@ -15,16 +15,14 @@ from typing import Any
 import numpy as np
 
 from spot_dask.errors import StoreCorrupt
+from spot_dask.fold import Arrival, Fold
 from spot_dask.records import (
     Configuration,
     Evaluation,
     Header,
     Import,
-    Imported,
     Origin,
-    Record,
     Status,
-    Told,
 )
 from spot_dask.space import Categorical, Parameter, Real, Space
 from spot_dask.store.columns import DTYPES, MISSING, Column, Curve, Kind, Table
@@ -36,28 +34,6 @@ STATUSES = (*Status, IMPORTED)
 ORIGINS = (*Origin, IMPORTED)
 
 _LAST_MICROSECOND = 2**62
-
-
-@dataclass(frozen=True)
-class _Row:
-    """An evaluation, or one taken over, and the record that holds it."""
-
-    record: Record
-    evaluation: Evaluation | None
-    source: Import | None
-
-    @property
-    def config(self) -> Configuration:
-        return (self.evaluation.trial if self.evaluation else self._import).config
-
-    @property
-    def y(self) -> float:
-        return (self.evaluation or self._import).y
-
-    @property
-    def _import(self) -> Import:
-        assert self.source is not None
-        return self.source
 
 
 @dataclass(frozen=True)
@@ -94,14 +70,11 @@ _FIELDS = (
 )
 
 
-def tabulate(header: Header, records: Iterable[Record], before: Table | None = None) -> Table:
-    """The evaluations in ``records``; ``before`` is the table of all records before them.
+def tabulate(header: Header, rows: Sequence[Arrival], before: Table | None = None) -> Table:
+    """The table of a fold's rows; ``before`` is the table of all rows before them.
 
-    As in a replay, the first of several evaluations of a trial counts, and so does the first of
-    several imports of an evaluation. Raises StoreCorrupt where a configuration is not one of the
-    run's space.
+    Raises StoreCorrupt where a configuration is not one of the run's space.
     """
-    rows = list(_rows(records, before))
     if before is not None and not rows:
         return before
     columns = [
@@ -115,60 +88,56 @@ def tabulate(header: Header, records: Iterable[Record], before: Table | None = N
     return table if before is None else before.append(table)
 
 
-def _rows(records: Iterable[Record], before: Table | None) -> Iterable[_Row]:
-    trials, taken = _known(before)
-    for record in records:
-        match record.entry:
-            case Told(evaluation) if evaluation.trial.number not in trials:
-                trials.add(evaluation.trial.number)
-                yield _Row(record, evaluation, None)
-            case Imported(items=items, mode="data"):
-                for item in items:
-                    key = (item.source_run, item.source_trial)
-                    if key not in taken:
-                        taken.add(key)
-                        yield _Row(record, None, item)
-
-
-def _known(before: Table | None) -> tuple[set[int], set[tuple[object, int]]]:
-    """The trials that have a row, and the imported evaluations by source."""
-    if before is None:
-        return set(), set()
+def following(before: Table) -> Fold:
+    """A fold of the records after those of a table, whose ``rows`` are not in it."""
     runs, numbers = before["source_run"], before["source_trial"].values
     imported = np.flatnonzero(~runs.missing)
-    taken = {(runs.levels[runs.values[i]], int(numbers[i])) for i in imported}
+    taken = ((str(runs.levels[runs.values[i]]), int(numbers[i])) for i in imported)
     trials = before["trial"]
-    return set(trials.values[~trials.missing].tolist()), taken
+    return Fold.after(trials.values[~trials.missing].tolist(), taken)
 
 
-def _common(rows: Sequence[_Row], header: Header) -> list[Column]:
+def _config(row: Arrival) -> Configuration:
+    return row.evaluation.trial.config if row.evaluation else _imported(row).config
+
+
+def _y(row: Arrival) -> float:
+    return (row.evaluation or _imported(row)).y
+
+
+def _imported(row: Arrival) -> Import:
+    assert row.imported is not None
+    return row.imported
+
+
+def _common(rows: Sequence[Arrival], header: Header) -> list[Column]:
     sign = 1.0 if header.direction == "min" else -1.0
     status = [row.evaluation.outcome.status if row.evaluation else IMPORTED for row in rows]
     origin = [row.evaluation.trial.origin if row.evaluation else IMPORTED for row in rows]
     objective = f"{header.objective} ({header.direction}imised)"
     return [
-        _plain("record", "integer", "number of the journal's record", [r.record.seq for r in rows]),
-        _plain("recorded", "time", "when it was durable (UTC)", [r.record.time for r in rows]),
+        _plain("record", "integer", "number of the journal's record", [r.seq for r in rows]),
+        _plain("recorded", "time", "when it was durable (UTC)", [r.time for r in rows]),
         _closed("status", "how the trial ended", status, tuple(map(str, STATUSES))),
         _closed("origin", "where the configuration came from", origin, tuple(map(str, ORIGINS))),
-        _plain("objective", "real", objective, [sign * row.y for row in rows]),
+        _plain("objective", "real", objective, [sign * _y(row) for row in rows]),
     ]
 
 
-def _provenance(rows: Sequence[_Row]) -> list[Column]:
-    runs = [row.source.source_run if row.source else "" for row in rows]
-    trials = [row.source.source_trial if row.source else MISSING["integer"] for row in rows]
+def _provenance(rows: Sequence[Arrival]) -> list[Column]:
+    runs = [row.imported.source_run if row.imported else "" for row in rows]
+    trials = [row.imported.source_trial if row.imported else MISSING["integer"] for row in rows]
     return [
         _open("source_run", "run an evaluation was taken from", runs),
         Column("source_trial", "integer", _array("integer", trials), long_name="its trial there"),
     ]
 
 
-def _parameters(rows: Sequence[_Row], space: Space) -> Iterable[Column]:
+def _parameters(rows: Sequence[Arrival], space: Space) -> Iterable[Column]:
     for row in rows:
-        for name in row.config:
+        for name in _config(row):
             if name not in space.parameters:
-                raise StoreCorrupt(f"record {row.record.seq} sets {name!r}, which is no parameter")
+                raise StoreCorrupt(f"record {row.seq} sets {name!r}, which is no parameter")
     for name, parameter in space.parameters.items():
         kind: Kind = "integer"
         levels: tuple[Any, ...] = ()
@@ -183,25 +152,26 @@ def _parameters(rows: Sequence[_Row], space: Space) -> Iterable[Column]:
         yield Column(column, kind, _array(kind, values), levels, optional, long_name=long_name)
 
 
-def _value(row: _Row, name: str, parameter: Parameter, kind: Kind) -> Any:
-    if name not in row.config:
+def _value(row: Arrival, name: str, parameter: Parameter, kind: Kind) -> Any:
+    config = _config(row)
+    if name not in config:
         return MISSING[kind]
-    value = row.config[name]
+    value = config[name]
     try:
         code = parameter.parse(value)
     except ValueError as error:
-        raise StoreCorrupt(f"record {row.record.seq}: {name}: {error}") from error
+        raise StoreCorrupt(f"record {row.seq}: {name}: {error}") from error
     return int(code) if kind == "factor" else value
 
 
-def _metrics(rows: Sequence[_Row]) -> Iterable[Column]:
+def _metrics(rows: Sequence[Arrival]) -> Iterable[Column]:
     found = [row.evaluation.outcome.metrics if row.evaluation else {} for row in rows]
     for name in _names(found):
         values = [metrics.get(name, MISSING["real"]) for metrics in found]
         yield Column(f"metric.{name}", "real", _array("real", values), long_name=f"metric {name}")
 
 
-def _curves(rows: Sequence[_Row]) -> Iterable[Curve]:
+def _curves(rows: Sequence[Arrival]) -> Iterable[Curve]:
     found = [row.evaluation.outcome.curves if row.evaluation else {} for row in rows]
     for name in _names(found):
         curves = [c.get(name, ()) for c in found]
@@ -213,7 +183,7 @@ def _names(found: Sequence[Mapping[str, object]]) -> list[str]:
     return list(dict.fromkeys(chain.from_iterable(found)))
 
 
-def _column(field: _Field, rows: Sequence[_Row]) -> Column:
+def _column(field: _Field, rows: Sequence[Arrival]) -> Column:
     if field.kind == "factor":
         texts = [field.of(row.evaluation) if row.evaluation else "" for row in rows]
         return _open(field.name, field.long_name, texts)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spot_dask.errors import StoreCorrupt
+from spot_dask.fold import Fold
 from spot_dask.store import curves, tables
 from spot_dask.store.backend import Backend, backend_at
 from spot_dask.store.chain import (
@@ -24,7 +25,6 @@ from spot_dask.store.chain import (
 )
 from spot_dask.store.inbox import INBOX, read_item
 from spot_dask.store.journal import Journal
-from spot_dask.store.replay import Sum
 from spot_dask.store.zarr_format import LOG, chunk_key, log_blocks
 
 
@@ -60,7 +60,7 @@ class _Check:
     objects: int = 0
     size: int = 0
     records: int = 0
-    sum: Sum = field(default_factory=Sum)
+    fold: Fold = field(default_factory=Fold)
     problems: list[str] = field(default_factory=list)
 
     def root(self) -> None:
@@ -94,7 +94,7 @@ class _Check:
         records = read_records(self.backend, link, newer=self.newer)
         self.records += 1
         for record in () if self.problems else records:
-            self.sum.take(record)
+            self.fold.take(record)
 
     def curves(self) -> None:
         names = [name for name in self.backend.names(curves.CURVES) if name != "zarr.json"]

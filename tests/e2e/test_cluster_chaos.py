@@ -56,7 +56,7 @@ def test_a_new_coordinator_takes_over_what_runs_and_what_has_ended(
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130
     again = shell.begin("resume", store, "--scheduler", cluster)
-    wait_until(lambda: Run.open(store).replay.epoch == 2)
+    wait_until(lambda: Run.open(store).fold.epoch == 2)
     assert len(watched.still_running()) >= 2
     os.kill(again.pid, signal.SIGKILL)
     again.wait()

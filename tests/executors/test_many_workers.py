@@ -16,6 +16,7 @@ from numpy.random import Generator, default_rng
 
 from spot_dask.coordinator import Coordinator, Policy
 from spot_dask.executors.simulated import Fate, SimulatedExecutor
+from spot_dask.fold import Fold
 from spot_dask.records import (
     Asked,
     Entry,
@@ -31,7 +32,6 @@ from spot_dask.records import (
 )
 from spot_dask.session import Session
 from spot_dask.store.memory import MemoryStore
-from spot_dask.store.replay import replay
 from spot_dask.tuner import Tuner
 
 HEADER = Header("run", "chaos", 0.0, {}, "", "loss", "min")
@@ -83,8 +83,8 @@ def policy(budget: int) -> Policy:
 
 def resume(store: MemoryStore, budget: int, executor: SimulatedExecutor) -> Coordinator:
     """Run a study to its end from whatever its store holds."""
-    past = replay(store.records())
-    coordinator = Coordinator(policy(budget), past.history, past.retried, executor.now())
+    past = Fold.of(store.records())
+    coordinator = Coordinator(policy(budget), past, executor.now())
     tuner = cast(Tuner, Numbering())
     assert Session(coordinator, tuner, executor, store).run() == "budget"
     return coordinator
@@ -156,7 +156,7 @@ class Watched(MemoryStore):
     def commit(self, entries: Sequence[Entry]) -> list[Record]:
         records = super().commit(entries)
         if self.coordinator is not None:
-            state = essence(self.coordinator.history, self.coordinator.retried)
+            state = essence(self.coordinator.history, self.coordinator._fold.retried)
             self.states += [state for _ in records]
         return records
 
@@ -165,8 +165,8 @@ def test_every_prefix_of_the_journal_resumes_to_the_same_state_and_budget() -> N
     budget = 60
     store = Watched(HEADER)
     executor = SimulatedExecutor(chaos(3), 12, beat=30.0)
-    past = replay(store.records())
-    store.coordinator = Coordinator(policy(budget), past.history, past.retried, 0.0)
+    past = Fold.of(store.records())
+    store.coordinator = Coordinator(policy(budget), past, 0.0)
     tuner = cast(Tuner, Numbering())
     Session(store.coordinator, tuner, executor, store).run()
     records = store.records()
@@ -176,7 +176,7 @@ def test_every_prefix_of_the_journal_resumes_to_the_same_state_and_budget() -> N
     for n in range(1, len(records) - 1):
         prefix = MemoryStore(HEADER)
         prefix._log = list(records[:n])
-        again = replay(prefix.records())
+        again = Fold.of(prefix.records())
         # What follows from one turn of the loop is decided and then written at once.
         if n > 1 and store.states[n - 2] != store.states[n - 1]:
             assert essence(again.history, again.retried) == store.states[n - 2]
@@ -198,7 +198,7 @@ def test_the_clock_of_utilisation_shows_proposals_ahead_of_demand() -> None:
     spent = {}
     for ahead in (True, False):
         executor = SimulatedExecutor(training, 64, deferred=3.0)
-        coordinator = Coordinator(Policy(evaluations=1280, ahead=ahead), History(), {}, 0.0)
+        coordinator = Coordinator(Policy(evaluations=1280, ahead=ahead), Fold(), 0.0)
         tuner = cast(Tuner, Numbering())
         store = MemoryStore(HEADER)
         Session(coordinator, tuner, executor, store).run()

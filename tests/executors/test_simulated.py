@@ -17,7 +17,8 @@ from spot_dask.coordinator import (
     Tick,
 )
 from spot_dask.executors.simulated import Fate, SimulatedExecutor
-from spot_dask.records import Failure, History, Outcome, Retried, Status, Told, Trial
+from spot_dask.fold import Fold
+from spot_dask.records import Failure, Outcome, Retried, Status, Told, Trial
 
 
 def drive(
@@ -51,7 +52,7 @@ def test_asynchronous_refill_beats_synchronous_batches_on_uneven_trainings() -> 
     for sync in (False, True):
         executor = SimulatedExecutor(training, workers=8)
         policy = Policy(evaluations=160, batch=8, sync=sync)
-        reason, _ = drive(Coordinator(policy, History(), {}, 0.0), executor)
+        reason, _ = drive(Coordinator(policy, Fold(), 0.0), executor)
         assert reason == "budget"
         spent[sync] = executor.now()
     assert spent[False] < 0.7 * spent[True]
@@ -70,7 +71,7 @@ def test_every_trial_is_committed_once_whatever_is_lost(seed: int) -> None:
 
     departures = {f"sim-{i}": float(rng.uniform(0, 400)) for i in range(4)}
     executor = SimulatedExecutor(training, workers=6, departures=departures)
-    coordinator = Coordinator(Policy(evaluations=60), History(), {}, 0.0)
+    coordinator = Coordinator(Policy(evaluations=60), Fold(), 0.0)
     reason, commits = drive(coordinator, executor)
     told = [c.evaluation for c in commits if isinstance(c, Told)]
     assert reason == "budget"
@@ -86,7 +87,7 @@ def test_a_run_whose_workers_all_left_waits() -> None:
         return Fate(Outcome(Status.OK, 1.0), 100.0)
 
     executor = SimulatedExecutor(training, workers=1, departures={"sim-0": 50.0})
-    coordinator = Coordinator(Policy(evaluations=3, seconds=1000.0), History(), {}, 0.0)
+    coordinator = Coordinator(Policy(evaluations=3, seconds=1000.0), Fold(), 0.0)
     reason, commits = drive(coordinator, executor, seconds=10.0)
     assert reason == "wall"
     assert [type(c).__name__ for c in commits] == ["Asked", "Retried"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -25,6 +26,8 @@ from spot_dask.records import (
     Trial,
 )
 from spot_dask.space import Categorical, Integer, Real, Space
+from spot_dask.store import tables
+from spot_dask.store.journal import Journal
 
 SPACE = Space(
     lr=Real(1e-5, 0.1, scale="log", default=1e-3),
@@ -34,6 +37,14 @@ SPACE = Space(
     warmup=Integer(-3, 10, default=2).when(optimizer="adam"),
     norm=Categorical([True, 1, 0.5, "1"], default=True).when(optimizer=["adam", "sgd"]),
 )
+
+
+def publish(where: Any, backend: Any = None) -> None:
+    """Make a table of all records, as a coordinator does."""
+    journal = Journal.open(where)
+    journal.read()
+    assert journal.fold is not None
+    tables.publish(backend or journal.backend, journal.header, journal.fold.rows, journal.tail)
 
 
 def header(direction: str = "min") -> Header:

@@ -16,9 +16,10 @@ import zarr
 from object_service import BUCKET, environment, proxy
 from store_examples import ENTRIES, HEADER
 from store_processes import writers, written
-from table_examples import header, story
+from table_examples import header, publish, story
 
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
+from spot_dask.fold import Fold
 from spot_dask.records import Closed, Opened
 from spot_dask.run import Run
 from spot_dask.store import bucket, tables
@@ -121,18 +122,18 @@ def test_tables_are_renewed_and_what_may_still_be_written_is_left_for_an_hour(wh
     backend.put_any("tables/g0000000001/trial/c/0", b"of a coordinator that was taken over")
     for entry in story(1)[:3]:
         journal.append(entry)
-        tables.publish(Journal.open(where), backend)
+        publish(where, backend)
     unfinished, *published = sorted(backend.names("tables"))[:-1]
     assert unfinished == "g0000000001"
     assert published == ["g0000000002", "g0000000003", "g0000000004"]
     table = tables.read(Journal.open(where))
-    assert repr(table) == repr(tabulate(journal.header, journal.records()))
+    assert repr(table) == repr(tabulate(journal.header, Fold.of(journal.records()).rows))
     assert len(table)
     assert not list(tables.problems(journal))
     monkeypatch.setattr(bucket, "STALE_SECONDS", 0.5)
     time.sleep(2.1)
     bucket_at(where).renew(journal._lock.key, b"")
-    tables.publish(Journal.open(where), backend)
+    publish(where, backend)
     assert sorted(backend.names("tables")) == ["g0000000003", "g0000000004", "zarr.json"]
     journal.close()
 

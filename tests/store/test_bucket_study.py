@@ -64,7 +64,7 @@ def test_every_command_takes_the_address_of_an_object_store(folder: Path, prefix
     spot("run", "study.py", *options, "--store", second)
     run = Run.open(second)
     assert len(run.history.imports) == 5
-    assert run.replay.imports[0].source == first == Run.open(first).path
+    assert run.fold.imports[0].source == first == Run.open(first).path
     assert sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name != "__pycache__") == [
         "first",
         "mine",

@@ -12,6 +12,7 @@ import pytest
 from table_examples import header, story
 
 from spot_dask.errors import SpotDaskError, StoreError
+from spot_dask.fold import Fold
 from spot_dask.records import Asked, Evaluation, Outcome, Status, Told, Trial
 from spot_dask.store.export import FORMATS, export, write_csv, write_curves_csv, write_jsonl
 from spot_dask.store.memory import MemoryStore
@@ -26,7 +27,7 @@ def table_of(entries):
     store = MemoryStore(header())
     for entry in entries:
         store.append(entry)
-    return tabulate(store.header, store.records())
+    return tabulate(store.header, Fold.of(store.records()).rows)
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from test_journal_crashes import crash_everywhere, file_system
 from spot_dask import Budget, Design, FunctionTask, Real, Space, Study
 from spot_dask.codec import outcome_to_json
 from spot_dask.errors import StoreFull
+from spot_dask.fold import Fold
 from spot_dask.records import Asked, Outcome, Status, Told
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
-from spot_dask.store.replay import replay
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_what_was_left_is_taken_in_once_when_the_run_is_resumed(path):
         assert [e.outcome.status.value for e in journal.take_in()] == taken
         assert names(path) == []
         journal.close()
-    state = replay(Journal.open(path).records())
+    state = Fold.of(Journal.open(path).records())
     assert [t.number for t in state.history.pending] == [0]
     expected = [succeeded(1, 0.5).evaluation, failed(2).evaluation]
     expected = [dataclasses.replace(evaluation, attempt=0) for evaluation in expected]

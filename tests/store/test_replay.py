@@ -6,9 +6,11 @@ import pytest
 from store_examples import HEADER, failed, succeeded, trial
 
 from spot_dask.errors import StoreCorrupt
+from spot_dask.fold import Fold
 from spot_dask.records import (
     Asked,
     Closed,
+    History,
     Import,
     Imported,
     Opened,
@@ -20,7 +22,6 @@ from spot_dask.records import (
 )
 from spot_dask.store.journal import Journal
 from spot_dask.store.memory import MemoryStore
-from spot_dask.store.replay import Reading, Replay, replay
 
 
 def records(*entries, times=None, epochs=None):
@@ -31,12 +32,13 @@ def records(*entries, times=None, epochs=None):
 
 
 def test_no_records_add_up_to_nothing():
-    assert replay([]) == Replay()
+    fold = Fold.of([])
+    assert (fold.history, fold.last, fold.elapsed) == (History(), None, 0.0)
 
 
 def test_trials_are_pending_until_their_evaluation_arrives():
     asked = Asked([trial(0), trial(1), trial(2)])
-    state = replay(records(Opened("h", 1), asked, succeeded(2), failed(0)))
+    state = Fold.of(records(Opened("h", 1), asked, succeeded(2), failed(0)))
     assert [e.trial.number for e in state.history.evaluations] == [2, 0]
     assert [t.number for t in state.history.pending] == [1]
     assert state.retried == {}
@@ -45,7 +47,7 @@ def test_trials_are_pending_until_their_evaluation_arrives():
 
 def test_a_lost_attempt_raises_the_number_of_the_next_one():
     lost = Outcome(Status.LOST)
-    state = replay(
+    state = Fold.of(
         records(Asked([trial(0), trial(1)]), Retried(0, 0, lost), Retried(0, 1, lost), failed(1))
     )
     assert state.retried == {0: (Status.LOST, Status.LOST)}
@@ -53,7 +55,7 @@ def test_a_lost_attempt_raises_the_number_of_the_next_one():
 
 def test_the_first_evaluation_of_a_trial_counts_and_a_later_one_is_logged(caplog):
     with caplog.at_level(logging.WARNING):
-        state = replay(records(Asked([trial(0)]), succeeded(0, 0.5), succeeded(0, 0.1)))
+        state = Fold.of(records(Asked([trial(0)]), succeeded(0, 0.5), succeeded(0, 0.1)))
     assert [e.y for e in state.history.evaluations] == [0.5]
     assert "record 2: trial 0" in caplog.text
 
@@ -61,16 +63,16 @@ def test_the_first_evaluation_of_a_trial_counts_and_a_later_one_is_logged(caplog
 @pytest.mark.parametrize("entry", [succeeded(7), Retried(7, 0, Outcome(Status.LOST))])
 def test_an_entry_about_a_trial_never_asked_is_corruption(entry):
     with pytest.raises(StoreCorrupt, match="record 1 is about trial 7"):
-        replay(records(Asked([trial(0)]), entry))
+        Fold.of(records(Asked([trial(0)]), entry))
 
 
 def test_asking_a_trial_twice_is_corruption():
     with pytest.raises(StoreCorrupt, match="trial 0 a second time"):
-        replay(records(Asked([trial(0)]), succeeded(0), Asked([trial(0)])))
+        Fold.of(records(Asked([trial(0)]), succeeded(0), Asked([trial(0)])))
 
 
 def test_elapsed_is_the_sum_of_the_sessions_without_the_time_between():
-    state = replay(
+    state = Fold.of(
         records(
             Opened("h", 1),
             Asked([trial(0)]),
@@ -86,24 +88,24 @@ def test_elapsed_is_the_sum_of_the_sessions_without_the_time_between():
 
 
 def test_a_clock_set_back_gives_no_time_back():
-    state = replay(records(Opened("h", 1), Closed("x"), times=[100.0, 40.0]))
+    state = Fold.of(records(Opened("h", 1), Closed("x"), times=[100.0, 40.0]))
     assert state.elapsed == 0.0
 
 
 def test_a_run_is_closed_only_by_its_last_record():
-    assert replay(records(Opened("h", 1), Closed("budget"))).closed == "budget"
-    assert replay(records(Opened("h", 1), Closed("budget"), Opened("h", 2))).closed is None
+    assert Fold.of(records(Opened("h", 1), Closed("budget"))).closed == "budget"
+    assert Fold.of(records(Opened("h", 1), Closed("budget"), Opened("h", 2))).closed is None
 
 
 def test_later_sessions_change_the_settings_of_earlier_ones():
     opened = [Opened("h", 1, {"budget": 5, "q": 2}), Opened("h", 2, {"budget": 9})]
-    assert replay(records(*opened, epochs=[1, 2])).settings == {"budget": 9, "q": 2}
+    assert Fold.of(records(*opened, epochs=[1, 2])).settings == {"budget": 9, "q": 2}
 
 
 def test_an_evaluation_imported_twice_is_taken_once():
     items = [Import({"lr": 0.1}, 1.0, "old", n) for n in range(3)]
     first, again = Imported("a.zarr", items[:2]), Imported("a.zarr", items, ("trial 9: gone",))
-    state = replay(records(first, again))
+    state = Fold.of(records(first, again))
     assert state.history.imports == tuple(items)
     assert state.imports == (first, again)
 
@@ -112,7 +114,7 @@ def test_priors_are_kept_apart_one_tuple_per_source_and_each_once():
     items = tuple(Import({"lr": 0.1}, 1.0, "old", n) for n in range(4))
     data = Imported("a.zarr", items[:1])
     hints = Imported("b.zarr", items[:3], mode="prior")
-    state = replay(records(data, hints, hints, Imported("c.zarr", items, mode="prior")))
+    state = Fold.of(records(data, hints, hints, Imported("c.zarr", items, mode="prior")))
     assert state.history.imports == items[:1]
     assert state.history.priors == (items[1:3], items[3:])
     assert len(state.imports) == 4
@@ -122,49 +124,55 @@ def test_a_store_replays_to_the_history_that_was_told():
     store = MemoryStore(HEADER)
     store.append(Asked([trial(n) for n in range(50)]))
     told = [store.append(succeeded(n, float(n))).entry.evaluation for n in range(0, 50, 2)]
-    history = replay(store.records()).history
+    history = Fold.of(store.records()).history
     assert repr(history.evaluations) == repr(tuple(told))
     assert [t.number for t in history.pending] == list(range(1, 50, 2))
 
 
-class Counted:
-    """A journal that counts what is read of it."""
-
-    def __init__(self, journal):
-        self.journal, self.read = journal, 0
-
-    def follow(self, tail):
-        for found in self.journal.follow(tail):
-            self.read += 1
-            yield found
+def essence(fold):
+    return repr((fold.history, fold.retried, fold.rows, fold.settings, fold.elapsed, fold.opened))
 
 
 def test_reading_on_reads_nothing_twice_and_adds_up_to_the_replay_of_all(tmp_path):
     with closing(Journal.create(tmp_path / "a", HEADER, durability="process")) as journal:
-        reading, log = Reading(journal.start), Counted(journal)
+        reader, read = Journal.open(tmp_path / "a"), []
+        follow = reader.follow
+        reader.follow = lambda tail: (read.append(found) or found for found in follow(tail))
         for entry in (
             Asked([trial(0), trial(1)]),
             succeeded(1),
             Retried(0, 0, Outcome(Status.LOST)),
         ):
             journal.append(entry)
-            assert repr(reading.on(log)) == repr(replay(journal.records()))
-        assert log.read == 4
+            reader.read()
+            assert essence(reader.fold) == essence(Fold.of(journal.records()))
+        assert len(read) == 4
         journal.append(succeeded(0))
-        assert reading.on(log, end=4).history.pending == (trial(0),)
-        assert reading.on(log).history.pending == ()
-        assert reading.tail.seq == 5
+        reader.read(end=4)
+        assert reader.fold.history.pending == (trial(0),)
+        reader.read()
+        assert reader.fold.history.pending == ()
+        assert reader.tail.seq == 5
 
 
 def test_a_resumed_journal_reads_only_what_came_after_a_reading(tmp_path):
     Journal.create(tmp_path / "a", HEADER, durability="process").close()
-    reading = Reading(Journal.open(tmp_path / "a").start)
-    reading.on(Journal.open(tmp_path / "a"))
+    reader = Journal.open(tmp_path / "a")
+    reader.read()
     (tmp_path / "a/log/c/0/0").write_bytes(b"damaged since")
-    with closing(Journal.resume(tmp_path / "a", after=reading.tail)) as journal:
-        assert reading.on(journal).epoch == 2
+    with closing(Journal.resume(tmp_path / "a", before=reader)) as journal:
+        assert journal.fold.epoch == 2
+    assert reader.fold.epoch == 1
     with pytest.raises(StoreCorrupt):
         Journal.resume(tmp_path / "a")
+
+
+def test_the_fold_of_a_writer_is_that_of_what_it_has_written(tmp_path):
+    path = tmp_path / "a"
+    with closing(Journal.create(path, HEADER, durability="process", fold=Fold())) as journal:
+        journal.commit([Asked([trial(0), trial(1)]), succeeded(1)])
+        journal.append(Closed("done"))
+        assert essence(journal.fold) == essence(Fold.of(Journal.open(path).records()))
 
 
 def test_what_a_trial_and_its_evaluation_share_is_kept_once(tmp_path):
@@ -172,11 +180,11 @@ def test_what_a_trial_and_its_evaluation_share_is_kept_once(tmp_path):
         journal.append(Asked([trial(0), trial(1)]))
         journal.append(succeeded(0))
         journal.append(succeeded(1))
-        first, second = replay(journal.records()).history.evaluations
+        first, second = Fold.of(journal.records()).history.evaluations
     names = [id(name) for e in (first, second) for name in (*e.trial.config, *e.outcome.curves)]
     assert len(set(names)) == len(names) / 2 > 1
     assert first.outcome.worker is second.outcome.worker
     asked = trial(0)
     told = replace(succeeded(0).evaluation, trial=trial(0))
-    state = replay(records(Asked([asked]), Told(told)))
+    state = Fold.of(records(Asked([asked]), Told(told)))
     assert state.history.evaluations[0].trial is asked

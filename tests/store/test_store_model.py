@@ -17,10 +17,10 @@ from test_journal_crashes import Crash, file_system
 
 from spot_dask.codec import outcome_to_json
 from spot_dask.errors import RunTakenOver
+from spot_dask.fold import Fold
 from spot_dask.records import Asked
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
-from spot_dask.store.replay import replay
 
 
 class StoreModel(RuleBasedStateMachine):
@@ -46,7 +46,7 @@ class StoreModel(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
     def state(self):
-        return replay(Journal.open(self.path).records()).history
+        return Fold.of(Journal.open(self.path).records()).history
 
     def alive(self):
         return self.coordinator is not None
@@ -148,7 +148,7 @@ class StoreModel(RuleBasedStateMachine):
         records = Journal.open(self.path).records()
         assert repr(records[: len(self.seen)]) == repr(self.seen)
         self.seen = records
-        history = replay(records).history
+        history = Fold.of(records).history
         assert history.asked == self.asked
         present = {e.trial.number: e.y for e in history.evaluations}
         assert self.told.items() <= present.items()

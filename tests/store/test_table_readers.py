@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from table_examples import SPACE, header, story
+from table_examples import SPACE, header, publish, story
 
 from spot_dask.errors import SpotDaskError
 from spot_dask.records import Status
@@ -21,7 +21,7 @@ def run(tmp_path_factory):
     journal = Journal.create(path, header("max"), durability="process")
     for entry in story(12):
         journal.append(entry)
-    tables.publish(Journal.open(path), journal.backend)
+    publish(path)
     journal.close()
     return path
 
@@ -165,8 +165,7 @@ def test_a_run_without_evaluations_gives_empty_frames(tmp_path):
     assert frames.to_dataframe(empty).shape == (0, len(empty.columns))
     assert frames.curves(empty).shape == (0, 4)
     assert frames.to_xarray(empty).sizes == {"evaluation": 0}
-    journal = Journal.open(path)
-    tables.publish(journal, journal.backend)
+    publish(path)
     (generation,) = path.glob("tables/g*")
     assert pytest.importorskip("xarray").open_zarr(generation, chunks=None).sizes == {
         "evaluation": 0

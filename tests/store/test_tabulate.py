@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from table_examples import SPACE, config, failed, header, histories, story, succeeded
 
 from spot_dask.errors import StoreCorrupt
+from spot_dask.fold import Fold
 from spot_dask.records import (
     Asked,
     Evaluation,
@@ -24,8 +25,7 @@ from spot_dask.records import (
     Trial,
 )
 from spot_dask.store.memory import MemoryStore
-from spot_dask.store.replay import replay
-from spot_dask.store.tabulate import tabulate
+from spot_dask.store.tabulate import following, tabulate
 
 
 def records(entries, direction="min"):
@@ -33,6 +33,10 @@ def records(entries, direction="min"):
     for entry in entries:
         store.append(entry)
     return store.records()
+
+
+def table_of(entries, direction="min"):
+    return tabulate(header(direction), Fold.of(records(entries, direction)).rows)
 
 
 def value(column, i):
@@ -113,8 +117,9 @@ def plain(found):
 @given(histories(), st.sampled_from(["min", "max"]))
 def test_a_table_says_what_a_replay_says(entries, direction):
     written = records(entries, direction)
-    found = list(rows(tabulate(header(direction), written)))
-    history, sign = replay(written).history, 1.0 if direction == "min" else -1.0
+    fold = Fold.of(written)
+    found = list(rows(tabulate(header(direction), fold.rows)))
+    history, sign = fold.history, 1.0 if direction == "min" else -1.0
     mine = [row for row in found if row["status"] != "imported"]
     taken = [row for row in found if row["status"] == "imported"]
     assert plain(mine) == plain(told(e, sign) for e in history.evaluations)
@@ -130,26 +135,27 @@ def test_a_table_says_what_a_replay_says(entries, direction):
 def test_a_table_goes_on_from_any_earlier_one(entries, data):
     written = records(entries)
     cut = data.draw(st.integers(0, len(written)))
-    whole = tabulate(header(), written)
-    earlier = tabulate(header(), written[:cut])
-    later = tabulate(header(), written[cut:], earlier)
+    whole = tabulate(header(), Fold.of(written).rows)
+    earlier = tabulate(header(), Fold.of(written[:cut]).rows)
+    fold = following(earlier)
+    for record in written[cut:]:
+        fold.take(record)
+    later = tabulate(header(), fold.rows, earlier)
     assert repr(later) == repr(whole)
     assert plain(rows(later)) == plain(rows(whole))
-    assert repr(whole.first(len(earlier)).columns[0]) == repr(earlier.columns[0])
-    assert plain(rows(whole.first(len(earlier)))) == plain(rows(earlier))
 
 
 def test_what_was_not_measured_is_missing_and_what_was_not_a_number_is_nan():
     trials = [Trial(i, SPACE.default, 0) for i in range(2)]
     outcomes = [Outcome(Status.OK, 1.0, {"a": math.nan}), Outcome(Status.OK, 1.0, {"b": math.inf})]
     evaluations = [Told(Evaluation(t, o)) for t, o in zip(trials, outcomes, strict=True)]
-    column = tabulate(header(), records([Asked(trials), *evaluations]))["metric.a"]
+    column = table_of([Asked(trials), *evaluations])["metric.a"]
     assert np.isnan(column.values).all()
     assert column.missing.tolist() == [False, True]
 
 
 def test_every_column_has_its_type_and_says_whether_it_can_be_missing():
-    table = tabulate(header(), records(story(6)))
+    table = table_of(story(6))
     kinds = {c.name: (c.kind, c.optional) for c in table.columns}
     assert kinds["config.lr"] == ("real", False)
     assert kinds["config.width"] == ("integer", False)
@@ -162,7 +168,7 @@ def test_every_column_has_its_type_and_says_whether_it_can_be_missing():
 
 
 def test_a_run_without_evaluations_has_a_table_without_rows():
-    table = tabulate(header(), records([]))
+    table = table_of([])
     assert len(table) == 0
     assert table["config.lr"].values.dtype == np.float64
     assert table.curves == ()
@@ -175,37 +181,39 @@ def test_a_run_without_evaluations_has_a_table_without_rows():
 def test_a_configuration_that_is_not_of_the_space_is_refused(config, says):
     trial = Trial(0, config, 0)
     with pytest.raises(StoreCorrupt, match=f"record 2.*{says}"):
-        tabulate(header(), records([Asked([trial]), succeeded(trial)]))
+        table_of([Asked([trial]), succeeded(trial)])
 
 
 def test_the_first_of_several_evaluations_of_a_trial_counts():
     trial = Trial(0, SPACE.default, 0)
-    table = tabulate(header(), records([Asked([trial]), failed(trial), succeeded(trial)]))
+    table = table_of([Asked([trial]), failed(trial), succeeded(trial)])
     assert [row["status"] for row in rows(table)] == ["failed"]
 
 
 def test_what_another_objective_says_is_no_row():
     item = Import(SPACE.default, 2.0, "r0", 3)
     entries = [Imported("other", (item,), mode="prior"), Imported("old", (item,))]
-    assert len(tabulate(header(), records(entries[:1]))) == 0
-    assert len(tabulate(header(), records(entries))) == 1
+    assert len(table_of(entries[:1])) == 0
+    assert len(table_of(entries[1:])) == 1
+    assert len(table_of(entries[::-1])) == 1
+    assert len(table_of(entries)) == 0  # it is known as a hint already, as to the history
 
 
 def test_an_import_and_a_trial_of_the_same_number_are_two_rows():
     trial = Trial(3, SPACE.default, 0)
     item = Import(SPACE.default, 2.0, "r0", 3)
     entries = [Imported("old", (item, item)), Asked([trial]), failed(trial), Imported("o", (item,))]
-    assert [row.get("trial") for row in rows(tabulate(header(), records(entries)))] == [None, 3]
+    assert [row.get("trial") for row in rows(table_of(entries))] == [None, 3]
 
 
 def test_a_seed_is_one_that_a_table_can_hold():
     trial = Trial(0, config(0), 2**63 - 1)
     entries = records([Asked([trial]), Told(trial.result(1.0))])
-    assert tabulate(header(), entries)["seed"].values.tolist() == [2**63 - 1]
+    assert tabulate(header(), Fold.of(entries).rows)["seed"].values.tolist() == [2**63 - 1]
     for seed in (2**63, -1):
         larger = replace(trial, seed=seed)
         with pytest.raises(ValueError, match=f"seed of trial 0 is {seed}; expected 0 to"):
             records([Asked([larger])])
     told = replace(entries[-1], entry=Told(replace(trial, seed=2**63).result(1.0)))
     with pytest.raises(StoreCorrupt, match=r"a seed of the training is \d+, too large for a table"):
-        tabulate(header(), [told])
+        tabulate(header(), Fold.of([entries[0], entries[1], told]).rows)

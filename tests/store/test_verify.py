@@ -12,10 +12,10 @@ from test_curves import told
 from spot_dask.cli import main
 from spot_dask.codec import outcome_to_json
 from spot_dask.errors import StoreCorrupt, StoreError
+from spot_dask.fold import Fold
 from spot_dask.records import Asked, Closed, Outcome, Retried, Status
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
-from spot_dask.store.replay import replay
 from spot_dask.store.salvage import salvage
 from spot_dask.store.verify import verify
 
@@ -47,7 +47,7 @@ def key(path, place):
 
 
 def history(path):
-    return replay(Journal.open(path).records()).history
+    return Fold.of(Journal.open(path).records()).history
 
 
 def test_an_intact_run_has_no_problems_and_all_of_it_was_looked_at(path):
@@ -135,11 +135,11 @@ def test_all_but_the_damaged_record_is_saved_and_the_damaged_run_is_not_touched(
 
 
 def test_times_sessions_and_settings_are_saved(path):
-    intact = replay(Journal.open(path).records())
+    intact = Fold.of(Journal.open(path).records())
     (path / "log/c/0/3").unlink()
     target = path.with_name("saved.zarr")
     salvage(path, target)
-    state = replay(Journal.open(target).records())
+    state = Fold.of(Journal.open(target).records())
     assert state.settings == {"budget": 9}
     assert math.isclose(state.elapsed, intact.elapsed, abs_tol=1e-6)
     header = Journal.open(target).header

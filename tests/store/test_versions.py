@@ -12,11 +12,11 @@ from store_examples import HEADER, failed, stopped, succeeded, trial
 
 from spot_dask.cli import main
 from spot_dask.errors import StoreCorrupt, StoreError
+from spot_dask.fold import Fold
 from spot_dask.records import Closed, Import, Imported, Opened, Status
 from spot_dask.run import Run
 from spot_dask.store import zarr_format
 from spot_dask.store.journal import Journal
-from spot_dask.store.replay import replay
 from spot_dask.store.verify import verify
 from spot_dask.store.zarr_format import checksum, chunk_key, decode_chunk, encode_chunk
 
@@ -49,7 +49,7 @@ def test_a_store_of_an_earlier_version_is_read_whole_and_resumed(archive, tmp_pa
     journal = Journal.open(path)
     assert journal.header == HEADER
     records = journal.records()
-    state = replay(records)
+    state = Fold.of(records)
     news = archive.name != "schema-1.0.tar.xz"
     seed = trial().seed if news else THEN
     done = {e.trial.number: e for e in state.history.evaluations}
@@ -70,7 +70,7 @@ def test_a_store_of_an_earlier_version_is_read_whole_and_resumed(archive, tmp_pa
     journal.append(succeeded(3))
     journal.close()
     assert verify(path).problems == ()
-    assert replay(Journal.open(path).records()).history.pending == ()
+    assert Fold.of(Journal.open(path).records()).history.pending == ()
 
 
 @pytest.mark.parametrize("archive", GOLDEN, ids=lambda path: path.name)
