@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spot_dask.design import Design
     from spot_dask.errors import ClusterError, SpotDaskError, StoreError, StudyError
     from spot_dask.records import Evaluation, History, Trial
     from spot_dask.run import Run
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from spot_dask.tasks.function import FunctionTask
     from spot_dask.tasks.torch import Split, TorchTask
     from spot_dask.tuner import Tuner
+    from spot_dask.tuner.design import Design
     from spot_dask.warmstart import WarmStart
 
 __version__ = "0.1.0"
@@ -27,7 +27,7 @@ _HOMES = {
     "Budget": "settings",
     "Categorical": "space",
     "ClusterError": "errors",
-    "Design": "design",
+    "Design": "tuner.design",
     "Evaluation": "records",
     "FunctionTask": "tasks.function",
     "History": "records",

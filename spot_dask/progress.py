@@ -19,8 +19,8 @@ from scipy.special import ndtr, ndtri
 
 from spot_dask.codec import JSON
 from spot_dask.coordinator import Lease
-from spot_dask.model import Best
 from spot_dask.records import Evaluation, History, Value
+from spot_dask.tuner.model import Best
 
 SHOWN = 50
 """Of running trainings."""

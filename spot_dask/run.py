@@ -13,10 +13,8 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from spot_dask.design import Design
 from spot_dask.errors import StoreError
 from spot_dask.fold import Fold
-from spot_dask.model import Best, Model
 from spot_dask.records import STOP, Header, History, Opened, Record
 from spot_dask.settings import DEFAULT_EVALUATIONS, EARLIER
 from spot_dask.space import Space
@@ -26,6 +24,8 @@ from spot_dask.store.columns import Table
 from spot_dask.store.journal import Journal
 from spot_dask.store.tabulate import tabulate
 from spot_dask.tuner import Tuner
+from spot_dask.tuner.design import Design
+from spot_dask.tuner.model import Best, Model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -270,7 +270,10 @@ class Run:
 
     def _deviations(self) -> Iterator[str]:
         for batch in self.fold.batches:
-            tuner, trials = self._tuner_of({**self._begun_with, **batch.settings}), batch.asked.trials
+            tuner, trials = (
+                self._tuner_of({**self._begun_with, **batch.settings}),
+                batch.asked.trials,
+            )
             again = tuner.ask(self.fold.question(batch), batch.asked.q or len(trials))
             for old, new in zip(trials, again, strict=False):
                 if old != new:

@@ -44,11 +44,11 @@ from spot_dask.coordinator import (
 from spot_dask.errors import StoreFull, warn_once
 from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder
-from spot_dask.model import Best
 from spot_dask.progress import Listener, Update
 from spot_dask.records import STOP, Closed, Entry, Evaluation, History, Retried, Status, Told
 from spot_dask.store import Store
 from spot_dask.tuner import Tuner
+from spot_dask.tuner.model import Best
 
 logger = logging.getLogger(__name__)
 

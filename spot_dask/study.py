@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from spot_dask import early_stopping, infill, plugins, surrogates
 from spot_dask.coordinator import Coordinator, Policy
-from spot_dask.design import Design
 from spot_dask.early_stopping import Rule
 from spot_dask.errors import StoreError
 from spot_dask.executors import Executor
@@ -30,7 +29,6 @@ from spot_dask.executors.connection import Connection
 from spot_dask.executors.open import executor_of, place_of
 from spot_dask.fold import Fold
 from spot_dask.infill import Infill
-from spot_dask.model import Best
 from spot_dask.progress import Goal, Listener, OnPage
 from spot_dask.records import Configuration, Header, Objective
 from spot_dask.run import Run
@@ -45,6 +43,8 @@ from spot_dask.surrogates import Surrogate
 from spot_dask.tasks import Task
 from spot_dask.tasks.function import FunctionTask
 from spot_dask.tuner import Tuner
+from spot_dask.tuner.design import Design
+from spot_dask.tuner.model import Best
 from spot_dask.warmstart import WarmStart, summary, take_over
 from spot_dask.worker.checkpoints import Place
 from spot_dask.worker.heartbeat import SILENCE_SECONDS

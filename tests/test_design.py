@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist, pdist
 
-from spot_dask.design import Design, initial_design, space_filling
 from spot_dask.space import Categorical, Integer, Real, Space
+from spot_dask.tuner.design import Design, initial_design, space_filling
 
 
 def rng(seed: int = 0) -> np.random.Generator:

@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parent.parent / "spot_dask"
 # Left may be imported by right, never back; modules of one layer may know each other.
 LAYERS = (
     ("records", "errors", "codec", "plugins", "space", "settings", "fold"),
-    ("design", "surrogates", "infill", "identify", "early_stopping", "stats"),
-    ("tuner", "model", "coordinator"),
+    ("surrogates", "infill", "early_stopping", "stats"),
+    ("tuner", "coordinator"),
     ("progress",),
     ("worker", "executors", "store", "tasks", "report"),
     (

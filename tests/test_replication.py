@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spot_dask.design import Design
 from spot_dask.records import (
     Configuration,
     Evaluation,
@@ -22,6 +21,7 @@ from spot_dask.records import (
 )
 from spot_dask.space import Integer, Real, Space
 from spot_dask.tuner import Tuner
+from spot_dask.tuner.design import Design
 
 SPACE = Space(x=Real(0.0, 1.0, default=0.1), z=Real(0.0, 1.0, default=0.9))
 SMALL = Space(stairs=Integer(0, 9, default=0))

@@ -3,7 +3,7 @@
 A pool of candidates is made once per batch. For every point of the batch the criterion ranks the
 pool, the best few are improved (along continuous parameters by gradient, over discrete ones by
 exchanging one at a time), and the best configuration wins; then its outcome is believed
-(``beliefs.py``) before the next point is picked. Whatever is compared is snapped to the space
+(``fantasies.py``) before the next point is picked. Whatever is compared is snapped to the space
 first, so no value is ever promised that its configuration does not have.
 
 Where the criterion is not a number a candidate is the last choice; if it is none anywhere, all
@@ -21,7 +21,9 @@ import numpy as np
 
 from spot_dask.errors import warn_once
 from spot_dask.infill import Request
-from spot_dask.infill.beliefs import (
+from spot_dask.infill.candidates import Known, exchange, make_pool
+from spot_dask.infill.climb import climb
+from spot_dask.infill.fantasies import (
     Belief,
     BoolArray,
     Score,
@@ -29,11 +31,9 @@ from spot_dask.infill.beliefs import (
     belief,
     lowest_rows,
 )
-from spot_dask.infill.candidates import Known, exchange, make_pool
-from spot_dask.infill.climb import climb
 from spot_dask.space import Space
 from spot_dask.surrogates import FloatArray, IntArray, Posterior
-from spot_dask.surrogates.threads import blas_threads
+from spot_dask.surrogates.numerics import blas_threads
 
 logger = logging.getLogger(__name__)
 

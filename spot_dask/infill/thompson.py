@@ -12,12 +12,12 @@ import numpy as np
 from scipy.linalg import lapack
 
 from spot_dask.infill import Request
-from spot_dask.infill.beliefs import lowest_rows
 from spot_dask.infill.candidates import Known, make_pool
+from spot_dask.infill.fantasies import lowest_rows
 from spot_dask.infill.feasible import Risk
 from spot_dask.infill.optimise import LEADERS
 from spot_dask.surrogates import FloatArray, Posterior
-from spot_dask.surrogates.threads import blas_threads
+from spot_dask.surrogates.numerics import blas_threads
 
 LISTED = 4096  # of a space that can be listed no more candidates are drawn jointly
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from spot_dask.model import Best, Model
 from spot_dask.records import Configuration, Header, Record, Value
 from spot_dask.report import journal
 from spot_dask.report.checks import health
@@ -17,6 +16,7 @@ from spot_dask.report.text import value
 from spot_dask.report.verdict import verdict
 from spot_dask.space import Categorical, Integer, Real, Space
 from spot_dask.space import Parameter as Declared
+from spot_dask.tuner.model import Best, Model
 
 NEAR_BOUND = 0.01  # as a share of the range
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spot_dask.model import Best, Model
 from spot_dask.records import Evaluation, Value
 from spot_dask.report.facts import (
     Axis,
@@ -32,6 +31,7 @@ from spot_dask.stats.comparison import Z95, difference
 from spot_dask.stats.diagnostics import LeaveOneOut, leave_one_out
 from spot_dask.stats.effects import contour, main_effect, raw_sample
 from spot_dask.stats.sensitivity import Estimates, Sobol, sobol_indices
+from spot_dask.tuner.model import Best, Model
 
 SEED = 0
 LEAST_Q2 = 0.1

@@ -42,8 +42,7 @@ from spot_dask.surrogates.correlation import (
     correlation_matrix,
     squared_distances,
 )
-from spot_dask.surrogates.descent import descend
-from spot_dask.surrogates.threads import blas_threads
+from spot_dask.surrogates.numerics import blas_threads, descend
 
 logger = logging.getLogger(__name__)
 

@@ -38,12 +38,10 @@ import numpy as np
 from spot_dask.errors import warn_once
 from spot_dask.surrogates import FloatArray, IntArray
 from spot_dask.surrogates.correlation import Correlation
-from spot_dask.surrogates.descent import descend
 from spot_dask.surrogates.likelihood import FAILED, NegativeLogPosterior, Prior
+from spot_dask.surrogates.numerics import blas_threads, descend
+from spot_dask.surrogates.points import Merged, good_and_spread, good_near_and_spread, merge
 from spot_dask.surrogates.posterior import CENTRE, Hyperparameters, KrigingPosterior, solve
-from spot_dask.surrogates.replicates import Merged, merge
-from spot_dask.surrogates.subset import good_and_spread, good_near_and_spread
-from spot_dask.surrogates.threads import blas_threads
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from scipy.linalg import blas, lapack
 
 from spot_dask.surrogates import FloatArray, IntArray
 from spot_dask.surrogates.correlation import Correlation, blocks, correlation_triangle
-from spot_dask.surrogates.replicates import Merged
+from spot_dask.surrogates.points import Merged
 
 WEIGHT = 1.0  # shape of the inverse-gamma prior on the process variance
 FAILED = 1e10  # the value where the covariance has no Cholesky factor

@@ -21,7 +21,7 @@ from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from spot_dask import plugins
 from spot_dask.surrogates import FloatArray, IntArray
-from spot_dask.surrogates.sampling import draw
+from spot_dask.surrogates.numerics import draw
 
 FORESTS = (RandomForestRegressor, ExtraTreesRegressor)
 Moments = Callable[[FloatArray], tuple[FloatArray, FloatArray]]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from exact_improvement import expected_improvement
 from numpy.testing import assert_allclose
 
 from spot_dask.infill import Request
-from spot_dask.infill.beliefs import Believer, belief, normals
-from spot_dask.infill.ei_exact import expected_improvement
+from spot_dask.infill.fantasies import Believer, belief, normals
 from spot_dask.infill.log_ei import log_expected_improvement
 from spot_dask.infill.log_nei import LogNEI
 from spot_dask.space import Categorical, Integer, Real, Space

@@ -11,8 +11,8 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 
 from spot_dask.infill import Request
-from spot_dask.infill.beliefs import belief
 from spot_dask.infill.candidates import APART, Known, make_pool
+from spot_dask.infill.fantasies import belief
 from spot_dask.infill.log_ei import LogEI, log_expected_improvement
 from spot_dask.infill.optimise import CROWD, FEW, Search, greedy, maximise
 from spot_dask.space import Categorical, Integer, Real, Space

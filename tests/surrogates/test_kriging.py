@@ -17,9 +17,9 @@ from spot_dask.surrogates import kriging
 from spot_dask.surrogates.correlation import correlation_matrix
 from spot_dask.surrogates.kriging import Kriging
 from spot_dask.surrogates.likelihood import NegativeLogPosterior, Prior
+from spot_dask.surrogates.numerics import LARGE, blas_threads
+from spot_dask.surrogates.points import merge
 from spot_dask.surrogates.posterior import JITTER, KrigingPosterior, inverse_root
-from spot_dask.surrogates.replicates import merge
-from spot_dask.surrogates.threads import LARGE, blas_threads
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist
 
 from spot_dask.surrogates.kriging import Kriging, Limits
+from spot_dask.surrogates.points import good_and_spread, good_near_and_spread
 from spot_dask.surrogates.posterior import solve
-from spot_dask.surrogates.subset import good_and_spread, good_near_and_spread
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from scipy.stats import multivariate_normal
 from spot_dask.surrogates.correlation import correlate
 from spot_dask.surrogates.kriging import Kriging
 from spot_dask.surrogates.likelihood import NegativeLogPosterior, Prior
-from spot_dask.surrogates.replicates import Merged, merge
+from spot_dask.surrogates.points import Merged, merge
 
 
 @pytest.fixture

@@ -163,7 +163,7 @@ def test_what_is_no_regressor_is_refused():
 
 
 def test_surrogates_are_found_by_name():
-    assert plugins.names("spot_dask.surrogates", "fit") == ["kriging", "warped"]
+    assert plugins.names("spot_dask.surrogates", "fit") == ["kriging"]
     assert surrogates.find("kriging") == Kriging()
     forest = surrogates.find("sklearn:ensemble.RandomForestRegressor")
     assert isinstance(forest, SklearnSurrogate)
@@ -178,7 +178,7 @@ def test_surrogates_are_found_by_name():
     [
         (
             "krigin",
-            r"no surrogate named 'krigin'; there are: kriging, warped, sklearn:<module>\.<Class>$",
+            r"no surrogate named 'krigin'; there are: kriging, sklearn:<module>\.<Class>$",
         ),
         ("sklearn:ensemble.RandomForrest", "cannot be made .*expected a regressor such as"),
         ("sklearn:svm.SVC", "is not a scikit-learn regressor"),

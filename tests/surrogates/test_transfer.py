@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import linregress
+from sklearn.ensemble import RandomForestRegressor
 
 from spot_dask.surrogates import FloatArray
 from spot_dask.surrogates.kriging import Kriging
+from spot_dask.surrogates.sklearn import SklearnSurrogate
 from spot_dask.surrogates.transfer import Transfer, TransferPosterior, slopes, source_model
-from spot_dask.surrogates.warped import Warped
 
 D = 3
 GROUPS = np.arange(D)
@@ -203,7 +204,7 @@ def test_lengths_are_the_shorter_ones(X: FloatArray) -> None:
 
 def test_any_surrogate_can_be_informed(X: FloatArray) -> None:
     models = [source_model(DENSE, hills(DENSE), GROUPS)]
-    informed = Transfer(Warped(), models).fit(
+    informed = Transfer(SklearnSurrogate(RandomForestRegressor(10)), models).fit(
         X, np.exp(2 * hills(X)), GROUPS, np.random.default_rng(0)
     )
     assert isinstance(informed, TransferPosterior)

@@ -6,64 +6,19 @@ Z_k = Y_k - t. All are negative exactly where Y_k is the lowest value and below 
     EI = E[max(t - min Y, 0)] = -sum_k E[Z_k; Z <= 0]
 
 and each term, a mean of a truncated normal, is a sum of q distribution functions of q - 1
-dimensions. Exact, but dear and without gradients: for small batches, and what other criteria are
-tested with.
+dimensions. Exact, but dear and without gradients: what the criteria are tested with.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import multivariate_normal, norm
 
-from spot_dask.infill import Request
-from spot_dask.infill.candidates import Known
-from spot_dask.infill.log_ei import log_expected_improvement
-from spot_dask.infill.optimise import Search, greedy
-from spot_dask.surrogates import FloatArray, Posterior
+FloatArray = npt.NDArray[np.float64]
 
-LARGEST = 4  # points, pending ones included; more are believed
 JITTER = 1e-9
 POINTS = 2000  # of the integration rule
-
-
-@dataclass(frozen=True)
-class ExactEI:
-    """A small batch by its exact expected improvement, searched around that of ``log_ei``.
-
-    One point after the other is exchanged for a better one of ``trials`` random steps.
-    """
-
-    trials: int = 32
-    search: Search = field(default_factory=Search)
-
-    def propose(
-        self, posterior: Posterior, request: Request, rng: np.random.Generator
-    ) -> FloatArray:
-        """At most q new, distinct, snapped rows (<= q x d); fewer only if no more exist."""
-        batch = greedy(log_expected_improvement, posterior, request, rng, self.search)
-        if not 1 < len(batch) + len(request.pending) <= LARGEST:
-            return batch
-        space, known = request.space, Known.of(request)
-        best = float(posterior.predict(space.features(known.rows))[0].min())
-
-        def value(rows: FloatArray) -> float:
-            rows = np.vstack((request.pending, rows))
-            return expected_improvement(*posterior.joint(space.features(rows)), best)
-
-        highest = value(batch)
-        for trial in range(self.trials):
-            k = trial % len(batch)
-            rest = Known(space, np.vstack((known.rows, np.delete(batch, k, 0))), known.forbidden)
-            radius = 0.3 * 0.01 ** rng.random()
-            step = batch[k] + radius * rng.standard_normal(space.d)
-            for row in rest.new(space.snap(np.clip(step, 0.0, 1.0)[None])):
-                moved = batch.copy()
-                moved[k] = row
-                if (found := value(moved)) > highest:
-                    batch, highest = moved, found
-        return batch
 
 
 def expected_improvement(mean: FloatArray, covariance: FloatArray, best: float) -> float:

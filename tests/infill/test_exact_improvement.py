@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from exact_improvement import expected_improvement
 from scipy import stats
 
-from spot_dask.infill.ei_exact import expected_improvement
 from spot_dask.infill.log_ei import log_expected_improvement
 
 

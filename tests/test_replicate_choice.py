@@ -7,11 +7,11 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pytest
 
-from spot_dask import identify
-from spot_dask.identify import allocate, choose, evaluated, expected_loss, worth
 from spot_dask.surrogates import FloatArray
 from spot_dask.surrogates.kriging import Kriging
 from spot_dask.surrogates.posterior import KrigingPosterior
+from spot_dask.tuner import replication
+from spot_dask.tuner.replication import allocate, choose, evaluated, expected_loss, worth
 
 MEAN = np.array([0.0, 0.3, 0.1, 0.9])
 
@@ -76,7 +76,7 @@ def test_the_greedy_choice_is_nearly_the_best_of_all(covariance: FloatArray) -> 
 
 def test_many_replicates_balance_as_ocba_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """[Chen et al. 2000, theorem 1], which drops 1 / N_b beside 1 / N_j [Glynn & Juneja 2004]."""
-    monkeypatch.setattr(identify, "NEGLIGIBLE", 0.0)
+    monkeypatch.setattr(replication, "NEGLIGIBLE", 0.0)
     gap = np.array([0.0, 1.0, 1.5, 2.0, 1.0, 1.5, 2.0])
     chosen = allocate(gap, 1e6 * np.eye(7), 1.0, 3000)
     N = np.bincount(chosen, minlength=7).astype(float)

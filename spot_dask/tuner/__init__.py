@@ -16,13 +16,11 @@ from functools import cached_property
 
 import numpy as np
 
-from spot_dask import identify, surrogates
 from spot_dask import infill as criteria
-from spot_dask.design import Design, best_of_each, initial_design, space_filling
+from spot_dask import surrogates
 from spot_dask.errors import warn_once
 from spot_dask.infill import Infill, Request
 from spot_dask.infill.feasible import Risk
-from spot_dask.model import Best, Model
 from spot_dask.records import (
     Configuration,
     Evaluation,
@@ -38,6 +36,9 @@ from spot_dask.surrogates.censored import condition_above
 from spot_dask.surrogates.feasibility import fit_feasibility
 from spot_dask.surrogates.posterior import KrigingPosterior
 from spot_dask.surrogates.transfer import Transfer, source_model
+from spot_dask.tuner.design import Design, best_of_each, initial_design, space_filling
+from spot_dask.tuner.model import Best, Model
+from spot_dask.tuner.replication import Noisy, choose, worth
 
 logger = logging.getLogger(__name__)
 
@@ -201,14 +202,14 @@ class Tuner:
 
     def _due(self, history: History, model: Model | None, q: int) -> int:
         """How many of the next q trials are among those at the end that replicates are worth."""
-        if self.budget is None or model is None or not isinstance(model.posterior, identify.Noisy):
+        if self.budget is None or model is None or not isinstance(model.posterior, Noisy):
             return 0
-        share = self.replication * identify.worth(model.posterior.nugget)
+        share = self.replication * worth(model.posterior.nugget)
         return min(q, max(0, history.asked + q - self.budget + round(share * self.budget)))
 
     def _replicates(self, history: History, model: Model | None, slots: int) -> list[Trial]:
         """At most so many replicates of configurations that succeeded and never failed."""
-        if model is None or not isinstance(model.posterior, identify.Noisy):
+        if model is None or not isinstance(model.posterior, Noisy):
             return []
         failed = set(self._keys([e.trial.config for e in history.failed]))
         found = {k: e for k, e in self._successes(history).items() if k not in failed}
@@ -216,7 +217,7 @@ class Tuner:
         pending = sorted(history.pending, key=lambda t: t.number)
         X, running = (self._rows(c) for c in (configs, [t.config for t in pending]))
         features = self.space.features
-        chosen = identify.choose(model.posterior, features(X), features(running), slots)
+        chosen = choose(model.posterior, features(X), features(running), slots)
         asked = [e.trial for e in history.evaluations] + pending
         used = dict.fromkeys(keys, 0)
         for key, trial in zip(self._keys([t.config for t in asked]), asked, strict=True):
