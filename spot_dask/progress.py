@@ -5,17 +5,16 @@ from __future__ import annotations
 import heapq
 import math
 import os
+import random
 import socket
-import statistics
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
-from scipy.special import ndtr, ndtri
+from statistics import fmean
+from typing import Protocol
 
 from spot_dask.codec import JSON
 from spot_dask.coordinator import Lease
@@ -23,28 +22,26 @@ from spot_dask.records import Evaluation, History, Value
 from spot_dask.tuner.model import Best
 
 SHOWN = 50
-"""Of running trainings."""
+"""Running trainings that a standing lists, at most."""
 
 BASIS = 3
-"""So many trainings must have ended before anything is said."""
+"""Trainings that must have ended before the time left is judged."""
 
 RECENT = 1000
-"""The newest trainings count, so many of them."""
+"""Newest evaluations whose durations count."""
 
-DRAWS = 20_000
-"""Trainings that are drawn for one judgement, unless one course of the run has more."""
-
-STEPS = 20
-SHORTEST = 1e-3
+JUDGED_SECONDS = 1.0
+"""How far apart the time left is judged anew, at least."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """What a listener is told whenever something happened, and now and then if nothing does.
+    """What a session tells its listener when something has happened, and every few seconds.
 
-    ``best`` is the recommendation, a few seconds old perhaps; ``elapsed`` counts the seconds of all
-    sessions of the run, ``now`` is the executor's clock. ``stopping`` tells why nothing more is
-    started; ``last`` is the evaluation that has just arrived, ``message`` a line for the user.
+    ``best`` is the recommendation, at most some seconds old; ``elapsed`` (seconds) sums up all
+    sessions of the run; ``now`` (seconds) is the time on the clock of the executor. ``stopping`` is
+    the reason why nothing more is started, ``last`` the evaluation that has just arrived,
+    ``message`` a line for the user.
     """
 
     history: History
@@ -64,10 +61,10 @@ Listener = Callable[[Update], None]
 
 @dataclass(frozen=True)
 class Goal:
-    """What a run is after: its objective and its budget (None: no limit; wall in seconds).
+    """The objective of a run and its budget (None: no limit; ``wall`` in seconds).
 
-    ``together``: so many trials are proposed at a time, and all end before the next; None: as slots
-    become free.
+    ``together`` is the size of the batches of a synchronous run; None: a trial is proposed whenever
+    a slot is free.
     """
 
     objective: str
@@ -93,10 +90,10 @@ class Recommended:
 
 
 @dataclass(frozen=True)
-class Training:
-    """A training that goes on: how long already (seconds), its last epoch and objective then.
+class Running:
+    """A running training: its age (seconds), and the epoch and objective that it reported last.
 
-    None where it has not reported any.
+    Both are None until it has reported them.
     """
 
     trial: int
@@ -111,9 +108,9 @@ class Training:
 class Standing:
     """How a run stands at a moment.
 
-    ``left`` is how long it will still take, in seconds, as far as that can be told; a budget of
-    wall time ends a run by itself. ``failures`` counts them by kind; of the trainings that go on
-    ``running`` has those that began first, ``busy`` counts all.
+    ``left`` is the time (seconds) until the budget of evaluations will be used up; None where it
+    cannot be judged. ``running`` lists the oldest trainings, ``busy`` counts all of them,
+    ``failures`` counts evaluations without a result by their status.
     """
 
     goal: Goal
@@ -124,13 +121,13 @@ class Standing:
     workers: int
     slots: int
     busy: int
-    running: tuple[Training, ...]
+    running: tuple[Running, ...]
     failures: Mapping[str, int]
     stopping: str | None
 
     @property
     def share(self) -> float:
-        """How much of the budget is used, from 0 to 1."""
+        """The share of the budget that is used, from 0 to 1."""
         evaluations, wall = self.goal.evaluations, self.goal.wall
         used = 0.0 if evaluations is None else self.done / evaluations
         return min(1.0, max(used, 0.0 if wall is None else self.elapsed / wall))
@@ -142,141 +139,76 @@ class Standing:
 
 
 class View:
-    """The standing of a run at any time, from the update that it was given last."""
+    """The standing of a run at any time, computed from the newest update."""
 
     def __init__(self, goal: Goal) -> None:
         self._goal = goal
         self._update: Update | None = None
-        self._at = 0.0
-        self._left: float | None = None
-        self._judged: tuple[int, int, int] | None = None
-        self._left_at = 0.0
+        self._taken = 0.0  # when the update was taken, on our own clock
+        self._counts: tuple[int, int, int] | None = None  # what the end was judged by
+        self._end: float | None = None  # when the run will end, on the executor's clock
+        self._judged_at = -math.inf  # when that was judged, on the executor's clock
 
     def take(self, update: Update) -> None:
-        self._update, self._at = update, time.monotonic()
+        self._update, self._taken = update, time.monotonic()
 
     def standing(self) -> Standing | None:
         """How the run stands now; None before the first update."""
-        update = self._update
+        update, goal = self._update, self._goal
         if update is None:
             return None
-        since = time.monotonic() - self._at
-        running = sorted(update.running, key=lambda lease: lease.since)
-        failed = [e for e in update.history.evaluations if not e.ok]
-        left = self._time_left(update)
+        since = time.monotonic() - self._taken
+        now = update.now + since
+        end = self._judged(update)
+        best = None
+        if update.best is not None:
+            trial, value = update.best.evaluation.trial, goal.signed(update.best.expected)
+            best = Recommended(trial.number, trial.config, value)
+            if not math.isnan(update.best.sd):
+                half = 1.96 * update.best.sd
+                best = Recommended(trial.number, trial.config, value, value - half, value + half)
+        oldest = sorted(update.running, key=lambda lease: lease.since)[:SHOWN]
         return Standing(
-            goal=self._goal,
+            goal=goal,
             done=len(update.history.evaluations),
             elapsed=update.elapsed + since,
-            left=None if left is None else max(0.0, left - since),
-            best=self._best(update),
+            left=None if end is None else max(0.0, end - now),
+            best=best,
             workers=update.workers,
             slots=update.slots,
-            busy=len(running),
-            running=tuple(self._training(x, update.now + since) for x in running[:SHOWN]),
-            failures=dict(Counter(str(e.outcome.status) for e in failed)),
+            busy=len(update.running),
+            running=tuple(
+                Running(
+                    trial=lease.trial.number,
+                    attempt=lease.attempt,
+                    worker=lease.worker,
+                    seconds=max(0.0, now - lease.since),
+                    epoch=lease.epoch or None,
+                    value=None if math.isnan(lease.value) else goal.signed(lease.value),
+                )
+                for lease in oldest
+            ),
+            failures=Counter(str(e.outcome.status) for e in update.history.evaluations if not e.ok),
             stopping=update.stopping,
         )
 
-    def _best(self, update: Update) -> Recommended | None:
-        best = update.best
-        if best is None:
-            return None
-        trial, goal = best.evaluation.trial, self._goal
-        value = goal.signed(best.expected)
-        if math.isnan(best.sd):
-            return Recommended(trial.number, trial.config, value)
-        half = 1.96 * best.sd
-        return Recommended(trial.number, trial.config, value, value - half, value + half)
-
-    def _training(self, lease: Lease, now: float) -> Training:
-        return Training(
-            trial=lease.trial.number,
-            attempt=lease.attempt,
-            worker=lease.worker,
-            seconds=max(0.0, now - lease.since),
-            epoch=lease.epoch or None,
-            value=None if math.isnan(lease.value) else self._goal.signed(lease.value),
-        )
-
-    def _time_left(self, update: Update) -> float | None:
-        """Judged anew where a training has begun or ended since; else what it was, less the time
-        that has passed since."""
+    def _judged(self, update: Update) -> float | None:
+        """When the run will end, judged anew when trainings have begun or ended, once a second."""
         if self._goal.evaluations is None or update.stopping is not None:
             return None
-        ended = update.history.evaluations
-        judged = len(ended), len(update.running), update.slots
-        ages = [update.now - lease.since for lease in update.running]
-        if judged != self._judged:
-            self._judged = judged
-            waiting = self._goal.evaluations - len(ended) - len(ages)
-            self._left = time_left(
-                durations(ended), ages, update.slots, max(0, waiting), self._goal.together
+        ended, running = update.history.evaluations, update.running
+        counts = len(ended), len(running), update.slots
+        if counts != self._counts and update.now >= self._judged_at + JUDGED_SECONDS:
+            self._counts, self._judged_at = counts, update.now
+            left = time_left(
+                durations(ended),
+                [update.now - lease.since for lease in running],
+                update.slots,
+                max(0, self._goal.evaluations - len(ended) - len(running)),
+                self._goal.together,
             )
-            self._left_at = update.now
-        return None if self._left is None else max(0.0, self._left - (update.now - self._left_at))
-
-
-def document(view: View, about: Mapping[str, object]) -> dict[str, Any] | None:
-    """The standing as JSON, with what else is to be told of the run; None before there is one."""
-    standing = view.standing()
-    return None if standing is None else {**asdict(standing), **about, "share": standing.share}
-
-
-class ProgressPage(Protocol):
-    """A web page that shows how the run stands, at ``url``, if that is known."""
-
-    @property
-    def url(self) -> str | None: ...
-
-    def show(self, standing: Callable[[], JSON | None]) -> None:
-        """Show what this returns from now on, asked now and then in a thread."""
-        ...
-
-    def close(self) -> None:
-        """Show how it stands in the end; does not wait long for that."""
-        ...
-
-
-class OnPage:
-    """The run on the executor's page, if it has one."""
-
-    def __init__(self, page: ProgressPage | None, goal: Goal, name: str, store: Path | str) -> None:
-        self._view = View(goal)
-        self._page = page
-        self._about: dict[str, Any] = {
-            "name": name,
-            "store": str(store),
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "began": time.time(),
-            "ended": None,
-        }
-
-    @property
-    def notes(self) -> list[str]:
-        """What a user is told at the start."""
-        url = None if self._page is None else self._page.url
-        return [] if url is None else [f"how the run stands, in a browser: {url}"]
-
-    def beside(self, listener: Listener | None) -> Listener | None:
-        """A listener that keeps the page up to date, too."""
-        if self._page is None:
-            return listener
-        self._page.show(lambda: document(self._view, self._about))
-
-        def both(update: Update) -> None:
-            self._view.take(update)
-            if listener is not None:
-                listener(update)
-
-        return both
-
-    def end(self, reason: str) -> None:
-        """The run has ended for that reason."""
-        if self._page is not None:
-            self._about["ended"] = reason
-            self._page.close()
+            self._end = None if left is None else update.now + left
+        return self._end
 
 
 def durations(evaluations: Sequence[Evaluation]) -> list[float]:
@@ -292,57 +224,112 @@ def time_left(
     waiting: int,
     together: int | None = None,
 ) -> float | None:
-    """Seconds until the last of so many ``waiting`` trainings has ended; None without a basis.
+    """Seconds until the last of ``waiting`` trainings has ended; None without a basis.
 
-    ``known`` are durations, ``ages`` those of the trainings that go on (all in seconds). A free
-    slot takes the next training at once, or, of batches of ``together``, when the whole batch
-    before has ended. The median of drawn courses of the run.
+    ``known`` are durations, ``ages`` those of running trainings so far (all in seconds). One course
+    of the run is played through, in which a free slot takes the next training at once, or, in
+    batches of ``together``, when the whole batch before has ended. Its durations are distributed
+    like those seen. Running trainings count among these, because the quick ones end first: each as
+    the mean of all that took longer than its age, which is the estimate of Kaplan and Meier (1958).
     """
     if len(known) < BASIS or not slots:
         return None
-    rng = np.random.default_rng(0)
-    old = np.maximum(np.asarray(ages, dtype=float), SHORTEST)
-    mu, sd = _lognormal(np.maximum(np.asarray(known, dtype=float), SHORTEST), old)
-    courses = min(99, max(1, DRAWS // (len(ages) + waiting + slots)))
-    ends = []
-    for _ in range(courses):
-        above = ndtr((np.log(old) - mu) / sd)
-        z = ndtri(above + (1 - above) * rng.random(len(old)))
-        free = np.maximum(np.exp(mu + sd * np.minimum(z, 6.0)) - old, 0.0)
-        new = np.exp(rng.normal(mu, sd, waiting))
-        ends.append(_end(free.tolist(), new.tolist(), slots, together))
-    return statistics.median(ends)
+    shorter, oldest, mean = sorted(known), sorted(ages, reverse=True), fmean(known)
+    shortest, longest = shorter[0], shorter[-1]
+    # Of trainings older than any known duration: they end at the rate at which others have ended
+    # since the shortest, or, the few that are far off, take as much longer as they are above the
+    # mean.
+    behind = sum(age >= longest for age in ages) / len(known) / 2
+    seen, total, count = list(known), 0.0, 0  # total and count of those longer than an age
+    for age in oldest:
+        while shorter and shorter[-1] >= age:
+            total, count = total + shorter.pop(), count + 1
+        if age < longest:
+            expected = max(age, total / count)
+        else:
+            expected = age + max(age - mean, behind * (age - shortest))
+        seen.append(expected)
+        total, count = total + expected, count + 1
+    seen.sort()
+    rng = random.Random(0)
 
+    def drawn(least: Sequence[float]) -> list[float]:
+        """Durations longer than each of ``least``, at evenly spread quantiles in random order."""
+        quantiles = [(k + 0.5) / len(least) for k in range(len(least))]
+        rng.shuffle(quantiles)
+        firsts = [bisect_left(seen, age) for age in least]
+        pairs = zip(firsts, quantiles, strict=True)
+        return [seen[first + int(q * (len(seen) - first))] for first, q in pairs]
 
-def _lognormal(
-    known: np.ndarray[tuple[int], np.dtype[np.float64]],
-    ages: np.ndarray[tuple[int], np.dtype[np.float64]],
-) -> tuple[float, float]:
-    """Mean and standard deviation of log durations: maximum likelihood, ages as lower bounds, by
-    expectation maximisation."""
-    logs, bounds = np.log(known), np.log(ages)
-    mu, sd = float(logs.mean()), max(0.01, float(logs.std()))
-    for _ in range(STEPS):
-        a = (bounds - mu) / sd
-        hazard = np.exp(-a * a / 2) / math.sqrt(2 * math.pi) / np.maximum(ndtr(-a), 1e-300)
-        hazard = np.where(a > 30, a, hazard)
-        first = mu + sd * hazard
-        second = mu**2 + sd**2 + sd * (bounds + mu) * hazard
-        n = len(logs) + len(bounds)
-        mean = (logs.sum() + first.sum()) / n
-        square = ((logs**2).sum() + second.sum()) / n
-        mu, sd = float(mean), max(0.01, math.sqrt(max(0.0, square - mean**2)))
-    return mu, sd
-
-
-def _end(free: list[float], new: list[float], slots: int, together: int | None) -> float:
-    """When the last training ends: slots are free at ``free`` or now, ``new`` wait."""
-    free += [0.0] * (slots - len(free))
-    batch = max(1, len(new)) if together is None else together
-    for first in range(0, len(new), batch):
+    pairs = zip(drawn(oldest), oldest, strict=True)
+    free = [whole - age for whole, age in pairs] + [0.0] * (slots - len(oldest))
+    new = drawn([0.0] * waiting)
+    for begin in range(0, waiting, together or max(1, waiting)):
         if together is not None:
             free = [max(free)] * len(free)
         heapq.heapify(free)
-        for seconds in new[first : first + batch]:
+        for seconds in new[begin : begin + (together or waiting)]:
             heapq.heapreplace(free, free[0] + seconds)
     return max(free)
+
+
+class ProgressPage(Protocol):
+    """A web page that shows how the run stands, at ``url``, if that is known."""
+
+    @property
+    def url(self) -> str | None: ...
+
+    def show(self, standing: Callable[[], JSON | None]) -> None:
+        """Show what this function returns; it is called every few seconds, in a thread."""
+        ...
+
+    def close(self) -> None:
+        """Show how the run stands in the end; does not wait long for that."""
+        ...
+
+
+class OnPage:
+    """Shows a run on the page of its executor, if that has one."""
+
+    def __init__(self, page: ProgressPage | None, goal: Goal, name: str, store: Path | str) -> None:
+        self._view = View(goal)
+        self._page = page
+        self._about: JSON = {
+            "name": name,
+            "store": str(store),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "began": time.time(),
+            "ended": None,
+        }
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user is told at the start."""
+        url = None if self._page is None else self._page.url
+        return [] if url is None else [f"how the run stands, in a browser: {url}"]
+
+    def beside(self, listener: Listener | None) -> Listener | None:
+        """A listener that keeps the page up to date and passes updates on to ``listener``."""
+        if self._page is None:
+            return listener
+
+        def document() -> JSON | None:
+            standing = self._view.standing()
+            if standing is None:
+                return None
+            return {**asdict(standing), **self._about, "share": standing.share}
+
+        def both(update: Update) -> None:
+            self._view.take(update)
+            if listener is not None:
+                listener(update)
+
+        self._page.show(document)
+        return both
+
+    def end(self, reason: str) -> None:
+        """Show that the run has ended for that reason."""
+        if self._page is not None:
+            self._about["ended"] = reason
+            self._page.close()
