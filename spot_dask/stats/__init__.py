@@ -1,4 +1,4 @@
-"""Statistics of a study: arrays and callables in, frozen results out.
+"""Statistics of a study: arrays and callables in, arrays and frozen results out.
 
 Nothing here reads a store, draws a figure or knows the user's sign: the objective is minimised.
 ``n`` evaluations, ``d`` row columns (free parameters, each in [0, 1]), ``g`` grid points. A
@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from spot_dask.surrogates import FloatArray
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
 
 Predict = Callable[[FloatArray], FloatArray]
 """Snapped rows (m x d) to the surrogate's mean (m)."""

@@ -24,7 +24,7 @@ class CrossValidated(Protocol):
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """Evaluations y and their predictions from the other evaluations, each n."""
+    """Values y and the mean and sd of each one's prediction from the others, n each."""
 
     y: FloatArray
     mean: FloatArray
@@ -57,7 +57,7 @@ class LeaveOneOut:
 
 
 def leave_one_out(posterior: object, y: FloatArray) -> LeaveOneOut | None:
-    """Leave-one-out predictions of the values y (n) the posterior was fitted to.
+    """Leave-one-out predictions of the values y (n) that the posterior was fitted to.
 
     None where the posterior does not offer them.
     """

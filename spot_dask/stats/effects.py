@@ -1,4 +1,4 @@
-"""Main effects and contours of a surrogate.
+"""Main effects, sections and differences of a surrogate's posterior.
 
 The main effect of parameter i is E[f | x_i], the mean over the other parameters (their raw
 columns uniform), approximated by the mean over one fixed sample of them. Its band is the
@@ -15,23 +15,30 @@ from scipy.stats import qmc
 
 from spot_dask.stats import FloatArray, Joint, Predict, Snap
 
-
-@dataclass(frozen=True)
-class Effect:
-    """Mean and sd of E[f | x_i = grid value], each g."""
-
-    grid: FloatArray
-    mean: FloatArray
-    sd: FloatArray
+Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class Contour:
-    """Means of f on a grid: ``mean[a, b]`` belongs to ``grid_i[a]`` and ``grid_j[b]``."""
+class Difference:
+    """A normally distributed difference; ``low`` and ``high`` end its 95 % interval."""
 
-    grid_i: FloatArray
-    grid_j: FloatArray
-    mean: FloatArray
+    mean: float
+    sd: float
+
+    @property
+    def low(self) -> float:
+        return self.mean - Z95 * self.sd
+
+    @property
+    def high(self) -> float:
+        return self.mean + Z95 * self.sd
+
+
+def difference(joint: Joint, first: FloatArray, second: FloatArray) -> Difference:
+    """f(first) - f(second) for two snapped rows (d each), correlation taken into account."""
+    mean, covariance = joint(np.vstack([first, second]))
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    return Difference(float(mean[0] - mean[1]), float(np.sqrt(max(variance, 0.0))))
 
 
 def raw_sample(n: int, d: int, rng: np.random.Generator) -> FloatArray:
@@ -39,32 +46,32 @@ def raw_sample(n: int, d: int, rng: np.random.Generator) -> FloatArray:
     return np.asarray(qmc.Sobol(d, rng=rng).random(n), dtype=np.float64)
 
 
-def main_effect(joint: Joint, snap: Snap, sample: FloatArray, i: int, grid: FloatArray) -> Effect:
-    """E[f | x_i] at the values ``grid`` (g) of column i, over a sample of raw rows (m x d)."""
-    results = [_averaged(joint, snap, sample, i, value) for value in grid]
-    means, sds = zip(*results, strict=True)
-    return Effect(grid, np.array(means), np.array(sds))
+def main_effect(
+    joint: Joint, snap: Snap, sample: FloatArray, i: int, grid: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Mean and sd (g each) of E[f | x_i] at the values ``grid`` (g) of column i.
 
-
-def _averaged(
-    joint: Joint, snap: Snap, sample: FloatArray, i: int, value: float
-) -> tuple[float, float]:
+    The mean is taken over a sample of raw rows (m x d).
+    """
+    means, sds = np.empty(len(grid)), np.empty(len(grid))
     rows = sample.copy()
-    rows[:, i] = value
-    mean, covariance = joint(snap(rows))
-    return float(mean.mean()), float(np.sqrt(max(float(covariance.mean()), 0.0)))
+    for k, value in enumerate(grid):
+        rows[:, i] = value
+        mean, covariance = joint(snap(rows))
+        means[k], sds[k] = mean.mean(), np.sqrt(max(float(covariance.mean()), 0.0))
+    return means, sds
 
 
-def contour(
+def section(
     predict: Predict,
     snap: Snap,
     row: FloatArray,
     pair: tuple[int, int],
     grids: tuple[FloatArray, FloatArray],
-) -> Contour:
-    """The section of f through ``row`` (d) along the columns of the pair (i, j)."""
+) -> FloatArray:
+    """f in the plane through ``row`` (d) along the columns of the pair: g_i x g_j values."""
     grid_i, grid_j = grids
     rows = np.tile(row, (len(grid_i) * len(grid_j), 1))
     rows[:, pair[0]] = np.repeat(grid_i, len(grid_j))
     rows[:, pair[1]] = np.tile(grid_j, len(grid_i))
-    return Contour(grid_i, grid_j, predict(snap(rows)).reshape(len(grid_i), len(grid_j)))
+    return predict(snap(rows)).reshape(len(grid_i), len(grid_j))

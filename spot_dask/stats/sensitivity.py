@@ -52,19 +52,16 @@ def sobol_indices(
     base = qmc.Sobol(2 * d, rng=rng).random(n)
     A, B = base[:, :d], base[:, d:]
     f_A, f_B = predict(snap(A)), predict(snap(B))
-    f_AB = np.column_stack([predict(snap(_exchanged(A, B, i))) for i in range(d)])
+    f_AB = np.empty((n, d))
+    for i in range(d):
+        rows = A.copy()
+        rows[:, i] = B[:, i]
+        f_AB[:, i] = predict(snap(rows))
     scale = max(float(np.abs(f_A).max()), float(np.abs(f_B).max()))
     if float(np.std(np.concatenate([f_A, f_B]))) <= 1e-12 * scale:
         zero = Estimates(np.zeros(d), np.zeros(d), np.zeros(d))
         return Sobol(zero, zero, 0.0, n)
     return _estimate(f_A, f_B, f_AB, rng)
-
-
-def _exchanged(A: FloatArray, B: FloatArray, i: int) -> FloatArray:
-    """A with its column i taken from B."""
-    rows = A.copy()
-    rows[:, i] = B[:, i]
-    return rows
 
 
 def _estimate(
