@@ -233,9 +233,9 @@ class Run:
         from spot_dask import report
 
         target = self._beside / "report.html" if path is None else Path(path)
-        findings = report.findings(self.header, self.records, self.model, self.best)
+        context = report.ReportContext(self.header, self.fold, self.model, self.best)
         try:
-            report.write(findings, target)
+            report.write(context, target)
         except OSError as error:
             raise StoreError(
                 f"the report cannot be written to {target} ({error.strerror}); "

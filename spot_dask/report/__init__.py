@@ -1,13 +1,12 @@
-"""The report of a study: computed once from its store, shown as a page and as JSON.
+"""The report of a run: computed once from what its store says, shown as a page and as JSON.
 
-``findings(header, records, model, best)`` computes, ``write(findings, path)`` shows. A new
-section is one file in ``sections``; the charts in ``figures`` also serve notebooks.
+``write(ReportContext(header, fold, model, best), path)`` writes both. A new section is one file in
+``sections``.
 """
 
 from __future__ import annotations
 
-from spot_dask.report.facts import Findings
-from spot_dask.report.findings import findings
+from spot_dask.report.context import ReportContext
 from spot_dask.report.page import html, to_json, write
 
-__all__ = ["Findings", "findings", "html", "to_json", "write"]
+__all__ = ["ReportContext", "html", "to_json", "write"]

@@ -1,16 +1,16 @@
 """What sections are made of. A section returns blocks; only the page template writes HTML.
 
 Texts are plain: the template escapes them, so nothing a user wrote can become markup. The one
-exception is ``Chart.svg``, made by ``spot_dask.report.svg`` from escaped texts.
+exception is ``Chart.svg``, made by ``spot_dask.report.figures`` from escaped texts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
-from spot_dask.report.facts import Check, Findings
+from spot_dask.report import text
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,6 @@ class Text:
 
     text: str
     style: Literal["plain", "lead", "note", "warning"] = "plain"
-    kind: Literal["text"] = "text"
 
 
 @dataclass(frozen=True)
@@ -27,15 +26,13 @@ class Sentences:
     """A list of short sentences."""
 
     items: Sequence[str]
-    kind: Literal["sentences"] = "sentences"
 
 
 @dataclass(frozen=True)
 class NotShown:
-    """Why there is nothing to see."""
+    """Why there is nothing to see; completes "not shown because ..."."""
 
     reason: str
-    kind: Literal["missing"] = "missing"
 
 
 @dataclass(frozen=True)
@@ -48,21 +45,20 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Column:
-    """A table column."""
+class Heading:
+    """The head of a table column; numbers are aligned on the right."""
 
     title: str
     numeric: bool = False
 
 
 @dataclass(frozen=True)
-class Table:
+class DataTable:
     """A table; ``tool`` gives it sorting and a filter in browsers that run scripts."""
 
-    columns: Sequence[Column]
+    columns: Sequence[Heading]
     rows: Sequence[Sequence[Cell]]
     tool: bool = False
-    kind: Literal["table"] = "table"
 
 
 @dataclass(frozen=True)
@@ -71,8 +67,7 @@ class Chart:
 
     svg: str
     caption: str
-    data: Table | None = None
-    kind: Literal["chart"] = "chart"
+    data: DataTable | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,6 @@ class Charts:
     """Figures side by side where there is room."""
 
     items: Sequence[Chart]
-    kind: Literal["charts"] = "charts"
 
 
 @dataclass(frozen=True)
@@ -88,15 +82,25 @@ class Code:
     """Text to be copied."""
 
     text: str
-    kind: Literal["code"] = "code"
 
 
 @dataclass(frozen=True)
-class Checks:
+class HealthCheck:
+    """Something that a reader may rely on: what was looked at and what was seen.
+
+    The state NONE stands for what cannot be told.
+    """
+
+    state: Literal["PASS", "WARN", "FAIL", "NONE"]
+    title: str
+    message: str
+
+
+@dataclass(frozen=True)
+class CheckList:
     """Health checks."""
 
-    items: Sequence[Check]
-    kind: Literal["checks"] = "checks"
+    items: Sequence[HealthCheck]
 
 
 @dataclass(frozen=True)
@@ -105,30 +109,32 @@ class Details:
 
     summary: str
     blocks: Sequence[Block]
-    kind: Literal["details"] = "details"
 
 
-Block = Text | Sentences | NotShown | Table | Chart | Charts | Code | Checks | Details
+Block = Text | Sentences | NotShown | DataTable | Chart | Charts | Code | CheckList | Details
 
 
-class Section(Protocol):
-    """A section: a module in ``spot_dask.report.sections`` with these three names."""
-
-    title: str
-    order: int
-
-    def render(self, findings: Findings) -> Sequence[Block]:
-        """The blocks of the section; never empty."""
-        ...
-
-
-def table(titles: Sequence[str], rows: Sequence[Sequence[str | float | int]]) -> Table:
-    """A plain table; columns that hold a number anywhere are aligned as numbers."""
-    from spot_dask.report.text import number
-
-    columns = [
-        Column(title, any(not isinstance(row[i], str) for row in rows))
+def table(
+    titles: Sequence[str | Heading],
+    rows: Sequence[Sequence[object]],
+    tool: bool = False,
+) -> DataTable:
+    """A table of texts, numbers and cells; a column of ints or floats is aligned as numbers."""
+    headings = [
+        title
+        if isinstance(title, Heading)
+        else Heading(title, any(isinstance(row[i], (int, float)) for row in rows))
         for i, title in enumerate(titles)
     ]
-    cells = [[Cell(v if isinstance(v, str) else number(v)) for v in row] for row in rows]
-    return Table(columns, cells)
+
+    def cell(item: object) -> Cell:
+        if isinstance(item, Cell):
+            return item
+        return Cell(text.number(item) if isinstance(item, (int, float)) else str(item))
+
+    return DataTable(headings, [[cell(item) for item in row] for row in rows], tool)
+
+
+def how(explanation: str, *more: Block) -> Details:
+    """How the numbers of a section were computed, folded away."""
+    return Details("How this was computed", [Text(explanation), *more])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -84,10 +83,6 @@ def configuration(config: Configuration) -> str:
         f"{name} = {format(v, '.3g') if isinstance(v, float) else value(v)}"
         for name, v in config.items()
     )
-
-
-def as_json(config: Configuration) -> str:
-    return json.dumps(dict(config), indent=2, ensure_ascii=False)
 
 
 def plural(n: int, noun: str) -> str:

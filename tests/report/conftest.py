@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from report_studies import Builder, fill
+from report_studies import Builder, facts, fill
 
 from spot_dask.report import html
 
@@ -15,10 +15,15 @@ def full():
 
 
 @pytest.fixture(scope="session")
-def full_findings(full):
-    return full.findings()
+def full_context(full):
+    return full.context()
 
 
 @pytest.fixture(scope="session")
-def full_page(full_findings):
-    return html(full_findings)
+def full_facts(full_context):
+    return facts(full_context)
+
+
+@pytest.fixture(scope="session")
+def full_page(full_context):
+    return html(full_context)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 
+from spot_dask.fold import Fold
 from spot_dask.records import (
     Asked,
     Closed,
@@ -22,7 +24,7 @@ from spot_dask.records import (
     Told,
     Trial,
 )
-from spot_dask.report import findings
+from spot_dask.report import ReportContext, sections
 from spot_dask.space import Categorical, Integer, Real, Space
 from spot_dask.tuner import Tuner
 
@@ -120,10 +122,22 @@ class Builder:
     def model(self):
         return Tuner(self.space).model(self.history)
 
-    def findings(self):
-        model = self.model()
+    def context(self, records=None, **more):
+        """What the report is a function of; without a model if ``model=None``."""
+        model = more.pop("model", ...)
+        model = self.model() if model is ... else model
         best = Tuner(self.space).recommend(self.history, model)
-        return findings(self.header(), self.records(), model, best)
+        found = Fold.of(self.records() if records is None else records)
+        return ReportContext(self.header(), found, model, best, **more)
+
+    def facts(self, records=None, **more):
+        return facts(self.context(records, **more))
+
+
+def facts(context):
+    """The facts of all sections by name, and those they share."""
+    by_name = {name: context[type(section)] for name, section in sections.found()}
+    return SimpleNamespace(**by_name, pending=context.fold.pending, recommended=context.recommended)
 
 
 def fill(builder, n, f=bowl, seed=0, initial=12, noise=0.01, curves=True):

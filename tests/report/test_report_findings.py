@@ -22,8 +22,8 @@ from spot_dask.records import (
     Status,
     Told,
 )
-from spot_dask.report import findings, to_json
-from spot_dask.report.facts import Missing
+from spot_dask.report import to_json
+from spot_dask.report.context import Missing
 from spot_dask.space import Categorical, Integer, Real, Space
 from spot_dask.tuner import Tuner
 
@@ -43,16 +43,16 @@ def check(f, words):
     return found
 
 
-def test_the_recommended_configuration_is_the_tuners(full, full_findings):
+def test_the_recommended_configuration_is_the_tuners(full, full_facts):
     best = Tuner(full.space).recommend(full.history, full.model())
-    r = full_findings.recommended
+    r = full_facts.recommended
     assert r.number == best.evaluation.trial.number
     assert r.mean == best.mean
     assert r.low < r.mean < r.high
 
 
 def test_a_study_that_maximises_shows_what_it_maximised():
-    low, high = line().findings(), line(direction="max").findings()
+    low, high = line().facts(), line(direction="max").facts()
     assert high.recommended.observed == -low.recommended.observed
     assert high.gain.mean == pytest.approx(low.gain.mean)
     assert high.gain.mean > 0
@@ -64,34 +64,34 @@ def test_a_study_that_maximises_shows_what_it_maximised():
 
 
 def test_importances_of_a_plane_are_its_squared_slopes():
-    named = {p.name: p for p in line(40).findings().importance}
+    named = {p.name: p for p in line(40).facts().importance}
     assert named["x"].first.value == pytest.approx(4 / 4.01, abs=0.02)
     assert named["y"].total.value == pytest.approx(0.01 / 4.01, abs=0.02)
 
 
 def test_the_main_effect_of_a_plane_is_its_slope():
-    (effect,) = (e for e in line(40).findings().effects if e.axis.name == "x")
+    (effect,) = (e for e in line(40).facts().effects if e.axis.name == "x")
     slopes = np.diff(effect.mean) / np.diff(effect.values)
     np.testing.assert_allclose(slopes, 2.0, atol=0.1)
 
 
 def test_the_contour_passes_through_the_recommended_configuration():
-    f = line(40).findings()
+    f = line(40).facts()
     mean = np.array(f.contour.mean)
     x, y = np.meshgrid(f.contour.x, f.contour.y, indexing="ij")
     axes = {f.contour.x_axis.name: x, f.contour.y_axis.name: y}
     np.testing.assert_allclose(mean, 2 * axes["x"] + 0.1 * axes["y"], atol=0.05)
 
 
-def test_a_conditional_parameter_is_shown_where_it_is_active(full_findings):
-    (effect,) = (e for e in full_findings.effects if e.axis.name == "mom")
+def test_a_conditional_parameter_is_shown_where_it_is_active(full_facts):
+    (effect,) = (e for e in full_facts.effects if e.axis.name == "mom")
     assert "active" in effect.condition
-    (parameter,) = (p for p in full_findings.parameters if p.name == "mom")
+    (parameter,) = (p for p in full_facts.parameters if p.name == "mom")
     assert parameter.condition == "only if opt is sgd"
 
 
-def test_effects_of_factors_and_integers_are_at_every_level(full_findings):
-    named = {e.axis.name: e for e in full_findings.effects}
+def test_effects_of_factors_and_integers_are_at_every_level(full_facts):
+    named = {e.axis.name: e for e in full_facts.effects}
     assert named["opt"].values == ("sgd", "adamw", "rmsprop")
     assert named["norm"].values == (False, True)
     assert named["depth"].values == (1, 2, 3, 4, 5, 6)
@@ -99,7 +99,7 @@ def test_effects_of_factors_and_integers_are_at_every_level(full_findings):
 
 
 def test_a_value_at_a_bound_is_named():
-    f = line(40).tell({"x": 0.001, "y": 0.5}, slope({"x": 0.001, "y": 0.5})).findings()
+    f = line(40).tell({"x": 0.001, "y": 0.5}, slope({"x": 0.001, "y": 0.5})).facts()
     assert f.recommended.config["x"] == 0.001
     assert check(f, "inside").state == "WARN"
     assert "x at its lower bound" in check(f, "inside").message
@@ -111,26 +111,26 @@ def test_bounds_of_log_scales_and_integers():
         k=Integer(1, 8, default=8),
         o=Categorical([1, 2], default=1),
     )
-    f = Builder(space=space).tell({}, 1.0).tell({"lr": 0.02, "k": 7}, 2.0).findings()
+    f = Builder(space=space).tell({}, 1.0).tell({"lr": 0.02, "k": 7}, 2.0).facts()
     assert [p.bound for p in f.parameters] == ["lower", "upper", ""]
 
 
-def test_the_gain_is_a_difference_and_not_two_marginals(full_findings):
-    g, r = full_findings.gain, full_findings.recommended
+def test_the_gain_is_a_difference_and_not_two_marginals(full_facts):
+    g, r = full_facts.gain, full_facts.recommended
     assert g.low < g.mean < g.high
-    assert g.observed == pytest.approx(full_findings.trials[0].y - r.observed)
-    assert check(full_findings, "Better").state == "PASS"
+    assert g.observed == pytest.approx(full_facts.trials[0].y - r.observed)
+    assert check(full_facts, "Better").state == "PASS"
 
 
 def test_a_default_that_is_best_is_no_gain():
-    f = line(f=lambda c: (c["x"] - 0.9) ** 2 + (c["y"] - 0.5) ** 2).findings()
+    f = line(f=lambda c: (c["x"] - 0.9) ** 2 + (c["y"] - 0.5) ** 2).facts()
     assert isinstance(f.gain, Missing)
     assert "default" in f.gain.reason
 
 
 def test_a_model_that_explains_nothing_is_not_interpreted():
     rng = np.random.default_rng(5)
-    f = line(30, f=lambda c: rng.normal()).findings()
+    f = line(30, f=lambda c: rng.normal()).facts()
     assert f.trust.q2 < 0.1
     assert "explains nothing" in f.importance.reason
     assert f.effects == f.contour == f.importance
@@ -139,17 +139,17 @@ def test_a_model_that_explains_nothing_is_not_interpreted():
 
 
 def test_too_few_evaluations_are_not_interpreted():
-    f = line(5).findings()
+    f = line(5).facts()
     assert "too few" in f.importance.reason
     assert check(f, "Better").state == "WARN"
     assert "cannot be told yet" in f.verdict[2]
-    assert not isinstance(line(6).findings().importance, Missing)
+    assert not isinstance(line(6).facts().importance, Missing)
 
 
 def test_failures_do_not_count_as_predictions():
     b = line(12)
     b.tell({"x": 0.33}).tell({"x": 0.44})
-    f = b.findings()
+    f = b.facts()
     assert len(f.trust.observed) == 12
     assert f.failures[0].numbers == (12, 13)
     assert check(f, "failed").state == "WARN"
@@ -159,7 +159,7 @@ def test_failures_are_grouped_by_what_was_raised():
     b = line(4)
     b.tell({"x": 0.1}, error=Failure("ValueError", "bad", "Traceback ..."))
     b.tell({"x": 0.2}).tell({"x": 0.3})
-    groups = b.findings().failures
+    groups = b.facts().failures
     assert [(g.type, len(g.numbers)) for g in groups] == [("RuntimeError", 2), ("ValueError", 1)]
     assert groups[1].traceback == "Traceback ..."
 
@@ -169,7 +169,7 @@ def test_training_that_was_still_improving_is_told():
         b = Builder(space=LINE)
         for i in range(4):
             b.tell({"x": i / 4}, 1.0 + i, curves={"val_loss": curve, "val_acc": (0.1, 0.9)})
-        return b.findings()
+        return b.facts()
 
     assert check(told((3.0, 2.0, 1.0)), "converged").state == "WARN"
     assert check(told((3.0, 1.0, 2.0)), "converged").state == "PASS"
@@ -180,7 +180,7 @@ def test_training_that_was_still_improving_is_told():
 def test_the_random_search_reference_uses_only_random_evaluations():
     b = Builder(space=LINE).tell({}, 0.0)
     b.tell({"x": 0.1}, 1.0).tell({"x": 0.2}, 3.0).tell({"x": 0.3}, -5.0, origin=Origin.INFILL)
-    f = b.findings()
+    f = b.facts()
     assert f.progress.random == (2.0, 1.5)
     assert f.progress.initial == (True, True, True, False)
 
@@ -188,8 +188,7 @@ def test_the_random_search_reference_uses_only_random_evaluations():
 def test_a_replicated_configuration_is_told_by_the_mean_of_its_trainings():
     b = Builder(space=LINE).tell({}, 2.0).tell({"x": 0.1}, 0.5).tell({"x": 0.2}, 0.0)
     b.tell({"x": 0.2}, 0.5, origin=Origin.REPLICATE)
-    best = Tuner(LINE).recommend(b.history, None)
-    f = findings(b.header(), b.records(), None, best)
+    f = b.facts(model=None)
     assert (f.recommended.number, f.recommended.trainings, f.recommended.observed) == (2, 2, 0.25)
     assert f.progress.initial == (True, True, True, False)
     assert "0.25 (mean of 2 trainings)" in f.verdict[1]
@@ -207,7 +206,7 @@ def test_pauses_between_sessions_are_no_working_time():
         [Opened("h", 2), Asked([more]), Retried(3, 0, outcome), Told(evaluation), Closed("budget")]
     ):
         records.append(Record(len(records), 2, late + 10 * i, entry))
-    f = findings(b.header(), records, None, None)
+    f = b.facts(records, model=None)
     first = records[len(records) - 6].time - records[0].time
     assert f.cost.wall == pytest.approx(first + 40)
     assert f.run.sessions == 2
@@ -216,7 +215,7 @@ def test_pauses_between_sessions_are_no_working_time():
 
 def test_warm_starts_say_what_was_dropped():
     extra = [Imported("old.zarr", [], ["trial 3: lr: 2.0 is above 1.0"])]
-    f = line(3, extra=extra).findings()
+    f = line(3, extra=extra).facts()
     assert (f.warm_starts[0].source, f.warm_starts[0].taken) == ("old.zarr", 0)
     assert f.warm_starts[0].dropped == ("trial 3: lr: 2.0 is above 1.0",)
 
@@ -225,18 +224,30 @@ def test_trials_without_a_result_are_counted():
     b = line(3)
     b.entries.append((b.clock, Asked([dataclasses.replace(b.history.ok[0].trial, number=3)])))
     b.ended = False
-    f = b.findings()
+    f = b.facts()
     assert f.pending == 1
     assert f.run.ended == ""
 
 
-def test_the_verdict_is_short_and_says_that_nothing_is_confirmed(full_findings):
-    assert len(full_findings.verdict) <= 6
-    assert "not confirmed on fresh seeds" in full_findings.verdict[-1]
-    assert check(full_findings, "Confirmed").state == "WARN"
-    assert any("lr" in s for s in full_findings.verdict)
+def test_a_trial_that_was_told_twice_counts_once():
+    b = line(4)
+    once = b.facts()
+    told = b.entries[-1][1]
+    b.entries.append((b.clock, Told(dataclasses.replace(told.evaluation, attempt=1))))
+    twice = b.facts()
+    assert len(twice.trials) == 4
+    assert (twice.pending, twice.verdict) == (0, once.verdict)
+    assert twice.progress == once.progress
+    assert twice.cost.workers == once.cost.workers
+
+
+def test_the_verdict_is_short_and_says_that_nothing_is_confirmed(full_facts):
+    assert len(full_facts.verdict) <= 6
+    assert "not confirmed on fresh seeds" in full_facts.verdict[-1]
+    assert check(full_facts, "Confirmed").state == "WARN"
+    assert any("lr" in s for s in full_facts.verdict)
 
 
 def test_the_same_store_gives_the_same_findings():
-    one, two = (fill(Builder(), 20, bowl).findings() for _ in range(2))
+    one, two = (fill(Builder(), 20, bowl).context() for _ in range(2))
     assert to_json(one) == to_json(two)

@@ -14,10 +14,8 @@ from report_studies import MIXED, Builder, fill
 
 import spot_dask
 from spot_dask.records import Failure
-from spot_dask.report import findings, html, to_json, write
-from spot_dask.report.page import _sections
+from spot_dask.report import html, sections, to_json, write
 from spot_dask.space import Categorical, Integer, Real, Space
-from spot_dask.tuner import Tuner
 
 EVIL = "<script>alert('1')</script>\"'>&"
 ONE_FACTOR = Space(opt=Categorical(["a", "b", "c"], default="a"))
@@ -97,13 +95,13 @@ DEGENERATE = {
 
 @pytest.mark.parametrize("case", DEGENERATE)
 def test_every_store_has_a_page(case, tmp_path):
-    f = DEGENERATE[case]().findings()
+    f = DEGENERATE[case]().context()
     write(f, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     page = Page(text)
     assert len(set(page.ids)) == len(page.ids)
-    assert text.count("<h2>") == len(_sections())
-    for name, _ in _sections():
+    assert text.count("<h2>") == len(sections.found())
+    for name, _ in sections.found():
         body = text.split(f'<section id="{name}"')[1].split("</section>")[0]
         assert re.search(r"</p>|</ul>|</table>|</figure>", body), name
     document = json.loads((tmp_path / "report.json").read_text())
@@ -111,13 +109,13 @@ def test_every_store_has_a_page(case, tmp_path):
 
 
 def test_what_is_missing_says_why():
-    text = html(Builder().findings())
+    text = html(Builder().context())
     assert text.count("Not shown because") >= 6
     assert "no evaluation has succeeded" in text
 
 
 def test_the_page_is_the_same_for_the_same_store(full, full_page):
-    assert html(full.findings()) == full_page
+    assert html(full.context()) == full_page
 
 
 def test_nothing_a_user_wrote_becomes_markup():
@@ -126,7 +124,7 @@ def test_nothing_a_user_wrote_becomes_markup():
     b.study = {"file": EVIL, "name": EVIL, "text": EVIL, "overrides": [EVIL]}
     fill(b, 16, lambda c: c["naïve"] + (c["opt"] == "b"))
     b.tell({}, error=Failure(EVIL, EVIL, EVIL))
-    text = html(b.findings())
+    text = html(b.context())
     page = Page(text)
     assert page.tags.count("script") == 1
     assert "<script>alert" not in text
@@ -136,7 +134,7 @@ def test_nothing_a_user_wrote_becomes_markup():
 def test_names_with_mathematics_are_text():
     space = Space(opt=Categorical(["$x^2$", "a_b$"], default="a_b$"))
     text = html(
-        fill(Builder(space=space, objective="$\\frac{"), 12, lambda c: len(c["opt"])).findings()
+        fill(Builder(space=space, objective="$\\frac{"), 12, lambda c: len(c["opt"])).context()
     )
     assert "$\\frac{" in text
 
@@ -174,22 +172,22 @@ def test_the_page_shows_the_run(full_page):
     assert "2025-10-09" in text
 
 
-def test_the_json_holds_every_number_of_the_findings(full_findings):
-    document = json.loads(json.dumps(to_json(full_findings), allow_nan=False))
-    assert document["recommended"]["mean"] == full_findings.recommended.mean
-    assert document["importance"][0]["total"]["value"] == full_findings.importance[0].total.value
-    assert len(document["trials"]) == len(full_findings.trials)
-    assert [c["state"] for c in document["checks"]] == [c.state for c in full_findings.checks]
-    assert to_json(Builder().findings())["gain"] == {"reason": "no evaluation has succeeded"}
+def test_the_json_holds_every_number_of_the_facts(full_context, full_facts):
+    document = json.loads(json.dumps(to_json(full_context), allow_nan=False))
+    assert document["recommended"]["mean"] == full_facts.recommended.mean
+    assert document["importance"][0]["total"]["value"] == full_facts.importance[0].total.value
+    assert len(document["trials"]) == len(full_facts.trials)
+    assert [c["state"] for c in document["checks"]] == [c.state for c in full_facts.checks]
+    assert to_json(Builder().context())["gain"] == {"reason": "no evaluation has succeeded"}
 
 
 def test_a_thousand_trials_stay_within_a_megabyte():
     space = Space({f"x{i}": Real(0.0, 1.0, default=0.5) for i in range(20)})
     b = fill(Builder(space=space), 1000, lambda c: c["x0"] + c["x1"] ** 2, curves=False)
     # The charts of a model do not grow with the trials, so it may be missing here.
-    f = findings(b.header(), b.records(), None, Tuner(space).recommend(b.history, None))
-    assert len(f.trials) == 1000
-    assert len(html(f).encode()) < 1_000_000
+    context = b.context(model=None)
+    assert len(context.evaluations) == 1000
+    assert len(html(context).encode()) < 1_000_000
 
 
 def test_the_resources_of_the_page_are_in_the_package():

@@ -2,54 +2,101 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from spot_dask.report import text
 from spot_dask.report.blocks import Block, Details, NotShown, Text, table
-from spot_dask.report.facts import Cost, Findings
+from spot_dask.report.context import ReportContext
 
 
-class Spent:
+@dataclass(frozen=True)
+class WorkerUse:
+    """What a worker did; ``share`` is its training time over the study's working time."""
+
+    name: str
+    device: str
+    trials: int
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Training time, working time of the study (pauses between sessions left out), workers.
+
+    Times are in seconds, mean, median and longest per training; ``repeated`` counts the attempts
+    that had to be repeated.
+    """
+
+    training: float
+    wall: float
+    mean: float
+    median: float
+    longest: float
+    repeated: int
+    workers: tuple[WorkerUse, ...]
+
+
+class CostSection:
     title = "What did it cost?"
     order = 100
 
-    def render(self, findings: Findings) -> Sequence[Block]:
-        c = findings.cost
-        if not c.workers:
+    def facts(self, context: ReportContext) -> Cost:
+        fold = context.fold
+        outcomes = [e.outcome for e, _ in context.arrivals]
+        outcomes += [retry.outcome for retry in fold.retries]
+        by_worker: dict[tuple[str, str], list[float]] = {}
+        for o in outcomes:
+            if math.isfinite(o.seconds):
+                by_worker.setdefault((o.worker, o.device), []).append(o.seconds)
+        spent = [o.seconds for o in outcomes if math.isfinite(o.seconds)]
+        wall = fold.elapsed
+        return Cost(
+            training=sum(spent),
+            wall=wall,
+            mean=statistics.fmean(spent) if spent else math.nan,
+            median=statistics.median(spent) if spent else math.nan,
+            longest=max(spent, default=math.nan),
+            repeated=len(fold.retries),
+            workers=tuple(
+                WorkerUse(name, device, len(s), sum(s), sum(s) / wall if wall else math.nan)
+                for (name, device), s in sorted(by_worker.items())
+            ),
+        )
+
+    def render(self, found: Cost, context: ReportContext) -> Sequence[Block]:
+        if not found.workers:
             return [NotShown("no training has recorded its time")]
-        workers = [
-            (
-                w.name or "–",
-                w.device or "–",
-                str(w.trials),
-                text.seconds(w.seconds),
-                text.percent(w.share),
-            )
-            for w in c.workers
+        trained, worked = text.seconds(found.training), text.seconds(found.wall)
+        said = f"{trained} of training in {worked} of working time"
+        if found.wall > 0:
+            said += f": {found.training / found.wall:.1f} trainings at once on average"
+        if found.repeated:
+            attempts = text.plural(found.repeated, "attempt")
+            said += f". {attempts} had to be repeated because a worker was lost"
+        times = (found.training, found.mean, found.median, found.longest, found.wall)
+        rows = [
+            (w.name or "–", w.device or "–", str(w.trials), text.seconds(w.seconds), busy)
+            for w, busy in ((w, text.percent(w.share)) for w in found.workers)
         ]
-        titles = ("worker", "device", "trainings", "training time", "busy")
         return [
-            Text(_sentence(c)),
+            Text(f"{said}."),
             table(
                 ("training, total", "mean", "median", "longest", "working time"),
-                [tuple(map(text.seconds, (c.training, c.mean, c.median, c.longest, c.wall)))],
+                [tuple(map(text.seconds, times))],
             ),
-            Details(f"{text.plural(len(workers), 'worker')}", [table(titles, workers), Text(_HOW)]),
+            Details(
+                text.plural(len(rows), "worker"),
+                [
+                    table(("worker", "device", "trainings", "training time", "busy"), rows),
+                    Text(
+                        "Busy is a worker's training time over the whole working time of the "
+                        "study; a worker that joined late or trains several at once can be far "
+                        "from 100 %."
+                    ),
+                ],
+            ),
         ]
-
-
-_HOW = (
-    "Busy is a worker's training time over the whole working time of the study; a worker that "
-    "joined late or trains several at once can be far from 100 %."
-)
-
-
-def _sentence(c: Cost) -> str:
-    said = f"{text.seconds(c.training)} of training in {text.seconds(c.wall)} of working time"
-    if c.wall > 0:
-        said += f": {c.training / c.wall:.1f} trainings at once on average"
-    if c.repeated:
-        said += (
-            f". {text.plural(c.repeated, 'attempt')} had to be repeated because a worker was lost"
-        )
-    return f"{said}."

@@ -3,51 +3,100 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from spot_dask.records import Status
+from spot_dask.records import Configuration, Failure, Status
 from spot_dask.report import text
-from spot_dask.report.blocks import Block, Cell, Column, NotShown, Table, Text
-from spot_dask.report.facts import Findings, Missing, Row
+from spot_dask.report.blocks import Block, Cell, Heading, NotShown, Text, table
+from spot_dask.report.context import Missing, ReportContext
+from spot_dask.space import Categorical
 
 
-class Trials:
+@dataclass(frozen=True)
+class TrialRow:
+    """A trial with its evaluation; ``y`` is NaN where there is none.
+
+    ``seconds`` is the duration of the training, ``elapsed`` the working time of the study, in
+    seconds, when the evaluation arrived.
+    """
+
+    number: int
+    origin: str
+    config: Configuration
+    seed: int
+    replicate: int
+    status: str
+    y: float
+    seconds: float
+    elapsed: float
+    worker: str
+    device: str
+    attempt: int
+    metrics: Mapping[str, float]
+    error: Failure | None
+
+
+class TrialsSection:
     title = "What was tried?"
     order = 130
 
-    def render(self, findings: Findings) -> Sequence[Block]:
-        if not findings.trials:
+    def facts(self, context: ReportContext) -> tuple[TrialRow, ...]:
+        """All evaluated trials by number."""
+        return tuple(
+            TrialRow(
+                number=e.trial.number,
+                origin=e.trial.origin.value,
+                config=e.trial.config,
+                seed=e.trial.seed,
+                replicate=e.trial.replicate,
+                status=e.outcome.status.value,
+                y=context.sign * e.y if e.ok else math.nan,
+                seconds=e.outcome.seconds,
+                elapsed=elapsed,
+                worker=e.outcome.worker,
+                device=e.outcome.device,
+                attempt=e.attempt,
+                metrics=e.outcome.metrics,
+                error=e.outcome.error,
+            )
+            for e, elapsed in sorted(context.arrivals, key=lambda a: a[0].trial.number)
+        )
+
+    def render(self, found: tuple[TrialRow, ...], context: ReportContext) -> Sequence[Block]:
+        if not found:
             return [NotShown("no trial has been evaluated")]
-        free = [p for p in findings.parameters if not p.fixed]
-        names = [p.name for p in free]
-        r = findings.recommended
+        free, r = context.space.free, context.recommended
         best = None if isinstance(r, Missing) else r.number
-        columns = [
-            Column("trial", numeric=True),
-            Column("origin"),
-            Column("status"),
-            Column(findings.run.objective, numeric=True),
-            Column("time", numeric=True),
-            *(Column(p.name, numeric=p.kind != "categorical") for p in free),
+        titles: list[str | Heading] = [
+            Heading("trial", numeric=True),
+            "origin",
+            "status",
+            Heading(context.header.objective, numeric=True),
+            Heading("time", numeric=True),
+            *(
+                Heading(name, numeric=not isinstance(context.space.parameters[name], Categorical))
+                for name in free
+            ),
         ]
-        rows = [_cells(row, names, row.number == best) for row in findings.trials]
-        said = f"{text.plural(len(rows), 'evaluated trial')}"
-        if findings.pending:
-            said += f"; {findings.pending} more without a result yet"
-        return [Text(f"{said}. The recommended one is in bold."), Table(columns, rows, tool=True)]
+        rows = [_cells(row, free, row.number == best) for row in found]
+        said = text.plural(len(rows), "evaluated trial")
+        if context.fold.pending:
+            said += f"; {context.fold.pending} more without a result yet"
+        return [
+            Text(f"{said}. The recommended one is in bold."),
+            table(titles, rows, tool=True),
+        ]
 
 
-def _cells(row: Row, names: Sequence[str], best: bool) -> list[Cell]:
+def _cells(row: TrialRow, names: Sequence[str], best: bool) -> list[Cell]:
     failed = math.isnan(row.y) and row.status != Status.STOPPED
+    y, seconds = (v if math.isfinite(v) else None for v in (row.y, row.seconds))
     return [
         Cell(str(row.number), style="strong" if best else ""),
         Cell(row.origin, style="muted"),
         Cell(row.status, style="bad" if failed else "muted"),
-        Cell(text.number(row.y), _key(row.y), style="strong" if best else ""),
-        Cell(text.seconds(row.seconds), _key(row.seconds)),
+        Cell(text.number(row.y), y, style="strong" if best else ""),
+        Cell(text.seconds(row.seconds), seconds),
         *(Cell(text.value(row.config.get(name))) for name in names),
     ]
-
-
-def _key(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -1,0 +1,250 @@
+"""What the sections of a report share: the run, its model, and each other's facts.
+
+Objectives are shown in the user's sign (a study that maximises shows what it maximised),
+parameters in the user's units, times in seconds; NaN means unknown. Everything random is drawn
+from a fixed seed, so the same store always gives the same report.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+
+from spot_dask.fold import Fold
+from spot_dask.records import Configuration, Evaluation, Header, Value
+from spot_dask.space import Categorical, Integer, Parameter, Real, Space
+from spot_dask.stats import FloatArray
+from spot_dask.stats.diagnostics import LeaveOneOut, leave_one_out
+from spot_dask.stats.effects import Z95
+from spot_dask.tuner.model import Best, Model
+
+SEED = 0
+LEAST_Q2 = 0.1
+CHUNK = 4096  # rows predicted at once: bounds the memory
+SHOWN_POINTS = 300
+
+Found_co = TypeVar("Found_co", covariant=True)
+Item = TypeVar("Item")
+Kind = Literal["real", "integer", "categorical"]
+Floats = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Facts that cannot be told; the reason completes "not shown because ..."."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """The configuration to use: its first trial, observed value and the model's estimate there.
+
+    ``observed`` is the mean over ``trainings`` trainings; ``mean``, ``sd`` and the 95 % interval
+    from ``low`` to ``high`` are NaN while there is no model.
+    """
+
+    number: int
+    config: Configuration
+    observed: float
+    trainings: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+class HasFacts(Protocol[Found_co]):
+    """The half of a section that other sections use."""
+
+    def facts(self, context: ReportContext) -> Found_co:
+        """What the section found."""
+        ...
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """One run as its report sees it; ``context[SomeSection]`` are the facts of another section.
+
+    ``model`` and ``best`` are as the tuner gives them. ``not_loaded`` says why the surrogate that
+    the store names was not loaded; it is empty where it was.
+    """
+
+    header: Header
+    fold: Fold
+    model: Model | None
+    best: Best | None
+    not_loaded: str = ""
+    _facts: dict[type, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __getitem__(self, section: type[HasFacts[Found_co]]) -> Found_co:
+        """The facts of a section, computed once."""
+        if section not in self._facts:
+            self._facts[section] = section().facts(self)
+        found: Found_co = self._facts[section]
+        return found
+
+    @property
+    def sign(self) -> float:
+        """Turns a minimised value into the user's."""
+        return -1.0 if self.header.direction == "max" else 1.0
+
+    def signed(self, values: FloatArray) -> Floats:
+        """Minimised values in the user's sign."""
+        return floats(self.sign * values)
+
+    @cached_property
+    def space(self) -> Space:
+        return Space.from_json(self.header.space)
+
+    @cached_property
+    def arrivals(self) -> tuple[tuple[Evaluation, float], ...]:
+        """The evaluations in order, and the working time of the study (seconds) by then."""
+        return tuple((a.evaluation, a.elapsed) for a in self.fold.arrivals if a.evaluation)
+
+    @cached_property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """The evaluations by trial number."""
+        return tuple(sorted((e for e, _ in self.arrivals), key=lambda e: e.trial.number))
+
+    @cached_property
+    def ranked(self) -> tuple[Evaluation, ...]:
+        """The successful evaluations, the best observed one first."""
+        return tuple(sorted((e for e in self.evaluations if e.ok), key=lambda e: e.y))
+
+    @cached_property
+    def recommended(self) -> Recommended | Missing:
+        """The recommended configuration, or why there is none."""
+        best = self.best
+        if best is None:
+            return Missing("no evaluation has succeeded")
+        mean, margin = self.sign * best.mean, Z95 * best.sd
+        return Recommended(
+            number=best.evaluation.trial.number,
+            config=best.config,
+            observed=self.sign * best.observed,
+            trainings=len(best.evaluations),
+            mean=mean,
+            sd=best.sd,
+            low=mean - margin,
+            high=mean + margin,
+        )
+
+    @property
+    def fitted(self) -> Model | Missing:
+        """The model, or why there is none."""
+        if self.model is not None:
+            return self.model
+        if self.not_loaded:
+            return Missing(self.not_loaded)
+        return Missing("fewer than two evaluations succeeded, so there is no model")
+
+    @cached_property
+    def left_out(self) -> LeaveOneOut | None:
+        """Leave-one-out predictions of the model; None if it has none."""
+        return None if self.model is None else leave_one_out(self.model.posterior, self.model.y)
+
+    @cached_property
+    def explained(self) -> Model | Missing:
+        """The model if it may be interpreted, otherwise why it must not be."""
+        model = self.fitted
+        if isinstance(model, Missing):
+            return model
+        n, d, loo = len(model.y), model.space.d, self.left_out
+        least = 2 * d + 2
+        if d == 0:
+            return Missing("no parameter is free")
+        if n < least:
+            return Missing(
+                f"{n} successful evaluations are too few for {d} parameters "
+                f"(at least {least} are needed)"
+            )
+        if loo is not None and math.isnan(loo.q2):
+            return Missing("all values of the objective are equal, so there is nothing to explain")
+        if loo is not None and loo.q2 < LEAST_Q2:
+            return Missing(
+                f"the model explains nothing: left-out evaluations are predicted with Q² = "
+                f"{loo.q2:.2f} (at least {LEAST_Q2} is needed)"
+            )
+        return model
+
+
+def floats(values: Sequence[float] | FloatArray) -> Floats:
+    """Numbers as JSON can hold them."""
+    return tuple(float(v) for v in values)
+
+
+def mean_of(model: Model) -> Callable[[FloatArray], FloatArray]:
+    """The function from snapped rows (m x d) to the model's mean (m)."""
+
+    def predict(rows: FloatArray) -> FloatArray:
+        parts = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
+        return np.concatenate([model.predict(part)[0] for part in parts])
+
+    return predict
+
+
+def joint_of(model: Model) -> Callable[[FloatArray], tuple[FloatArray, FloatArray]]:
+    """The function from snapped rows (m x d) to the joint mean (m) and covariance (m x m)."""
+    return lambda rows: model.posterior.joint(model.space.features(rows))
+
+
+def thinned(items: Sequence[Item]) -> list[Item]:
+    """At most as many as a chart can show, evenly chosen."""
+    n = len(items)
+    if n <= SHOWN_POINTS:
+        return list(items)
+    return [items[i] for i in np.linspace(0, n - 1, SHOWN_POINTS).astype(int)]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How a parameter is drawn; ``levels`` only for factors."""
+
+    name: str
+    kind: Kind
+    scale: str
+    levels: tuple[Value, ...] = ()
+
+
+def axis(space: Space, name: str) -> Axis:
+    """How the parameter of that name is drawn."""
+    parameter = space.parameters[name]
+    levels = tuple(parameter.levels) if isinstance(parameter, Categorical) else ()
+    return Axis(name, *kind_and_scale(parameter), levels)
+
+
+def kind_and_scale(parameter: Parameter) -> tuple[Kind, str]:
+    """A parameter's type and scale in words."""
+    if isinstance(parameter, Categorical):
+        return "categorical", "ordered" if parameter.ordered else "unordered"
+    scale = parameter.scale if isinstance(parameter, (Real, Integer)) else ""
+    return "integer" if isinstance(parameter, Integer) else "real", scale
+
+
+def values_along(
+    space: Space, name: str, row: FloatArray, most: int
+) -> tuple[tuple[Value, ...], FloatArray]:
+    """At most so many distinct values of a parameter, and their raw positions (as many).
+
+    The parameter is active in the raw row (d), which holds the other parameters. Of a factor all
+    levels are returned.
+    """
+    j = list(space.free).index(name)
+    parameter = space.parameters[name]
+    fine = 512 if isinstance(parameter, (Integer, Categorical)) else most
+    rows = np.tile(row, (fine, 1))
+    rows[:, j] = np.linspace(0.0, 1.0, fine)
+    positions: dict[Value, float] = {}
+    snapped = space.snap(rows)
+    for config, position in zip(space.decode(snapped), snapped[:, j], strict=True):
+        positions.setdefault(config[name], float(position))
+    found = list(positions.items())
+    if not isinstance(parameter, Categorical) and len(found) > most:
+        found = [found[i] for i in np.rint(np.linspace(0, len(found) - 1, most)).astype(int)]
+    return tuple(v for v, _ in found), np.array([p for _, p in found])
