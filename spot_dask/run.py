@@ -18,11 +18,10 @@ from spot_dask.fold import Fold
 from spot_dask.records import STOP, Header, History, Opened, Record
 from spot_dask.settings import DEFAULT_EVALUATIONS, EARLIER
 from spot_dask.space import Space
-from spot_dask.store import export, frames, tables
+from spot_dask.store import export, tables
 from spot_dask.store.backend import address
-from spot_dask.store.columns import Table
 from spot_dask.store.journal import Journal
-from spot_dask.store.tabulate import tabulate
+from spot_dask.store.table import Table, tabulate
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.design import Design
 from spot_dask.tuner.model import Best, Model
@@ -86,15 +85,15 @@ class Run:
         The columns are described in the README; a parameter ``lr`` is ``config.lr``. Raises
         SpotDaskError if pandas is not installed.
         """
-        return frames.to_dataframe(self.table)
+        return export.to_dataframe(self.table)
 
     def curves(self) -> pd.DataFrame:
         """The learning curves in long form: trial, metric, epoch (from 1), value."""
-        return frames.curves(self.table)
+        return export.curves(self.table)
 
     def to_xarray(self) -> xr.Dataset:
         """Evaluations and curves as a Dataset; raises SpotDaskError if xarray is not installed."""
-        return frames.to_xarray(self.table)
+        return export.to_xarray(self.table)
 
     @cached_property
     def space(self) -> Space:

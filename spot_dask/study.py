@@ -35,9 +35,10 @@ from spot_dask.run import Run
 from spot_dask.session import Ending, Session
 from spot_dask.settings import Budget, check_count, is_number
 from spot_dask.space import Space
-from spot_dask.store.backend import Durability, address
+from spot_dask.store.backend import address
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
+from spot_dask.store.objects import Durability
 from spot_dask.store.tables import Published
 from spot_dask.surrogates import Surrogate
 from spot_dask.tasks import Task

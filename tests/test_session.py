@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
+from benchmarks.memory import MemoryStore
 from spot_dask.coordinator import Coordinator, Event, Finished, Joined, Left, Policy
 from spot_dask.errors import StoreError
 from spot_dask.fold import Fold
 from spot_dask.records import Entry, Header, History, Outcome, Record, Status, Told, Trial
 from spot_dask.session import Session
-from spot_dask.store.memory import MemoryStore
 from spot_dask.tuner import Tuner
 
 HEADER = Header("run", "session", 0.0, {}, "", "loss", "min")

@@ -22,6 +22,7 @@ import click
 import numpy as np
 
 from benchmarks import Unavailable
+from benchmarks.memory import MemoryStore
 from benchmarks.sleeping import CONTENDERS, Note, cluster, duration, notes
 from benchmarks.summary import table
 from spot_dask import Budget, FunctionTask, Real, Space, Study
@@ -30,7 +31,6 @@ from spot_dask.executors.simulated import Fate, SimulatedExecutor
 from spot_dask.fold import Fold
 from spot_dask.records import Header, History, Outcome, Status, Trial
 from spot_dask.session import Session
-from spot_dask.store.memory import MemoryStore
 from spot_dask.tuner import Tuner
 
 SPACE = Space({f"x{j}": Real(0.0, 1.0, default=0.5) for j in range(5)})

@@ -14,8 +14,8 @@ from typing import Any
 from unittest.mock import patch
 
 from spot_dask.store import chain, journal
-from spot_dask.store.posix import Directory, Durability
-from spot_dask.store.zarr_format import CHUNKS
+from spot_dask.store.files import Directory, Durability
+from spot_dask.store.layout import CHUNKS
 
 _ALL = "log/all"
 _FRAME = struct.Struct("<II")

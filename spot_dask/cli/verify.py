@@ -27,9 +27,9 @@ def verify(ctx: click.Context, store: str, salvage: str | None, as_json: bool) -
     verdict = check(store)
     saved = None
     if salvage is not None and verdict.problems:
-        from spot_dask.store import salvage as rescue
+        from spot_dask.store.verify import salvage as rescue
 
-        saved = rescue.salvage(store, salvage)
+        saved = rescue(store, salvage)
     if as_json:
         opt.emit(
             "verify",

@@ -31,8 +31,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spot_dask.errors import StoreError
-from spot_dask.store.backend import STALE_SECONDS, WRITER, refuse_existing
-from spot_dask.store.lock import utc
+from spot_dask.store.files import utc
+from spot_dask.store.objects import STALE_SECONDS, WRITER, refuse_existing
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

@@ -9,10 +9,9 @@ from typing import Any
 
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.records import Entry, Record
-from spot_dask.store.backend import Backend
 from spot_dask.store.curves import attach
 from spot_dask.store.entries import UnknownKind, entry_from_json, separated
-from spot_dask.store.zarr_format import (
+from spot_dask.store.layout import (
     BLOCK,
     CHUNKS,
     ROOT,
@@ -25,6 +24,7 @@ from spot_dask.store.zarr_format import (
     load,
     parse_root,
 )
+from spot_dask.store.objects import Backend
 
 VERSION = 1
 AHEAD = 64

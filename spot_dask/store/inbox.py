@@ -19,8 +19,9 @@ from typing import Any
 from spot_dask import codec
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.records import Evaluation, Outcome, Status, Trial
-from spot_dask.store.backend import Backend, backend_at
-from spot_dask.store.zarr_format import ROOT, decode_chunk, dump, encode_chunk, load, parse_root
+from spot_dask.store.backend import backend_at
+from spot_dask.store.layout import ROOT, decode_chunk, dump, encode_chunk, load, parse_root
+from spot_dask.store.objects import Backend
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
 from spot_dask.fold import Fold
 from spot_dask.records import Entry, Evaluation, Header, Opened, Outcome, Record, Told
-from spot_dask.store.backend import Backend, Durability, Lock, backend_at
+from spot_dask.store.backend import backend_at
 from spot_dask.store.chain import (
     VERSION,
     Tail,
@@ -38,9 +38,9 @@ from spot_dask.store.chain import (
 )
 from spot_dask.store.curves import CURVES, SideArray, detach
 from spot_dask.store.entries import entry_to_json, joined
+from spot_dask.store.files import utc
 from spot_dask.store.inbox import key_of, left, outcome_of
-from spot_dask.store.lock import utc
-from spot_dask.store.zarr_format import (
+from spot_dask.store.layout import (
     BLOCK,
     LOG,
     ROOT,
@@ -55,6 +55,7 @@ from spot_dask.store.zarr_format import (
     parse_root,
     root_document,
 )
+from spot_dask.store.objects import Backend, Durability, Lock
 
 logger = logging.getLogger(__name__)
 

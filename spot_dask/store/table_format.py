@@ -30,8 +30,8 @@ import numpy as np
 from numcodecs import zstd
 from numcodecs.vlen import VLenUTF8
 
-from spot_dask.store.columns import DTYPES, MISSING, Array, Column, Curve, Kind, Table
-from spot_dask.store.zarr_format import checksum, dump, header_checksum, load
+from spot_dask.store.layout import checksum, dump, header_checksum, load
+from spot_dask.store.table import DTYPES, MISSING, Array, Column, Curve, Kind, Table
 
 FORMAT = "spot-dask-table"
 SCHEMA = "1.0"

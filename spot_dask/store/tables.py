@@ -24,10 +24,11 @@ from typing import Any
 from spot_dask.errors import SpotDaskError, StoreCorrupt
 from spot_dask.fold import Arrival
 from spot_dask.records import Entry, Header, Outcome, Record, Told
-from spot_dask.store.backend import Backend
 from spot_dask.store.chain import Tail
-from spot_dask.store.columns import Table
 from spot_dask.store.journal import Journal
+from spot_dask.store.layout import TABLES, chunk_key
+from spot_dask.store.objects import Backend
+from spot_dask.store.table import Table, following, tabulate
 from spot_dask.store.table_format import (
     array_document,
     arrays,
@@ -39,8 +40,6 @@ from spot_dask.store.table_format import (
     parse_group,
     table_of,
 )
-from spot_dask.store.tabulate import following, tabulate
-from spot_dask.store.zarr_format import TABLES, chunk_key
 
 logger = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.random import Generator, default_rng
 
+from benchmarks.memory import MemoryStore
 from spot_dask.coordinator import Coordinator, Policy
 from spot_dask.executors.simulated import Fate, SimulatedExecutor
 from spot_dask.fold import Fold
@@ -31,7 +32,6 @@ from spot_dask.records import (
     Trial,
 )
 from spot_dask.session import Session
-from spot_dask.store.memory import MemoryStore
 from spot_dask.tuner import Tuner
 
 HEADER = Header("run", "chaos", 0.0, {}, "", "loss", "min")

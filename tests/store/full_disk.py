@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from spot_dask.store.posix import Directory
+from spot_dask.store.files import Directory
 
 MEGABYTE = 2**20
 

@@ -22,11 +22,11 @@ from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
 from spot_dask.fold import Fold
 from spot_dask.records import Closed, Opened
 from spot_dask.run import Run
-from spot_dask.store import bucket, tables
+from spot_dask.store import bucket, layout, tables
 from spot_dask.store.backend import address, backend_at
 from spot_dask.store.bucket import bucket_at
 from spot_dask.store.journal import Journal
-from spot_dask.store.tabulate import tabulate
+from spot_dask.store.table import tabulate
 
 
 def one_line(text):
@@ -90,10 +90,10 @@ def test_any_zarr_reader_reads_the_log_through_obstore_and_fsspec(where, journal
 
 
 def test_a_run_goes_on_beyond_a_block_and_is_read_in_batches(where, monkeypatch):
-    from spot_dask.store import chain, zarr_format
+    from spot_dask.store import chain
     from spot_dask.store import journal as journal_module
 
-    for module in (zarr_format, journal_module, chain):
+    for module in (layout, journal_module, chain):
         monkeypatch.setattr(module, "BLOCK", 10)
     journal = Journal.create(where, HEADER)
     for i in range(70):

@@ -7,7 +7,7 @@ from store_examples import ENTRIES, entries
 
 from spot_dask.records import Evaluation, Outcome, Status, Told
 from spot_dask.store.entries import entry_from_json, entry_to_json
-from spot_dask.store.zarr_format import dump, load
+from spot_dask.store.layout import dump, load
 
 
 @pytest.mark.parametrize("kind", ENTRIES)

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from table_examples import header, story
 
+from benchmarks.memory import MemoryStore
 from spot_dask.errors import SpotDaskError, StoreError
 from spot_dask.fold import Fold
 from spot_dask.records import Asked, Evaluation, Outcome, Status, Told, Trial
 from spot_dask.store.export import FORMATS, export, write_csv, write_curves_csv, write_jsonl
-from spot_dask.store.memory import MemoryStore
+from spot_dask.store.table import tabulate
 from spot_dask.store.table_format import node
 from spot_dask.store.tables import about
-from spot_dask.store.tabulate import tabulate
 
 ABOUT = {"run_id": "f00d"}
 

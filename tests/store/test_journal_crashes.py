@@ -11,7 +11,7 @@ from store_examples import HEADER
 
 from spot_dask.errors import StoreError
 from spot_dask.records import Closed, Opened
-from spot_dask.store import chain, zarr_format
+from spot_dask.store import chain, layout
 from spot_dask.store import journal as journal_module
 from spot_dask.store.journal import Journal
 
@@ -91,7 +91,7 @@ def path(tmp_path):
 @pytest.fixture
 def full_block(tmp_path, monkeypatch):
     """A run in blocks of three records, of which the next session takes the third."""
-    for module in (zarr_format, chain, journal_module):
+    for module in (layout, chain, journal_module):
         monkeypatch.setattr(module, "BLOCK", 3)
     path = tmp_path / "full.zarr"
     Journal.create(path, HEADER, durability="process").close()

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from store_examples import HEADER, failed, succeeded, trial
 
+from benchmarks.memory import MemoryStore
 from spot_dask.errors import StoreCorrupt
 from spot_dask.fold import Fold
 from spot_dask.records import (
@@ -21,7 +22,6 @@ from spot_dask.records import (
     Told,
 )
 from spot_dask.store.journal import Journal
-from spot_dask.store.memory import MemoryStore
 
 
 def records(*entries, times=None, epochs=None):

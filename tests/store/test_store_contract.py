@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from object_service import BUCKET
 from store_examples import ENTRIES, HEADER, entries, failed, succeeded, trial
 
+from benchmarks.memory import MemoryStore
 from spot_dask.errors import RunTakenOver
 from spot_dask.records import Asked, Closed, Opened
 from spot_dask.store.journal import Journal
-from spot_dask.store.memory import MemoryStore
 
 
 class InMemory:

@@ -10,7 +10,7 @@ from table_examples import SPACE, header, publish, story
 
 from spot_dask.errors import SpotDaskError
 from spot_dask.records import Status
-from spot_dask.store import frames, tables
+from spot_dask.store import export, tables
 from spot_dask.store.journal import Journal
 
 
@@ -100,7 +100,7 @@ def test_tensorstore_reads_the_numbers(generation, table):
 
 def test_a_dataframe_has_the_types_that_its_columns_are_of(table):
     pd = pytest.importorskip("pandas")
-    frame = frames.to_dataframe(table)
+    frame = export.to_dataframe(table)
     assert frame.shape == (14, len(table.columns))
     assert frame["objective"].dtype == np.float64
     assert frame["objective"].tolist()[:4] == [-7.5, 7.5, -0.25, -1.25]
@@ -133,7 +133,7 @@ def _evaluations():
 
 def test_curves_are_in_long_form(table):
     pytest.importorskip("pandas")
-    frame = frames.curves(table)
+    frame = export.curves(table)
     assert list(frame.columns) == ["trial", "metric", "epoch", "value"]
     assert len(frame) == 50
     assert frame.iloc[5:8].values.tolist() == [
@@ -146,7 +146,7 @@ def test_curves_are_in_long_form(table):
 
 def test_a_dataset_holds_the_same_values_and_can_be_written(table, tmp_path):
     xr = pytest.importorskip("xarray")
-    data = frames.to_xarray(table)
+    data = export.to_xarray(table)
     assert data.sizes == {"evaluation": 14, "curve.val/loss.point": 50}
     assert data["config.optimizer"].values.tolist()[2:] == [
         e.trial.config["optimizer"] for e in _evaluations()
@@ -162,9 +162,9 @@ def test_a_run_without_evaluations_gives_empty_frames(tmp_path):
     path = tmp_path / "run.zarr"
     Journal.create(path, header(), durability="process").close()
     empty = tables.read(Journal.open(path))
-    assert frames.to_dataframe(empty).shape == (0, len(empty.columns))
-    assert frames.curves(empty).shape == (0, 4)
-    assert frames.to_xarray(empty).sizes == {"evaluation": 0}
+    assert export.to_dataframe(empty).shape == (0, len(empty.columns))
+    assert export.curves(empty).shape == (0, 4)
+    assert export.to_xarray(empty).sizes == {"evaluation": 0}
     publish(path)
     (generation,) = path.glob("tables/g*")
     assert pytest.importorskip("xarray").open_zarr(generation, chunks=None).sizes == {
@@ -175,7 +175,7 @@ def test_a_run_without_evaluations_gives_empty_frames(tmp_path):
 @pytest.mark.parametrize("package", ["pandas", "xarray"])
 def test_a_package_that_is_missing_is_named_in_one_line(table, package, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, package, None)
-    call = frames.to_dataframe if package == "pandas" else frames.to_xarray
+    call = export.to_dataframe if package == "pandas" else export.to_xarray
     with pytest.raises(SpotDaskError, match=rf"(?s)\A[^\n]*{package}.*spot-dask\[tables\]'\Z"):
         call(table)
 

@@ -18,12 +18,13 @@ from test_journal_crashes import Crash, crash_everywhere, file_system
 from spot_dask.errors import RunTakenOver, StoreCorrupt
 from spot_dask.fold import Fold
 from spot_dask.records import Closed
-from spot_dask.store import tables, tabulate
+from spot_dask.store import table as table_module
+from spot_dask.store import tables
 from spot_dask.store.journal import Journal
+from spot_dask.store.layout import chunk_key
+from spot_dask.store.table import tabulate as tabulated
 from spot_dask.store.tables import Published
-from spot_dask.store.tabulate import tabulate as tabulated
 from spot_dask.store.verify import verify
-from spot_dask.store.zarr_format import chunk_key
 
 
 def create(path, entries):
@@ -74,12 +75,12 @@ def path(tmp_path):
 @pytest.fixture
 def few_columns(monkeypatch):
     """Fewer steps, so that each of them can be the last."""
-    common = tabulate._common
-    monkeypatch.setattr(tabulate, "_common", lambda rows, header: common(rows, header)[:1])
-    monkeypatch.setattr(tabulate, "_FIELDS", tabulate._FIELDS[:1])
-    monkeypatch.setattr(tabulate, "_parameters", lambda rows, space: [])
+    common = table_module._common
+    monkeypatch.setattr(table_module, "_common", lambda rows, header: common(rows, header)[:1])
+    monkeypatch.setattr(table_module, "_FIELDS", table_module._FIELDS[:1])
+    monkeypatch.setattr(table_module, "_parameters", lambda rows, space: [])
     for name in ("_metrics", "_curves"):
-        monkeypatch.setattr(tabulate, name, lambda rows: [])
+        monkeypatch.setattr(table_module, name, lambda rows: [])
 
 
 def test_a_published_table_reads_as_the_journal_does(path):
@@ -173,7 +174,7 @@ def test_a_full_disk_while_publishing_is_a_warning_and_the_run_goes_on(
 
 
 def test_every_flipped_or_cut_byte_is_found_and_what_is_read_stays_right(path, monkeypatch, caplog):
-    monkeypatch.setattr(tabulate, "_FIELDS", tabulate._FIELDS[:1])
+    monkeypatch.setattr(table_module, "_FIELDS", table_module._FIELDS[:1])
     publish(path)
     expected = truth(path)
     files = sorted(p for p in path.rglob("tables/g*/**/*") if p.is_file())

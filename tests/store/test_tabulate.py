@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from table_examples import SPACE, config, failed, header, histories, story, succeeded
 
+from benchmarks.memory import MemoryStore
 from spot_dask.errors import StoreCorrupt
 from spot_dask.fold import Fold
 from spot_dask.records import (
@@ -24,8 +25,7 @@ from spot_dask.records import (
     Told,
     Trial,
 )
-from spot_dask.store.memory import MemoryStore
-from spot_dask.store.tabulate import following, tabulate
+from spot_dask.store.table import following, tabulate
 
 
 def records(entries, direction="min"):

@@ -16,8 +16,7 @@ from spot_dask.fold import Fold
 from spot_dask.records import Asked, Closed, Outcome, Retried, Status
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
-from spot_dask.store.salvage import salvage
-from spot_dask.store.verify import verify
+from spot_dask.store.verify import salvage, verify
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.fold import Fold
 from spot_dask.records import Closed, Import, Imported, Opened, Status
 from spot_dask.run import Run
-from spot_dask.store import zarr_format
+from spot_dask.store import layout
 from spot_dask.store.journal import Journal
+from spot_dask.store.layout import checksum, chunk_key, decode_chunk, encode_chunk
 from spot_dask.store.verify import verify
-from spot_dask.store.zarr_format import checksum, chunk_key, decode_chunk, encode_chunk
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tar.xz"))
 
@@ -38,7 +38,7 @@ def as_then(evaluation, seed):
 
 
 def test_the_present_schema_has_its_golden_store():
-    present = "schema-{}.{}.tar.xz".format(*zarr_format.SCHEMA)
+    present = "schema-{}.{}.tar.xz".format(*layout.SCHEMA)
     assert present in [archive.name for archive in GOLDEN]
 
 
@@ -86,7 +86,7 @@ def newer(tmp_path, monkeypatch):
     """A run of schema 1.9: with a kind of record, and fields, that are not known here."""
     path = tmp_path / "newer.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(zarr_format, "SCHEMA", (1, 9))
+        patch.setattr(layout, "SCHEMA", (1, 9))
         journal = Journal.create(path, HEADER)
         document = json.loads((path / "zarr.json").read_text())
         document["attributes"]["spot_dask"]["min_reader"] = "1.0"
@@ -96,7 +96,7 @@ def newer(tmp_path, monkeypatch):
     journal.close()
     attributes = document["attributes"]["spot_dask"]
     attributes["news"] = {"a": 1}
-    attributes["crc32c"] = zarr_format.header_checksum(attributes)
+    attributes["crc32c"] = layout.header_checksum(attributes)
     (path / "zarr.json").write_text(json.dumps(document))
     previous = attributes["crc32c"]
     for seq in range(4):
@@ -147,7 +147,7 @@ def test_an_unknown_major_version_is_refused_with_what_to_do(
 ):
     path = tmp_path / "run.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(zarr_format, "SCHEMA", (2, 0))
+        patch.setattr(layout, "SCHEMA", (2, 0))
         Journal.create(path, dataclasses.replace(HEADER)).close()
     assert main([command, str(path)], standalone_mode=False) == 2
     (line,) = capsys.readouterr().err.splitlines()

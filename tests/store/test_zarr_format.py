@@ -11,7 +11,7 @@ from zarr.codecs import Crc32cCodec, VLenUTF8Codec, ZstdCodec
 
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.store.journal import Journal
-from spot_dask.store.zarr_format import (
+from spot_dask.store.layout import (
     checksum,
     chunk_key,
     decode_chunk,

@@ -30,7 +30,7 @@ from spot_dask.records import (
 )
 from spot_dask.store import curves
 from spot_dask.store.journal import Journal
-from spot_dask.store.zarr_format import SCHEMA
+from spot_dask.store.layout import SCHEMA
 
 
 def main() -> None:

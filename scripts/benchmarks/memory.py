@@ -11,7 +11,7 @@ from typing import Any
 from spot_dask.errors import RunTakenOver
 from spot_dask.records import Entry, Header, Opened, Record
 from spot_dask.store.entries import entry_from_json, entry_to_json
-from spot_dask.store.zarr_format import dump, load
+from spot_dask.store.layout import dump, load
 
 
 class MemoryStore:
