@@ -218,11 +218,15 @@ def circles(graph: Graph) -> list[list[str]]:
 def ranks(floors: str) -> dict[str, int]:
     """The floor of every module, of lines that name the modules of a floor, the lowest first.
 
+    A line that is indented goes on with the floor above it.
+
     Raises:
         ValueError: if a module stands on two floors.
     """
     found: dict[str, int] = {}
-    for floor, line in enumerate(floors.strip().splitlines()):
+    floor = -1
+    for line in floors.strip().splitlines():
+        floor += not line.startswith(" ")
         for name in line.split():
             if name in found:
                 raise ValueError(f"{name} stands on two floors")

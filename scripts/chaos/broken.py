@@ -7,7 +7,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,13 +204,8 @@ def no_checksum() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def correct() -> Iterator[None]:
-    yield
-
-
 WRITERS: dict[str, Callable[[], AbstractContextManager[None]]] = {
-    "correct": correct,
+    "correct": nullcontext,
     "no fsync": no_fsync,
     "no directory fsync": no_directory_fsync,
     "rename": rename,
@@ -223,3 +218,17 @@ WRITERS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "no checksum": no_checksum,
 }
 """Name -> what breaks the writer; ``correct`` breaks nothing."""
+
+FOUND_BY = {
+    "no fsync": "power cuts",
+    "no directory fsync": "power cuts",
+    "rename": "pauses",
+    "check then write": "takeovers of sixty",
+    "in place": "kills at every step",
+    "append": "kills at every step",
+    "early acknowledgement": "kills at random",
+    "blind retry": "failing disks",
+    "no fence": "pauses",
+    "no checksum": "damage",
+}
+"""Broken writer -> the scenario that must find it."""

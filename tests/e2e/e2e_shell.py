@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,7 +52,7 @@ HELD = (
 
 @dataclass
 class Shell:
-    """Runs spot-dask as a user does, in a directory of its own."""
+    """Runs spot-dask as a user does, in a directory of its own; reports are written on demand."""
 
     home: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list)
@@ -74,6 +76,7 @@ class Shell:
         return subprocess.run(
             self._command(*args),
             cwd=self.home,
+            env=self._environment(),
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -92,15 +95,19 @@ class Shell:
         """spot-dask with these arguments, left running."""
         return self.start(self._command(*args))
 
-    def start(self, command: list[str]) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            command,
-            cwd=self.home,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+    def start(self, command: list[str], log: Path | None = None) -> subprocess.Popen[str]:
+        """A process that is killed in the end; it writes to pipes, or to a log."""
+        with contextlib.ExitStack() as stack:
+            output = stack.enter_context(log.open("w")) if log else subprocess.PIPE
+            process = subprocess.Popen(
+                command,
+                cwd=self.home,
+                env=self._environment(),
+                stdout=output,
+                stderr=output,
+                text=True,
+                start_new_session=True,
+            )
         self.started.append(process)
         return process
 
@@ -110,8 +117,37 @@ class Shell:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate(timeout=30)
 
+    def _environment(self) -> dict[str, str]:
+        return {"SPOT_DASK_REPORT": "false", **os.environ}  # a report takes as long as the run
+
     def _command(self, *args: str | Path) -> list[str]:
         return [str(Path(sys.executable).with_name("spot-dask")), *map(str, args)]
+
+
+class Cluster:
+    """A scheduler and two workers, started as processes of their own.
+
+    A test may end a worker: before the next test there are two again.
+    """
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        file = shell.home / "scheduler.json"
+        self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", file)
+        wait_until(lambda: file.exists() and "tcp://" in file.read_text())
+        (self.address,) = re.findall(r"tcp://[\d.:]+", file.read_text())[:1]
+        self.workers: list[subprocess.Popen[str]] = []
+
+    def two_workers(self) -> None:
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        while len(self.workers) < 2:
+            options = ["--nthreads", "1", "--memory-limit", "0", "--local-directory"]
+            self.workers.append(self._start("worker", self.address, *options, self._shell.home))
+
+    def _start(self, *words: str | Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "dask", *map(str, words)]
+        log = self._shell.home / f"{len(self._shell.started)}.log"
+        return self._shell.start([*command, "--dashboard-address", "127.0.0.1:0"], log)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:

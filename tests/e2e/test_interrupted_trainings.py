@@ -43,9 +43,7 @@ class Held:
         self.study.write_text(text.replace("evaluations=12", "evaluations=6"))
 
     def begin(self, *options: str | Path) -> subprocess.Popen[str]:
-        process = self.shell.begin(
-            "run", self.study, "--store", self.store, "--no-report", *options
-        )
+        process = self.shell.begin("run", self.study, "--store", self.store, *options)
         wait_until(lambda: any(line[:3] == [2, 0, 3] for line in self.lines()))
         return process
 
@@ -96,7 +94,7 @@ def test_a_run_that_ended_goes_on_within_its_trainings(
     (root,) = folder.iterdir()
     assert [path.name for path in root.iterdir()] == ["2"]
     held.hold.unlink()
-    resumed = held.shell.spot("resume", held.store, "--local", "1", "--no-report")
+    resumed = held.shell.spot("resume", held.store, "--local", "1")
     assert resumed.returncode == 0, resumed.stderr
     held.check()
 

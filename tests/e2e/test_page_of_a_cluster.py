@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_shell import Shell, wait_until
+from e2e_shell import Cluster, Shell, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.dask]
 
@@ -35,9 +35,8 @@ def held_study(shell: Shell, name: str) -> Path:
 def begin(shell: Shell, name: str, scheduler: str | Path) -> tuple[subprocess.Popen[str], str]:
     """A run of ``held_study``, and the address of its page."""
     run = shell.begin(
-        "run", held_study(shell, name), "--scheduler", scheduler, "--store", f"{name}.zarr",
-        "--no-report",
-    )  # fmt: skip
+        "run", held_study(shell, name), "--scheduler", scheduler, "--store", f"{name}.zarr"
+    )
     assert run.stderr is not None
     told = ""
     while (found := re.search(r"in a browser: (http://127\.0\.0\.1:\d+/spot)\n", told)) is None:
@@ -70,10 +69,10 @@ def held(run: dict[str, Any]) -> bool:
     return [(t["trial"], t["epoch"]) for t in run["running"]][:1] == [(4, 3)]
 
 
-def test_a_plain_scheduler_shows_a_run_while_it_goes_on_and_after(
-    shell: Shell, cluster: str
-) -> None:
-    run, url = begin(shell, "one", cluster)
+def test_a_plain_scheduler_shows_a_run_while_it_goes_on_and_after(shell: Shell) -> None:
+    cluster = Cluster(shell)  # of its own: it shows what has run on it before
+    cluster.two_workers()
+    run, url = begin(shell, "one", cluster.address)
     wait_until(lambda: [told["done"] for told in standings(url).values()] == [11])
     (told,) = standings(url).values()
     assert held(told)

@@ -26,7 +26,7 @@ def blocks(language: str) -> list[str]:
 def test_the_study_in_the_readme_runs(shell: Shell) -> None:
     (shell.home / "study.py").write_text(blocks("python")[0])
     done = shell.spot(
-        "run", "study.py", "--local", "2", "--evaluations", "3", "--store", "run.zarr"
+        "run", "study.py", "--local", "2", "--evaluations", "3", "--store", "run.zarr", "--report"
     )
     assert done.returncode == 0, done.stderr
     run = Run.open(shell.home / "run.zarr")
@@ -70,7 +70,7 @@ def test_the_shipped_example_trains_on_real_images(shell: Shell) -> None:
     example = ROOT / "scripts/examples/digits.py"
     done = shell.spot(
         "run", example, "--local", "2", "--evaluations", "4", "--store", "run.zarr",
-        "--set", "design.initial=4",
+        "--set", "design.initial=4", "--report",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     run = Run.open(shell.home / "run.zarr")

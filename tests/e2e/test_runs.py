@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from e2e_shell import Shell, wait_until
+from e2e_shell import Cluster, Shell, wait_until
 
 from spot_dask import Run
 from spot_dask.errors import StoreError
@@ -34,7 +34,7 @@ def proposed(store: Path) -> list[tuple[int, dict[str, object]]]:
 
 
 def test_a_run_meets_its_budget_and_ends_with_a_report(shell: Shell) -> None:
-    done = shell.spot("run", shell.study(), "--local", "2", "--store", "run.zarr")
+    done = shell.spot("run", shell.study(), "--local", "2", "--store", "run.zarr", "--report")
     assert done.returncode == 0, done.stderr
     report = Path(done.stdout.strip().splitlines()[-1])
     assert report.name == "report.html"
@@ -49,23 +49,22 @@ def test_a_run_meets_its_budget_and_ends_with_a_report(shell: Shell) -> None:
 
 
 def test_a_cluster_of_separate_processes_gives_the_same_kind_of_run(
-    shell: Shell, cluster: str
+    shell: Shell, cluster: Cluster
 ) -> None:
-    done = shell.spot("run", shell.study(), "--scheduler", cluster, "--store", "run.zarr")
+    done = shell.spot("run", shell.study(), "--scheduler", cluster.address, "--store", "run.zarr")
     assert done.returncode == 0, done.stderr
     run = Run.open(shell.home / "run.zarr")
     assert len(run.history.ok) == 12
     assert len({e.outcome.worker for e in run.history.evaluations}) == 2
 
 
-def test_a_killed_worker_costs_no_evaluation(shell: Shell, cluster: str) -> None:
+def test_a_killed_worker_costs_no_evaluation(shell: Shell, cluster: Cluster) -> None:
     process = shell.begin(
-        "run", shell.study(seconds=0.5), "--scheduler", cluster, "--store", "run.zarr"
+        "run", shell.study(seconds=0.5), "--scheduler", cluster.address, "--store", "run.zarr"
     )
     store = shell.home / "run.zarr"
     wait_until(lambda: evaluations(store) >= 2)
-    victim = next(p for p in shell.started if "worker" in p.args)
-    os.killpg(victim.pid, signal.SIGKILL)
+    os.killpg(cluster.workers[0].pid, signal.SIGKILL)
     assert process.wait(timeout=60) == 0
     run = Run.open(store)
     assert len(run.history.ok) == 12

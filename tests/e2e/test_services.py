@@ -47,8 +47,7 @@ class Services:
 
     def run(self, study: Path) -> subprocess.Popen[str]:
         return self.shell.begin(
-            "run", study, "--scheduler", self.file, "--store", self.store, *self.flags,
-            "--no-report",
+            "run", study, "--scheduler", self.file, "--store", self.store, *self.flags
         )  # fmt: skip
 
     def held_study(self) -> Path:
@@ -111,17 +110,21 @@ def test_a_run_over_tls_and_who_is_refused(services: Services) -> None:
     url = re.search(r"tls://[\d.:]+", services.file.read_text())
     assert url is not None
     theirs = [flag.replace("certificates/", "others/") for flag in services.flags]
-    for address, flags in (
-        (url[0], []),  # no certificates
-        (url[0].replace("tls", "tcp"), []),  # no encryption
-        (url[0], theirs),  # of another authority
-    ):
-        refused = shell.spot("run", "study.py", "--scheduler", address, *flags, "--no-report")
-        assert refused.returncode == 5, refused.stderr
-        assert "Traceback" not in refused.stderr
-    refused = shell.spot("scheduler", "--host", "0.0.0.0", "--port", "0")
-    assert refused.returncode == 5
-    assert "plain TCP at 0.0.0.0 is open to other machines" in refused.stderr
+    refused = [
+        shell.begin("run", "study.py", "--scheduler", address, *flags)
+        for address, flags in (
+            (url[0], []),  # no certificates
+            (url[0].replace("tls", "tcp"), []),  # no encryption
+            (url[0], theirs),  # of another authority
+        )
+    ]
+    for process in refused:  # each waits for its connection as long as the others
+        _, told = process.communicate(timeout=120)
+        assert process.returncode == 5, told
+        assert "Traceback" not in told
+    exposed = shell.spot("scheduler", "--host", "0.0.0.0", "--port", "0")
+    assert exposed.returncode == 5
+    assert "plain TCP at 0.0.0.0 is open to other machines" in exposed.stderr
 
 
 def test_a_worker_that_is_told_to_go_finishes_its_training(services: Services) -> None:
