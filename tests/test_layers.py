@@ -33,7 +33,7 @@ surrogates.posterior
 surrogates.kriging
 surrogates.transfer
 stats
-stats.comparison stats.diagnostics stats.effects stats.progress stats.sensitivity
+stats.diagnostics stats.effects stats.progress stats.sensitivity
 infill.climb infill.feasible
 infill
 infill.candidates infill.fantasies
@@ -62,24 +62,23 @@ executors executors.checkpoints executors.connection executors.page executors.se
 executors.cluster executors.service
 executors.dask
 executors.open
-store store.columns store.curves store.entries store.lock store.zarr_format
-store.frames store.memory store.table_format store.tabulate
+store store.curves store.entries store.layout store.objects store.table
+store.chain store.files store.table_format
+store.bucket
 store.backend
-store.bucket store.chain store.inbox store.posix
+store.inbox
 store.journal
 store.tables
 store.export store.verify
-store.salvage
-report.facts report.palette report.sections report.text
-report.blocks report.figures report.journal report.svg report.verdict
-report.insight report.page report.sections.better report.sections.contour report.sections.cost
-    report.sections.curves report.sections.effects report.sections.failures report.sections.health
-    report.sections.importance report.sections.progress report.sections.reproduce
-    report.sections.result report.sections.trials report.sections.trust report.sections.verdict
-    report.sections.warmstart
-report.checks
-report.findings
-report
+report.context report.text
+report.blocks
+report.figures report.sections report.sections.cost report.sections.failures report.sections.run
+    report.sections.trials report.sections.warm_starts
+report.page report.sections.curves report.sections.importance report.sections.progress
+    report.sections.trust
+report report.sections.contour report.sections.effects report.sections.gain
+    report.sections.parameters
+report.sections.checks report.sections.verdict
 session
 run
 warmstart
@@ -120,7 +119,6 @@ APART = {
 """Room -> the rooms that no module of it imports, whatever floor they stand on."""
 
 UNSETTLED = {
-    ("store.backend", "store.bucket"), ("store.backend", "store.posix"),
     ("surrogates", "surrogates.sklearn"), ("surrogates.numerics", "surrogates"),
 }  # fmt: skip
 """Arrows that make circles, to be mended."""
