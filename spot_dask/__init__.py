@@ -11,14 +11,13 @@ if TYPE_CHECKING:
     from spot_dask.errors import ClusterError, SpotDaskError, StoreError, StudyError
     from spot_dask.records import Evaluation, History, Trial
     from spot_dask.run import Run
-    from spot_dask.settings import Budget
+    from spot_dask.settings import Budget, Design
     from spot_dask.space import Categorical, Integer, Real, Space
     from spot_dask.study import Study
     from spot_dask.tasks import replacing
     from spot_dask.tasks.function import FunctionTask
     from spot_dask.tasks.torch import Split, TorchTask
     from spot_dask.tuner import Tuner
-    from spot_dask.tuner.design import Design
     from spot_dask.warmstart import WarmStart
 
 __version__ = "0.1.0"
@@ -27,7 +26,7 @@ _HOMES = {
     "Budget": "settings",
     "Categorical": "space",
     "ClusterError": "errors",
-    "Design": "tuner.design",
+    "Design": "settings",
     "Evaluation": "records",
     "FunctionTask": "tasks.function",
     "History": "records",

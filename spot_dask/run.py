@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 from spot_dask.errors import StoreError
 from spot_dask.fold import Fold
 from spot_dask.records import STOP, Header, History, Opened, Record
-from spot_dask.settings import DEFAULT_EVALUATIONS, EARLIER
+from spot_dask.settings import Settings, shared
 from spot_dask.space import Space
 from spot_dask.store import export, tables
 from spot_dask.store.backend import address
 from spot_dask.store.journal import Journal
 from spot_dask.store.table import Table, tabulate
 from spot_dask.tuner import Tuner
-from spot_dask.tuner.design import Design
 from spot_dask.tuner.model import Best, Model
 
 if TYPE_CHECKING:
@@ -295,7 +294,8 @@ class Run:
 
     @property
     def _begun_with(self) -> dict[str, Any]:
-        return {**EARLIER, **self.header.settings}
+        begun = self.header.settings
+        return {**begun, **Settings(**Settings.restored(begun)).settings}
 
     @property
     def _beside(self) -> Path:
@@ -309,15 +309,10 @@ class Run:
 
     def _tuner_of(self, settings: Mapping[str, Any]) -> Tuner:
         """The tuner of a session with these settings."""
-        budget = settings["budget"]
-        unlimited = budget["evaluations"] is None and budget["wall"] is None
-        return Tuner(
-            space=self.space,
-            seed=settings["seed"],
-            design=Design(**settings["design"]),
-            start=settings["start"],
-            surrogate=settings["surrogate"],
-            infill=settings["infill"],
-            budget=DEFAULT_EVALUATIONS if unlimited else budget["evaluations"],
-            replication=settings["replication"],
-        )
+        return tuner_of(self.space, Settings(**Settings.restored(settings)))
+
+
+def tuner_of(space: Space, settings: Settings) -> Tuner:
+    """The tuner of a study with this space and these settings."""
+    values = shared(Tuner, settings) | {"space": space, "budget": settings.budget.limit}
+    return Tuner(**values)

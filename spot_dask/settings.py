@@ -1,19 +1,11 @@
-"""Settings: dotted keys with TOML values, wherever they come from.
+"""The settings of a study, each declared once; all else about a setting follows from that.
 
-``[design] initial = 12`` in a file, ``--set design.initial=12`` and a flag on the command line all
-become the same setting, and the later one wins. Keys::
+A setting is a field of a table below, made by ``setting(...)``. From the declaration come its key
+in a TOML file and for ``--set``, its flag and environment variable, its checks (the same from
+Python and from the command line), its place in a store's header, what ``resume`` restores, what
+``shared`` hands to the tuner and the coordinator, and its row of the table in the README.
 
-    name, seed, surrogate, infill, replication,
-    early_stopping, batch, sync, durability         the study's own (table [study] in a file)
-    gpus, timeout                                   what a training may use: 2, 0.25; "90m"
-    isolation, checkpoints                          warm, process, thread; a directory
-    budget.evaluations, budget.wall                 wall with its unit: "90m", "6h", "1h30m"
-    design.kind, design.initial, design.replicates
-    space.NAME = value                              fixes the parameter
-    space.NAME.FIELD = value                        changes low, high, scale, levels, default, ...
-    cluster.scheduler, cluster.local, store.path    where to run and where to keep the results
-
-This module imports nothing heavy: a malformed file is told at once.
+This module imports nothing heavy: usage errors and help must be quick.
 """
 
 from __future__ import annotations
@@ -21,40 +13,26 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
-from spot_dask.errors import StudyError
+from spot_dask import plugins
+from spot_dask.errors import StudyError, did_you_mean
+
+if TYPE_CHECKING:
+    from spot_dask.records import Configuration
 
 DEFAULT_EVALUATIONS = 50
 """The budget of a study that names none."""
 
-EARLIER = {"replication": 0.0, "durability": "fsync", "early_stopping": None}
-"""What a run did without knowing it, whose store is older than the setting."""
+Durability = Literal["fsync", "process"]
+"""What an acknowledged record survives: loss of power, or only the death of the process."""
+
+Isolation = Literal["warm", "process", "thread"]
+"""Where a training runs: in a process that has run others, in a new one, in the worker's own."""
 
 Key = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One key, in parts, with its value and where it was given (for messages)."""
-
-    key: Key
-    value: Any
-    where: str
-
-    @property
-    def name(self) -> str:
-        return ".".join(self.key)
-
-    def __str__(self) -> str:
-        """The setting as ``--set`` takes it."""
-        key = self.key[1:] if self.key[0] == "study" else self.key
-        return f"{'.'.join(key)}={json.dumps(self.value, ensure_ascii=False)}"
-
-    def error(self, problem: object) -> StudyError:
-        return StudyError(f"{self.where}: {self.name}: {one_line(problem)}")
 
 
 def one_line(problem: object) -> str:
@@ -63,7 +41,61 @@ def one_line(problem: object) -> str:
     return lines[0] if lines else type(problem).__name__
 
 
-# --- values -----------------------------------------------------------------------------------
+# --- kinds of values --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A type of values with its bounds, which ``expected`` puts in words.
+
+    ``allows`` tells whether a Python object is such a value. ``read`` makes one of what TOML holds,
+    which ``written`` describes where it differs; it raises ValueError. ``write`` makes JSON of one.
+    ``bare``: the command line takes a text as it stands, and not as TOML.
+    """
+
+    expected: str
+    allows: Callable[[Any], bool]
+    metavar: str
+    read: Callable[[Any], Any] = lambda value: value
+    write: Callable[[Any], Any] = lambda value: value
+    bare: bool = False
+    choices: tuple[str, ...] = ()
+    written: str = ""
+
+
+def is_number(value: object) -> bool:
+    """Whether the value is an int or a float, and no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def whole(least: int) -> Kind:
+    """Whole numbers from ``least``."""
+    expected = f"a whole number, at least {least}"
+    return Kind(expected, lambda value: type(value) is int and value >= least, "INTEGER")
+
+
+def number(expected: str, allows: Callable[[Any], bool]) -> Kind:
+    """Numbers that a function allows."""
+    return Kind(
+        expected,
+        lambda value: is_number(value) and allows(value),
+        "NUMBER",
+        lambda value: float(value) if is_number(value) else value,
+    )
+
+
+def share(low: float, high: float) -> Kind:
+    """Numbers from ``low`` to ``high``."""
+    return number(f"a share from {low:g} to {high:g}", lambda value: low <= value <= high)
+
+
+def choice(*names: str) -> Kind:
+    """One of some texts."""
+    expected = f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}"
+    return Kind(
+        expected, lambda value: value in names, f"[{'|'.join(names)}]", bare=True, choices=names
+    )
+
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
@@ -83,17 +115,363 @@ def duration(value: object) -> float:
     return seconds
 
 
-def parse_override(text: str, where: str = "--set") -> Setting:
+SECONDS = Kind(
+    "seconds, more than 0",
+    lambda value: is_number(value) and value > 0,
+    "DURATION",
+    duration,
+    bare=True,
+    written="a time with its unit: 90m, 6h, 1h30m",
+)
+TEXT = Kind("a text", lambda value: isinstance(value, str) and value != "", "TEXT", bare=True)
+FLAG = Kind("true or false", lambda value: isinstance(value, bool), "BOOLEAN")
+DIRECTORY = Kind(
+    "a path",
+    lambda value: TEXT.allows(value) or hasattr(value, "__fspath__"),
+    "DIR",
+    bare=True,
+)
+COMPONENT = Kind(
+    "a name",
+    lambda value: value != "" and not isinstance(value, int | float | list | dict),
+    "NAME",
+    write=lambda value: None if value is None else plugins.name_of(value),
+    bare=True,
+)
+GPUS = number(
+    "a whole number or a share such as 0.25",
+    lambda value: (
+        value == 0 or (value > 0 and abs((each := max(value, 1 / value)) - round(each)) < 1e-6)
+    ),
+)
+
+
+# --- declarations -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """The declaration of a setting.
+
+    ``before`` is what a run did whose store is older than the setting. Only what is ``recorded``
+    is in a store's header and restored by ``resume``. The text none turns ``off`` a setting that
+    can be.
+    """
+
+    kind: Kind
+    default: Any
+    help: str
+    flag: str | None = None
+    metavar: str | None = None
+    before: Any = None
+    recorded: bool = True
+    off: bool = False
+    key: Key = ()
+    attribute: str = ""
+
+    @property
+    def name(self) -> str:
+        """The key as ``--set`` takes it and messages tell it."""
+        return ".".join(self.key[1:] if self.key[0] == "study" else self.key)
+
+    def check(self, value: Any) -> Any:
+        """The value; raises ValueError if the setting cannot have it."""
+        if not (self.kind.allows(value) or (value is None and self.default is None)):
+            near = did_you_mean(value, self.kind.choices)
+            raise ValueError(f"{self.name} is {value!r}; expected {self.kind.expected}{near}")
+        return value
+
+    def read(self, value: Any) -> Any:
+        """The value that a value of TOML stands for; raises ValueError."""
+        if self.off and value == "none":
+            return None
+        try:
+            found = self.kind.read(value)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from None
+        return self.check(found)
+
+    def from_text(self, text: str) -> Any:
+        """A text of the command line as a value of TOML; raises ValueError if it is not right."""
+        value = text if self.kind.bare else _toml_value(text)
+        self.read(value)
+        return value
+
+
+def setting(
+    kind: Kind, default: Any = None, *, before: Any = ..., key: Key = (), **more: Any
+) -> Any:
+    """A field of a table; see ``Setting``. Older stores mean the default unless ``before`` says."""
+    before = default if before is ... else before
+    declared = Setting(kind=kind, default=default, before=before, key=key, **more)
+    return field(default=default, metadata={"setting": declared})
+
+
+class SettingsTable:
+    """A dataclass of settings, whose values are checked when it is made; tables may be nested."""
+
+    table: ClassVar[str] = "study"
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __post_init__(self) -> None:
+        for declared in self.declared():
+            declared.check(getattr(self, declared.attribute))
+
+    @classmethod
+    def declared(cls) -> Iterator[Setting]:
+        """The table's own settings, in the order of declaration."""
+        for item in fields(cls):
+            if found := item.metadata.get("setting"):
+                key = found.key or (cls.table, item.name)
+                yield replace(found, key=key, attribute=item.name)
+
+    @classmethod
+    def nested(cls) -> dict[str, type[SettingsTable]]:
+        """The tables in this one, by the name of their field."""
+        found: dict[str, type[SettingsTable]] = {}
+        for item in fields(cls):
+            made: object = item.default_factory
+            if isinstance(made, type) and issubclass(made, SettingsTable):
+                found[item.name] = made
+        return found
+
+    @classmethod
+    def all_declared(cls) -> Iterator[Setting]:
+        """The settings of the tables in this one, then its own."""
+        for table in (*cls.nested().values(), cls):
+            yield from table.declared()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The recorded settings as JSON, as a store's header has them."""
+        own = {
+            declared.attribute: declared.kind.write(getattr(self, declared.attribute))
+            for declared in self.declared()
+            if declared.recorded
+        }
+        return own | {name: getattr(self, name).settings for name in self.nested()}
+
+    @classmethod
+    def restored(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments that make the settings of a header again, or those that an older run had."""
+        if not isinstance(document, Mapping):
+            raise ValueError(f"the settings of the {cls.table} are {document!r}; expected a table")
+        own = {
+            declared.attribute: document.get(declared.attribute, declared.before)
+            for declared in cls.declared()
+            if declared.recorded
+        }
+        nested = cls.nested().items()
+        return own | {
+            name: table(**table.restored(document.get(name, {}))) for name, table in nested
+        }
+
+
+# --- the settings -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Budget(SettingsTable):
+    """When a run ends: after so many evaluations or so much wall time (seconds), whichever first.
+
+    Both count over all sessions of the run, failed evaluations included.
+    """
+
+    table = "budget"
+
+    evaluations: int | None = setting(
+        whole(1), flag="--evaluations",
+        help="Budget: number of evaluations in all [without a wall time: 50].",
+    )  # fmt: skip
+    wall: float | None = setting(
+        SECONDS, flag="--wall",
+        help="Budget: wall time with its unit, such as 90m or 6h.",
+    )  # fmt: skip
+
+    @property
+    def limit(self) -> int | None:
+        """The number of evaluations a run ends after; None if only its time ends it."""
+        if self.evaluations is None and self.wall is None:
+            return DEFAULT_EVALUATIONS
+        return self.evaluations
+
+
+class _Cube(Protocol):
+    @property
+    def d(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Design(SettingsTable):
+    """How a study begins.
+
+    ``kind`` fills the space: ``lhs`` is an optimised Latin hypercube, ``sobol`` a scrambled Sobol
+    sequence. ``initial`` counts distinct configurations, the default and the user's included;
+    None is max(8, d / 2): with 64 evaluations at d <= 10 the regret after 8 points of design was
+    measured to be a quarter below that after 2 d. Each is evaluated ``replicates`` times.
+    """
+
+    table = "design"
+
+    kind: Literal["lhs", "sobol"] = setting(
+        choice("lhs", "sobol"), "lhs",
+        help="How the initial design fills the space: Latin hypercube or Sobol sequence.",
+    )  # fmt: skip
+    initial: int | None = setting(
+        whole(1), help="Configurations of the initial design [max(8, d/2) for d parameters]."
+    )
+    replicates: int = setting(whole(1), 1, help="Trainings of each of them.")
+
+    def size(self, space: _Cube) -> int:
+        """Number of distinct configurations asked for; a finite space may have fewer."""
+        return max(8, (space.d + 1) // 2) if self.initial is None else self.initial
+
+
+@dataclass(kw_only=True)
+class Settings(SettingsTable):
+    """The settings of a study. Components may also be objects, where the type is Any."""
+
+    name: str = setting(TEXT, "study", recorded=False, help="The study's name.")
+    seed: int = setting(whole(0), 0, flag="--seed", help="Seed of the study.")
+    budget: Budget = field(default_factory=Budget)
+    design: Design = field(default_factory=Design)
+    start: Sequence[Configuration] = ()
+    surrogate: Any = setting(
+        COMPONENT, "kriging",
+        help="Model of the objective: a name, sklearn:module.Class(...) or package.module:Name.",
+    )  # fmt: skip
+    infill: Any = setting(
+        COMPONENT, "log_ei",
+        help="Criterion that proposes: a name such as log_nei or ucb, or package.module:Name.",
+    )  # fmt: skip
+    replication: float = setting(
+        share(0, 0.5), 0.08, before=0.0,
+        help="Largest share of the budget for training the best again at its end; 0 is none.",
+    )  # fmt: skip
+    early_stopping: Any = setting(
+        COMPONENT, before=None, off=True, flag="--early-stopping", metavar="RULE",
+        help="End trainings that promise too little: asha, asha(eta=4), curve, ...; none is off.",
+    )  # fmt: skip
+    batch: int | None = setting(
+        whole(1), flag="--batch", metavar="Q", help="Propose Q trials together."
+    )
+    sync: bool = setting(FLAG, False, flag="--sync", help="Wait for a whole batch (repeatable).")
+    gpus: float | None = setting(
+        GPUS, recorded=False,
+        help="GPUs of a training: 2, or 0.25 for one that four share [one where there are any].",
+    )  # fmt: skip
+    timeout: float | None = setting(
+        SECONDS, flag="--timeout", recorded=False,
+        help="End a training that takes longer, such as 90m, as a failed evaluation.",
+    )  # fmt: skip
+    isolation: Isolation = setting(
+        choice(*get_args(Isolation)), "warm", flag="--isolation", recorded=False,
+        help="Where a training runs: in a process used again, a new one, or the worker's.",
+    )  # fmt: skip
+    checkpoints: Any = setting(
+        DIRECTORY, flag="--checkpoints", recorded=False,
+        help="Where trainings save what interrupted ones go on from; all workers must share it.",
+    )  # fmt: skip
+    durability: Durability = setting(
+        choice(*get_args(Durability)), "fsync", flag="--durability",
+        help="What evaluations survive: loss of power, or only the end of the process.",
+    )  # fmt: skip
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The recorded settings as JSON, as a store's header has them."""
+        return super().settings | {"start": [dict(config) for config in self.start]}
+
+    @classmethod
+    def restored(cls, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments that make the settings of a header again, or those that an older run had."""
+        return super().restored(document) | {"start": document.get("start", ())}
+
+
+@dataclass(kw_only=True)
+class Venue(SettingsTable):
+    """Where a study is run and its store is kept; no store records it."""
+
+    scheduler: str | None = setting(
+        TEXT, key=("cluster", "scheduler"), flag="--scheduler", metavar="ADDR",
+        recorded=False,
+        help="Use a running Dask scheduler: tls://host:8786, tcp://127.0.0.1:8786 or its file.",
+    )  # fmt: skip
+    local: int | None = setting(
+        whole(0), key=("cluster", "local"), flag="--local", metavar="N",
+        recorded=False,
+        help="Train N at a time on this machine (0: in sequence, without Dask).",
+    )  # fmt: skip
+    store: str | None = setting(
+        TEXT, key=("store", "path"), flag="--store", metavar="STORE", recorded=False,
+        help="Where to keep the results: a path or s3://bucket/run.zarr; must not exist yet.",
+    )  # fmt: skip
+
+
+KEYS: Mapping[Key, Setting] = {
+    declared.key: declared for table in (Settings, Venue) for declared in table.all_declared()
+}
+"""Every setting by its key."""
+
+
+def check(name: str, value: Any) -> None:
+    """Raises ValueError if the setting of a name, such as ``gpus``, cannot have the value."""
+    next(declared for declared in KEYS.values() if declared.name == name).check(value)
+
+
+def shared(kind: type, settings: Settings) -> dict[str, Any]:
+    """The settings for which a dataclass has a field of the same name."""
+    names = {item.name for item in fields(kind)} & {item.name for item in fields(Settings)}
+    return {name: getattr(settings, name) for name in names}
+
+
+def reference() -> str:
+    """The table of all settings for the documentation, in Markdown."""
+    lines = ["| key | value | default | flag | |", "|---|---|---|---|---|"]
+    for declared in KEYS.values():
+        default = "" if declared.default is None else f"`{json.dumps(declared.default)}`"
+        flag = "" if declared.flag is None else f"`{declared.flag}`"
+        value = declared.kind.written or declared.kind.expected
+        lines.append(f"| `{declared.name}` | {value} | {default} | {flag} | {declared.help} |")
+    return "\n".join(lines)
+
+
+# --- values that were given -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value for the setting of a key, in parts, and where it was given (for messages)."""
+
+    key: Key
+    value: Any
+    where: str
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.key)
+
+    def __str__(self) -> str:
+        """The setting as ``--set`` takes it."""
+        key = self.key[1:] if self.key[0] == "study" else self.key
+        return f"{'.'.join(key)}={json.dumps(self.value, ensure_ascii=False)}"
+
+    def error(self, problem: object) -> StudyError:
+        named = "" if self.key in KEYS else f"{self.name}: "  # a setting's own errors name it
+        return StudyError(f"{self.where}: {named}{one_line(problem)}")
+
+
+def parse_override(text: str, where: str = "--set") -> Given:
     """``KEY=VALUE`` as a setting; VALUE is a TOML value, a bare word is a string."""
     key, equals, value = text.partition("=")
     parts = tuple(part.strip() for part in key.split("."))
     if not equals or not all(parts):
         raise StudyError(f"{where} {text}: expected KEY=VALUE, such as space.lr.high=0.1")
-    setting = Setting(("study", *parts) if len(parts) == 1 else parts, None, where)
+    given = Given(("study", *parts) if len(parts) == 1 else parts, None, where)
     try:
-        return replace(setting, value=_toml_value(value.strip()))
+        return replace(given, value=_toml_value(value.strip()))
     except ValueError as error:
-        raise setting.error(error) from error
+        raise given.error(error) from error
 
 
 def _toml_value(text: str) -> Any:
@@ -106,46 +484,6 @@ def _toml_value(text: str) -> Any:
     return parsed["value"] if parsed.keys() == {"value"} else text
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"expected a text, got {value!r}")
-    return value
-
-
-def _rule(value: Any) -> str | None:
-    return None if value == "none" else _text(value)
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"expected a whole number, got {value!r}")
-    return value
-
-
-def _positive(value: Any) -> int:
-    if _whole(value) < 1:
-        raise ValueError(f"expected a whole number of at least 1, got {value}")
-    return int(value)
-
-
-def _not_negative(value: Any) -> int:
-    if _whole(value) < 0:
-        raise ValueError(f"expected a whole number of at least 0, got {value}")
-    return int(value)
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"expected a number, got {value!r}")
-    return float(value)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, got {value!r}")
-    return value
-
-
 def plain(value: Any) -> Any:
     """The value if JSON can hold it (a table or a date is none); raises ValueError."""
     if isinstance(value, list):
@@ -153,67 +491,3 @@ def plain(value: Any) -> Any:
     if not isinstance(value, bool | int | float | str):
         raise ValueError(f"expected a number, a text, true/false or a list, got {value}")
     return value
-
-
-KEYS: Mapping[Key, Callable[[Any], Any]] = {
-    ("study", "name"): _text,
-    ("study", "seed"): _not_negative,
-    ("study", "surrogate"): _text,
-    ("study", "infill"): _text,
-    ("study", "replication"): _number,
-    ("study", "early_stopping"): _rule,
-    ("study", "batch"): _positive,
-    ("study", "sync"): _flag,
-    ("study", "gpus"): _number,
-    ("study", "timeout"): duration,
-    ("study", "isolation"): _text,
-    ("study", "checkpoints"): _text,
-    ("study", "durability"): _text,
-    ("budget", "evaluations"): _positive,
-    ("budget", "wall"): duration,
-    ("design", "kind"): _text,
-    ("design", "initial"): _positive,
-    ("design", "replicates"): _positive,
-    ("cluster", "scheduler"): _text,
-    ("cluster", "local"): _not_negative,
-    ("store", "path"): _text,
-}
-"""Every key outside the space, with what makes its value one of the right type."""
-
-
-# --- the budget -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When a run ends: after so many evaluations or so much wall time (seconds), whichever first.
-
-    Both count over all sessions of the run, failed evaluations included.
-    """
-
-    evaluations: int | None = None
-    wall: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.evaluations is not None:
-            check_count("budget: evaluations", self.evaluations)
-        if self.wall is not None and not (is_number(self.wall) and self.wall > 0):
-            raise ValueError(f"budget: wall is {self.wall!r}; expected seconds, more than 0")
-
-    @property
-    def limit(self) -> int | None:
-        """The number of evaluations a run ends after; None if only its time ends it."""
-        if self.evaluations is None and self.wall is None:
-            return DEFAULT_EVALUATIONS
-        return self.evaluations
-
-
-def check_count(name: str, value: object, least: int = 1) -> None:
-    """Raises ValueError unless the value is a whole number of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} is {value!r}; expected a whole number, at least {least}")
-
-
-def is_number(value: object) -> bool:
-    """Whether the value is an int or a float, and no bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool)

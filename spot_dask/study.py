@@ -11,45 +11,40 @@ import platform
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from spot_dask import early_stopping, infill, plugins, surrogates
 from spot_dask.coordinator import Coordinator, Policy
-from spot_dask.early_stopping import Rule
 from spot_dask.errors import StoreError
 from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.executors.connection import Connection
 from spot_dask.executors.open import executor_of, place_of
 from spot_dask.fold import Fold
-from spot_dask.infill import Infill
 from spot_dask.progress import Goal, Listener, OnPage
-from spot_dask.records import Configuration, Header, Objective
-from spot_dask.run import Run
+from spot_dask.records import Header, Objective
+from spot_dask.run import Run, tuner_of
 from spot_dask.session import Ending, Session
-from spot_dask.settings import Budget, check_count, is_number
+from spot_dask.settings import Budget, Settings, shared
 from spot_dask.space import Space
 from spot_dask.store.backend import address
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
-from spot_dask.store.objects import Durability
 from spot_dask.store.tables import Published
-from spot_dask.surrogates import Surrogate
 from spot_dask.tasks import Task
 from spot_dask.tasks.function import FunctionTask
 from spot_dask.tuner import Tuner
-from spot_dask.tuner.design import Design
 from spot_dask.tuner.model import Best
 from spot_dask.warmstart import WarmStart, summary, take_over
 from spot_dask.worker.checkpoints import Place
 from spot_dask.worker.heartbeat import SILENCE_SECONDS
-from spot_dask.worker.limits import Conditions, Isolation, Limits
+from spot_dask.worker.limits import Conditions, Limits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,45 +53,18 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Study:
-    """What is tuned and how. See the README for a complete example.
+class Study(Settings):
+    """What is tuned and how. See the README for a complete example and the table of settings.
 
-    ``start`` holds configurations to be evaluated right after the defaults (which are always
-    trial 0). ``batch`` is the batch size q; ``sync`` waits for a whole batch before the next one
-    is proposed, which makes a run repeatable from its seed. ``replication`` is the largest share of
-    the budget for training the best configurations again at its end; how much of it is used follows
-    from the noise, and 0 is none. ``early_stopping`` names a rule, such as ``"asha"``, that ends
-    trainings which are not worth their remaining epochs. ``durability`` tells what a finished
-    evaluation survives: loss of power ("fsync") or only the end of the process ("process").
-
-    ``gpus`` is what a training has for itself: 2, or 0.25 for a GPU shared by four, or 0; by
-    default one where there are any. ``timeout`` (seconds) ends a training that takes longer, as a
-    failed evaluation. ``isolation`` is where it runs: in a process of its own that is used again
-    ("warm"), in a new one each time ("process"), or in the worker's own ("thread"), for debugging
-    and tiny functions: without limits, and what crashes it crashes the worker. ``checkpoints`` is
-    the directory, shared by all workers, for what trainings save while they run; by default beside
-    a store that is a directory.
+    ``task`` may be a function, which becomes a FunctionTask. ``start`` holds configurations to be
+    evaluated right after the defaults, which are always trial 0. ``budget.wall`` and ``timeout``
+    are seconds. ``surrogate``, ``infill`` and ``early_stopping`` are names or objects. Raises
+    ValueError, with the setting's name, what was seen and what was expected.
     """
 
     space: Space
-    task: Task  # or a plain function, which is then wrapped as a FunctionTask
-    name: str = "study"
-    seed: int = 0
-    budget: Budget = field(default_factory=Budget)
-    design: Design = field(default_factory=Design)
-    start: Sequence[Configuration] = ()
-    surrogate: str | Surrogate = "kriging"
-    infill: str | Infill = "log_ei"
-    replication: float = 0.08
-    early_stopping: str | Rule | None = None
-    batch: int | None = None
-    sync: bool = False
-    gpus: float | None = None
-    timeout: float | None = None
-    isolation: Isolation = "warm"
-    checkpoints: str | Path | None = None
-    durability: Durability = "fsync"
-    source: dict[str, Any] = field(default_factory=dict, repr=False)
+    task: Task
+    source: dict[str, Any] = field(default_factory=dict, repr=False, kw_only=True)
     _last: Run | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -106,16 +74,18 @@ class Study:
             raise ValueError(
                 f"task is {self.task!r}; expected a TorchTask, a FunctionTask or a function"
             )
-        check_count("seed", self.seed, least=0)
-        if not (is_number(self.replication) and 0 <= self.replication <= 0.5):
-            raise ValueError(f"replication is {self.replication!r}; expected a share from 0 to 0.5")
-        if self.batch is not None:
-            check_count("batch", self.batch)
+        super().__post_init__()
         if self.sync and self.batch is None:
             raise ValueError("sync is on without a batch size; expected batch (--batch q) as well")
-        Conditions(self.limits, self.isolation)  # checks them
+        Conditions(self.limits, self.isolation)  # checks that they go together
         self.start = tuple(self.space.validate(config) for config in self.start)
-        self._check_recorded()
+        for name, find in _FINDERS.items():
+            component = getattr(self, name)
+            if component is None:
+                continue
+            known = plugins.name_of(component)
+            if find(known) != component and not isinstance(component, str):
+                raise ValueError(f"{component!r} is not what its name {known!r} stands for")
 
     def run(
         self,
@@ -176,16 +146,14 @@ class Study:
         """
         run = store if isinstance(store, Run) else Run.open(store)
         self._check_same(run)
-        path, study = run.path, _restored(self, run.settings)
-        changed = {k: v for k, v in asdict(budget or Budget()).items() if v is not None}
-        study.budget = replace(study.budget, **changed)
+        path, study = run.path, self.under(run.settings, budget)
         limit, done = study.budget.evaluations, len(run.history.evaluations)
         if limit is not None and limit < done:
             raise StoreError(
                 f"{run.path} has {done} evaluations already, more than the {limit} asked for; "
                 "--evaluations counts all of a run"
             )
-        settings = {"budget": asdict(study.budget)} if changed else {}
+        settings = {} if budget in (None, Budget()) else {"budget": study.budget.settings}
         run_id = run.header.run_id
         place = study._place(path, run_id)
         with (
@@ -237,38 +205,12 @@ class Study:
     @property
     def tuner(self) -> Tuner:
         """The study's tuner, for asking and telling without a cluster."""
-        return Tuner(
-            space=self.space,
-            seed=self.seed,
-            design=self.design,
-            start=self.start,
-            surrogate=self.surrogate,
-            infill=self.infill,
-            budget=self.budget.limit,
-            replication=self.replication,
-        )
+        return tuner_of(self.space, self)
 
     @property
     def objective(self) -> Objective:
         """The metric that is minimised or maximised."""
         return Objective(self.task.objective, self.task.direction)
-
-    def _check_recorded(self) -> None:
-        """Raise ValueError where a setting could not be made again from the store."""
-        if self.durability not in get_args(Durability):
-            known = " or ".join(map(repr, get_args(Durability)))
-            raise ValueError(f"durability is {self.durability!r}; expected {known}")
-        components: list[tuple[Callable[[Any], Any], Any]] = [
-            (surrogates.find, self.surrogate),
-            (infill.find, self.infill),
-        ]
-        if self.early_stopping is not None:
-            components.append((early_stopping.find, self.early_stopping))
-        for find, component in components:
-            name = plugins.name_of(component)
-            if not isinstance(component, str) and find(name) != component:
-                raise ValueError(f"{component!r} is not what its name {name!r} stands for")
-            find(name)
 
     def _place(self, store: Path | str, run_id: str) -> Place | None:
         """Where the checkpoints of a run are kept; None: nowhere."""
@@ -314,22 +256,23 @@ class Study:
         where: Path | str,
         notes: Iterable[str],
     ) -> None:
-        rule, past = self.early_stopping, store.fold
+        rule, wall, past = self.early_stopping, self.budget.wall, store.fold
         policy = Policy(
-            evaluations=self.budget.limit,
-            seconds=None if self.budget.wall is None else max(0.0, self.budget.wall - past.elapsed),
-            batch=self.batch,
-            sync=self.sync,
-            ahead=executor.concurrent,
-            silence=SILENCE_SECONDS if executor.concurrent else math.inf,
-            objective=self.objective,
-            early_stopping=None if rule is None else early_stopping.find(rule),
+            **shared(Policy, self)
+            | {
+                "evaluations": self.budget.limit,
+                "seconds": wall and max(0.0, wall - past.elapsed),
+                "ahead": executor.concurrent,
+                "silence": SILENCE_SECONDS if executor.concurrent else math.inf,
+                "objective": self.objective,
+                "early_stopping": rule and early_stopping.find(rule),
+            }
         )
         coordinator = Coordinator(policy, past, executor.now())
         folder = None if place is None else Folder(place)
         if folder is not None:
             folder.sweep(past.history.pending)  # what a killed coordinator had no time to remove
-        shown = OnPage(executor.page, self._goal, self.name, where)
+        shown = OnPage(executor.page, self.goal, self.name, where)
         told = shown.beside(listener)
         session = Session(
             coordinator, self.tuner, executor, store, told, past.elapsed, ending, folder
@@ -353,7 +296,8 @@ class Study:
             folder.close(coordinator.history.pending)
 
     @property
-    def _goal(self) -> Goal:
+    def goal(self) -> Goal:
+        """What a run of the study is after, for those who show how it stands."""
         together = self.batch if self.sync else None
         task, budget = self.task, self.budget
         return Goal(task.objective, task.direction, budget.limit, budget.wall, together)
@@ -372,41 +316,26 @@ class Study:
             versions=_versions(),
         )
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The resolved settings as JSON: what a store records and a resumed run restores."""
-        rule = self.early_stopping
-        return {
-            "seed": self.seed,
-            "budget": asdict(self.budget),
-            "design": asdict(self.design),
-            "start": [dict(config) for config in self.start],
-            "surrogate": plugins.name_of(self.surrogate),
-            "infill": plugins.name_of(self.infill),
-            "replication": self.replication,
-            "early_stopping": None if rule is None else plugins.name_of(rule),
-            "batch": self.batch,
-            "sync": self.sync,
-            "durability": self.durability,
+    def under(self, settings: Mapping[str, Any], budget: Budget | None = None) -> Study:
+        """The study under recorded settings, with what ``budget`` sets of theirs changed.
+
+        It keeps components of its own that are objects.
+        """
+        values = {
+            name: value
+            for name, value in self.restored(settings).items()
+            if name not in _FINDERS or isinstance(getattr(self, name), str | None)
         }
+        changes = {k: v for k, v in asdict(budget or Budget()).items() if v is not None}
+        return replace(self, **values | {"budget": replace(values["budget"], **changes)})
 
 
-def _restored(study: Study, settings: dict[str, Any]) -> Study:
-    """The study under the settings its run was begun with; objects are taken from the study."""
-    named = ("surrogate", "infill", "early_stopping")
-    names = {k: settings[k] for k in named if isinstance(getattr(study, k), str | None)}
-    return replace(
-        study,
-        seed=settings["seed"],
-        budget=Budget(**settings["budget"]),
-        design=Design(**settings["design"]),
-        start=settings["start"],
-        replication=settings["replication"],
-        batch=settings["batch"],
-        sync=settings["sync"],
-        durability=settings["durability"],
-        **names,
-    )
+_FINDERS: dict[str, Callable[[Any], Any]] = {
+    "surrogate": surrogates.find,
+    "infill": infill.find,
+    "early_stopping": early_stopping.find,
+}
+"""The settings that name a component, with what makes it of its name (or raises ValueError)."""
 
 
 def default_store(name: str) -> Path:

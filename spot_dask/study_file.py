@@ -21,12 +21,11 @@ from typing import Any
 
 import cloudpickle
 
-from spot_dask import early_stopping, infill, surrogates
 from spot_dask.errors import StudyError, did_you_mean
 from spot_dask.settings import (
     KEYS,
+    Given,
     Key,
-    Setting,
     one_line,
     parse_override,
     plain,
@@ -46,7 +45,7 @@ class Loaded:
     store: Path | str | None = None
 
 
-def load(target: str, overrides: Iterable[str | Setting] = ()) -> Loaded:
+def load(target: str, overrides: Iterable[str | Given] = ()) -> Loaded:
     """The study named by ``file.py[:name]`` or ``file.toml``, with ``KEY=VALUE`` overrides.
 
     Raises StudyError, in one line, for whatever is wrong with the file, the study or a setting.
@@ -87,7 +86,7 @@ class Source:
 
     file: Path
     name: str | None
-    settings: tuple[Setting, ...] = ()
+    settings: tuple[Given, ...] = ()
 
 
 def locate(target: str) -> Source:
@@ -134,12 +133,12 @@ def _read_toml(path: Path) -> Source:
     return Source(python, name or None, tuple(settings.values()))
 
 
-def _flatten(table: Mapping[str, Any], key: Key, where: str) -> Iterator[Setting]:
+def _flatten(table: Mapping[str, Any], key: Key, where: str) -> Iterator[Given]:
     for name, value in table.items():
         if isinstance(value, dict):
             yield from _flatten(value, (*key, name), where)
         else:
-            yield Setting((*key, name), value, where)
+            yield Given((*key, name), value, where)
 
 
 # --- running the file -------------------------------------------------------------------------
@@ -236,7 +235,7 @@ def _undecided(module: ModuleType, source: Source, names: Sequence[str]) -> str:
 # --- applying settings ------------------------------------------------------------------------
 
 
-def _apply(study: Study, settings: Sequence[Setting]) -> Loaded:
+def _apply(study: Study, settings: Sequence[Given]) -> Loaded:
     values = {setting.key: _checked(setting, study) for setting in settings}
     store = values.pop(("store", "path"), None)
     where = ", ".join(dict.fromkeys(setting.where for setting in settings)) or "study"
@@ -248,10 +247,6 @@ def _apply(study: Study, settings: Sequence[Setting]) -> Loaded:
             design=replace(study.design, **_table(values, "design")),
             **_table(values, "study"),
         )
-        surrogates.find(changed.surrogate)
-        infill.find(changed.infill)
-        if changed.early_stopping is not None:
-            early_stopping.find(changed.early_stopping)
     except (ValueError, TypeError) as error:
         raise StudyError(f"{where}: {one_line(error)}") from error
     cluster = _table(values, "cluster")
@@ -274,13 +269,13 @@ def _space(space: Space, values: Mapping[Key, Any]) -> Space:
     return changed.fix(**fixed) if fixed else changed
 
 
-def _checked(setting: Setting, study: Study) -> Any:
+def _checked(setting: Given, study: Study) -> Any:
     """The value converted as its key asks; raises StudyError for an unknown key or a bad value."""
-    convert = plain if setting.key in _space_keys(study.space) else KEYS.get(setting.key)
-    if convert is None:
+    declared = KEYS.get(setting.key)
+    if declared is None and setting.key not in _space_keys(study.space):
         raise _unknown(setting, study.space)
     try:
-        return convert(setting.value)
+        return plain(setting.value) if declared is None else declared.read(setting.value)
     except ValueError as error:
         raise setting.error(error) from error
 
@@ -293,7 +288,7 @@ def _space_keys(space: Space) -> list[Key]:
     return keys
 
 
-def _unknown(setting: Setting, space: Space) -> StudyError:
+def _unknown(setting: Given, space: Space) -> StudyError:
     if setting.key[0] == "space" and setting.key[1:2] and setting.key[1] not in space.parameters:
         seen, names = setting.key[1], ", ".join(space.names)
         problem = f"no parameter {seen!r}, there are {names}{did_you_mean(seen, space.names)}"

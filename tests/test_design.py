@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist, pdist
 
+from spot_dask.settings import Design
 from spot_dask.space import Categorical, Integer, Real, Space
-from spot_dask.tuner.design import Design, initial_design, space_filling
+from spot_dask.tuner.design import initial_design, space_filling
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -167,11 +168,11 @@ def test_space_filling_keeps_far_from_what_is_known() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "lhd"}, "design kind 'lhd' is not one of lhs, sobol; did you mean 'lhs'"),
-        ({"initial": 0}, "design initial 0 is not a positive integer"),
-        ({"initial": 2.5}, "design initial 2.5"),
-        ({"replicates": None}, "design replicates None"),
-        ({"replicates": True}, "design replicates True"),
+        ({"kind": "lhd"}, "design.kind is 'lhd'; expected 'lhs' or 'sobol'; did you mean 'lhs'"),
+        ({"initial": 0}, "design.initial is 0; expected a whole number, at least 1"),
+        ({"initial": 2.5}, "design.initial is 2.5"),
+        ({"replicates": None}, "design.replicates is None"),
+        ({"replicates": True}, "design.replicates is True"),
     ],
 )
 def test_a_wrong_design_is_refused(settings: dict[str, Any], message: str) -> None:

@@ -19,9 +19,9 @@ from spot_dask.records import (
     Status,
     Trial,
 )
+from spot_dask.settings import Design
 from spot_dask.space import Integer, Real, Space
 from spot_dask.tuner import Tuner
-from spot_dask.tuner.design import Design
 
 SPACE = Space(x=Real(0.0, 1.0, default=0.1), z=Real(0.0, 1.0, default=0.9))
 SMALL = Space(stairs=Integer(0, 9, default=0))

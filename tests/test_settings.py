@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spot_dask import FunctionTask, Real, Space, Study
 from spot_dask.errors import StudyError
-from spot_dask.settings import Setting, duration, parse_override
+from spot_dask.settings import KEYS, Budget, Given, Settings, duration, parse_override, reference
 from spot_dask.study_file import locate
 
 
@@ -84,7 +92,7 @@ values = st.one_of(
 
 @given(value=values)
 def test_a_setting_survives_being_written_down_and_read_again(value: object) -> None:
-    setting = Setting(("space", "x"), value, "--set")
+    setting = Given(("space", "x"), value, "--set")
     again = parse_override(str(setting))
     assert again == setting
     assert type(again.value) is type(value)
@@ -135,3 +143,117 @@ def test_a_toml_file_that_names_no_study_is_refused(
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"file\.py"):
         locate(str(tmp_path / "study.yaml"))
+
+
+# --- the table --------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", -1), ("replication", 0.7), ("batch", 0), ("sync", 1), ("isolation", "proces"),
+     ("gpus", 1.5), ("durability", "often"), ("budget.evaluations", 0), ("design.kind", "grid")],
+)  # fmt: skip
+def test_a_bad_value_is_told_in_the_same_line_from_python_and_for_a_key(
+    name: str, value: Any
+) -> None:
+    table, _, attribute = name.rpartition(".")
+    space, task = Space(x=Real(0, 1, default=0.5)), FunctionTask(lambda cfg: 0.0)
+    make = type(getattr(Settings(), table)) if table else partial(Study, space, task)
+    with pytest.raises(ValueError, match=f"^{name} is .*; expected ") as from_python:
+        make(**{attribute: value})
+    with pytest.raises(ValueError, match=name) as from_key:
+        KEYS[table or "study", attribute].read(value)
+    assert str(from_key.value) == str(from_python.value)
+
+
+def test_recorded_settings_make_the_same_settings_again() -> None:
+    settings = Settings(seed=7, batch=2, budget=Budget(wall=9.0), start=({"x": 1},), timeout=5.0)
+    document = json.loads(json.dumps(settings.settings))
+    again = Settings(**Settings.restored(document))
+    assert again.settings == document
+    assert (again.seed, again.batch, again.budget) == (7, 2, Budget(wall=9.0))
+    assert again.timeout is None  # taken from the study, not from the store
+
+
+def test_a_setting_that_a_store_is_too_old_for_is_what_the_run_did_without_it() -> None:
+    assert Settings(**Settings.restored({})).replication == 0.0
+    assert Settings().replication > 0
+
+
+@pytest.mark.parametrize("document", [{"seed": "x"}, {"budget": 3}, {"design": {"kind": 1}}])
+def test_settings_of_a_store_are_checked(document: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Settings(**Settings.restored(document))
+
+
+def test_the_readme_has_the_table_of_all_settings() -> None:
+    # python -c "from spot_dask.settings import reference; print(reference())"
+    assert reference() in (ROOT / "README.md").read_text()
+
+
+DECLARATION = """
+    patience: int = setting(whole(1), 3, before=1, flag="--patience", help="How long to hope.")
+"""
+
+STUDY = """\
+from spot_dask import FunctionTask, Real, Space, Study
+study = Study(Space(x=Real(0.0, 1.0, default=0.5)), FunctionTask(lambda cfg: cfg.x))
+"""
+
+SESSION = """\
+import sys
+from functools import partial
+from pathlib import Path
+from click.testing import CliRunner
+from spot_dask import Run, settings
+from spot_dask.cli import main
+from spot_dask.study_file import load
+
+def spot(*words, code=0, **env):
+    done = CliRunner().invoke(main, [*words], env=env)
+    assert done.exit_code == code, done.output
+    return done.output
+
+def recorded(*words, **env):
+    spot("run", "study.py", "--local", "0", "--store", str(next(stores)), "--evaluations", "1",
+         "--no-report", *words, **env)
+    return Run.open(sorted(Path().glob("*.zarr"))[-1]).settings["patience"]
+
+stores = iter(f"{i}.zarr" for i in range(9))
+assert "How long to hope." in spot("run", "--help")
+assert recorded() == 3
+assert recorded("--patience", "5") == 5
+assert recorded("--set", "patience=6") == 6
+assert recorded(SPOT_DASK_PATIENCE="7") == 7
+Path("spot.toml").write_text('[study]\\nfile = "study.py"\\npatience = 8\\n')
+assert load("spot.toml").study.patience == 8
+spot("resume", "1.zarr", "--local", "0", "--evaluations", "2", "--no-report")
+run = Run.open("1.zarr")
+assert run.settings["patience"] == 5
+assert load("study.py").study.under(run.settings).patience == 5
+assert settings.Settings(**settings.Settings.restored({})).patience == 1
+assert "patience is 0; expected a whole number, at least 1" in spot(
+    "run", "study.py", "--patience", "0", code=2)
+assert "did you mean 'study.patience'" in spot("run", "study.py", "--set", "patence=1", code=2)
+assert "| `patience` |" in settings.reference()
+"""
+
+
+def test_a_new_setting_is_one_declaration(tmp_path: Path) -> None:
+    """A copy of the package with one field more has its flag, keys, record and documentation."""
+    shutil.copytree(ROOT / "spot_dask", tmp_path / "spot_dask")
+    table = tmp_path / "spot_dask" / "settings.py"
+    text = table.read_text()
+    assert text.count("\n    seed: int = setting(") == 1
+    table.write_text(
+        text.replace("\n    seed: int = setting(", f"{DECLARATION}    seed: int = setting(")
+    )
+    (tmp_path / "study.py").write_text(STUDY)
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", SESSION], cwd=tmp_path, env=env, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

@@ -21,9 +21,9 @@ from spot_dask.records import (
     Status,
     Trial,
 )
+from spot_dask.settings import Design
 from spot_dask.space import Categorical, Integer, Real, Space
 from spot_dask.tuner import Tuner, _bounded
-from spot_dask.tuner.design import Design
 
 SPACE = Space(
     lr=Real(1e-4, 1.0, default=1e-2, scale="log"),

@@ -18,7 +18,7 @@ import pytest
 from spot_dask import Budget, Categorical, FunctionTask, Integer, Real, Run, Space, Study, WarmStart
 from spot_dask.errors import StoreError
 from spot_dask.records import History, Imported, Origin
-from spot_dask.tuner.design import Design
+from spot_dask.settings import Design
 from spot_dask.warmstart import summary, take_over
 
 SPACE = Space(

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from spot_dask.settings import Durability
 from spot_dask.store import chain, journal
-from spot_dask.store.files import Directory, Durability
+from spot_dask.store.files import Directory
 from spot_dask.store.layout import CHUNKS
 
 _ALL = "log/all"

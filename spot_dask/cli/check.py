@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spot_dask.cli import options as opt
-from spot_dask.settings import DEFAULT_EVALUATIONS
 
 if TYPE_CHECKING:
     from spot_dask.records import Outcome, Trial
@@ -146,13 +145,10 @@ def _estimate(loaded: Loaded, trained: Trained) -> float | None:
     if loaded.scheduler is not None:
         return None
     budget = study.budget
-    evaluations = budget.evaluations
-    if evaluations is None:
-        evaluations = None if budget.wall else DEFAULT_EVALUATIONS
     limits = [] if budget.wall is None else [budget.wall]
-    if evaluations is not None:
+    if budget.limit is not None:
         each = trained.warm * _epochs(study)
-        limits.append(each * evaluations / max(1, loaded.local or local_slots()))
+        limits.append(each * budget.limit / max(1, loaded.local or local_slots()))
     return min(limits)
 
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, MutableMapping
+import os
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
-from spot_dask.settings import duration
+from spot_dask.settings import (
+    DIRECTORY,
+    FLAG,
+    KEYS,
+    Given,
+    Setting,
+    Settings,
+    SettingsTable,
+    duration,
+)
 
 if TYPE_CHECKING:
     from spot_dask.executors.connection import Connection, Tls
@@ -26,17 +37,57 @@ ENVIRONMENT = {
 """Context settings of a command: --seed may also be given as SPOT_DASK_SEED."""
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
-    """A text such as 90m or 1h30m; kept as it is written, refused if it has no unit."""
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
+    """A text of which ``parse`` makes a value, or raises ValueError; completed from ``choices``."""
 
-    name = "duration"
+    def __init__(self, name: str, parse: Callable[[str], Any], choices: Sequence[str] = ()) -> None:
+        self.name, self.parse, self.choices = name, parse, choices
 
-    def convert(self, value: Any, param: Any, ctx: click.Context | None) -> str:
+    def convert(self, value: Any, param: Any, ctx: click.Context | None) -> Any:
         try:
-            duration(value)
+            return self.parse(value) if isinstance(value, str) else value
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        return str(value)
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(x) for x in self.choices if x.startswith(incomplete)]
+
+
+DURATION = Parsed("duration", lambda text: duration(text) and text)
+"""A text such as 90m or 1h30m; kept as it is written, refused if it has no unit."""
+
+
+def setting_options(*tables: str) -> Callable[[F], F]:
+    """The flags of the settings in some tables, such as budget."""
+
+    def decorate(command: F) -> F:
+        for declared in reversed(list(KEYS.values())):
+            if declared.flag is not None and declared.key[0] in tables:
+                command = _option(declared)(command)
+        return command
+
+    return decorate
+
+
+def _option(declared: Setting) -> Callable[[F], F]:
+    kind, flag = declared.kind, str(declared.flag)
+    if kind is FLAG:
+        return click.option(flag, is_flag=True, default=None, help=declared.help)
+    metavar = declared.metavar or kind.metavar
+    # A run may be resumed from elsewhere.
+    parse = (lambda text: os.path.realpath(text)) if kind is DIRECTORY else declared.from_text
+    return click.option(
+        flag, metavar=metavar, help=declared.help, type=Parsed(metavar, parse, kind.choices)
+    )
+
+
+def given(options: Mapping[str, Any], table: type[SettingsTable] = Settings) -> list[Given]:
+    """The settings that flags give, by their keys, as ``--set`` gives them."""
+    flags = {declared.flag: declared for declared in table.all_declared() if declared.flag}
+    values = {flag: options[flag.removeprefix("--").replace("-", "_")] for flag in flags}
+    return [
+        Given(flags[flag].key, value, flag) for flag, value in values.items() if value is not None
+    ]
 
 
 def _be_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -72,14 +123,6 @@ set_option = click.option(
     help="Change a setting, such as space.lr.high=0.1 or design.initial=12; repeatable.",
 )
 
-evaluations_option = click.option(
-    "--evaluations", type=click.IntRange(1), help="Budget: number of evaluations in all."
-)
-
-wall_option = click.option(
-    "--wall", type=Duration(), help="Budget: wall time with its unit, such as 90m or 6h."
-)
-
 report_option = click.option(
     "--report/--no-report",
     "with_report",
@@ -98,7 +141,7 @@ progress_option = click.option(
 
 grace_option = click.option(
     "--grace",
-    type=Duration(),
+    type=DURATION,
     default="20s",
     help="How long SIGTERM lets running trainings go on; then they are stopped.",
 )
@@ -108,22 +151,6 @@ detach_option = click.option(
     is_flag=True,
     help="Ctrl-C and SIGTERM leave running trainings on the cluster, for `resume` to attach to.",
 )
-
-
-def cluster_options(command: F) -> F:
-    """``--scheduler`` and ``--local``; they exclude each other."""
-    local = click.option(
-        "--local",
-        metavar="N",
-        type=click.IntRange(0),
-        help="Train N at a time on this machine (0: in sequence, without Dask).",
-    )
-    scheduler = click.option(
-        "--scheduler",
-        metavar="ADDR",
-        help="Use a running Dask scheduler: tls://host:8786, tcp://127.0.0.1:8786 or its file.",
-    )
-    return scheduler(local(tls_options(command)))
 
 
 def tls_options(command: F) -> F:

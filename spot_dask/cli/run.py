@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +14,9 @@ from click.core import ParameterSource
 
 from spot_dask.cli import options as opt
 from spot_dask.errors import StudyError
-from spot_dask.settings import (
-    DEFAULT_EVALUATIONS,
-    Setting,
-    duration,
-    one_line,
-    parse_override,
-)
+from spot_dask.settings import KEYS, Budget, duration, one_line
 
 if TYPE_CHECKING:
-    from spot_dask.progress import Goal
     from spot_dask.run import Run
     from spot_dask.session import Ending
     from spot_dask.study_file import Loaded
@@ -35,47 +27,11 @@ logger = logging.getLogger(__name__)
 NO_SUCCESS = 3
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "spot-dask stop": 143}
 
-FLAGS = {"evaluations": "budget.evaluations", "wall": "budget.wall", "batch": "batch"} | {
-    name: name
-    for name in ("sync", "seed", "durability", "isolation", "checkpoints", "early_stopping")
-}
-"""Flags of ``run`` that are settings, by the key of the setting."""
-
 
 @click.command(context_settings=opt.ENVIRONMENT)
 @click.argument("study")
-@opt.cluster_options
-@click.option(
-    "--store",
-    metavar="STORE",
-    help="Where to keep the results: a path or s3://bucket/run.zarr; must not exist yet.",
-)
-@opt.evaluations_option
-@opt.wall_option
-@click.option("--batch", metavar="Q", type=click.IntRange(1), help="Propose Q trials together.")
-@click.option("--sync", is_flag=True, default=None, help="Wait for a whole batch (repeatable).")
-@click.option("--seed", type=click.IntRange(0), help="Seed of the study.")
-@click.option(
-    "--early-stopping",
-    metavar="RULE",
-    help="End trainings that promise too little: asha, asha(eta=4), curve, ...; none turns it off.",
-)
-@click.option(
-    "--durability",
-    type=click.Choice(["fsync", "process"]),
-    help="What evaluations survive: loss of power (default) or only the end of the process.",
-)
-@click.option(
-    "--isolation",
-    type=click.Choice(["warm", "process", "thread"]),
-    help="Where a training runs: in a process used again (default), a new one, or the worker's.",
-)
-@click.option(
-    "--checkpoints",
-    metavar="DIR",
-    type=click.Path(file_okay=False, resolve_path=True),
-    help="Where trainings save what interrupted ones go on from; all workers must share it.",
-)
+@opt.setting_options("cluster", "store", "budget", "study")
+@opt.tls_options
 @click.option(
     "--warm-start",
     metavar="SOURCE",
@@ -119,9 +75,8 @@ def run(ctx: click.Context, /, study: str, **options: Any) -> None:
 
 @click.command(context_settings=opt.ENVIRONMENT)
 @click.argument("store")
-@opt.cluster_options
-@opt.evaluations_option
-@opt.wall_option
+@opt.setting_options("cluster", "budget")
+@opt.tls_options
 @click.option("--study", metavar="FILE", help="The study, if its file is not where it was.")
 @click.option("--takeover", is_flag=True, help="Resume even if another process seems to run it.")
 @opt.grace_option
@@ -148,11 +103,10 @@ def _run(target: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
     from spot_dask.study import default_store
     from spot_dask.study_file import load
 
-    loaded = load(target, [*options["overrides"], *_flags(options)])
+    loaded = load(target, [*options["overrides"], *opt.given(options)])
     study, where = loaded.study, _where(options, loaded)
     store = options["store"] or loaded.store or default_store(study.name)
-    goal = _goal(study.task, study.settings)
-    with watch(options["progress"], goal) as listener:
+    with watch(options["progress"], study.goal) as listener:
         finished = study.run(
             store=store,
             warm_start=_sources(options),
@@ -184,7 +138,6 @@ def _renaming(text: str) -> tuple[str, str]:
 def _resume(store: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
     from spot_dask.cli.progress import watch
     from spot_dask.run import Run
-    from spot_dask.settings import Budget
     from spot_dask.study_file import reload
 
     before = Run.open(store)
@@ -192,11 +145,9 @@ def _resume(store: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]
     study, where = loaded.study, _where(options, loaded)
     if before.header.study.get("text", study.source["text"]) != study.source["text"]:
         click.echo(f"{study.source['file']} has changed since the run began", err=True)
-    wall = None if options["wall"] is None else duration(options["wall"])
-    budget = Budget(options["evaluations"], wall)
-    changed = {"evaluations": budget.evaluations, "wall": budget.wall}
-    known = before.settings["budget"] | {k: v for k, v in changed.items() if v is not None}
-    goal = _goal(study.task, before.settings | {"budget": known})
+    raised = {item.key: KEYS[item.key].read(item.value) for item in opt.given(options, Budget)}
+    budget = Budget(**{name: value for (_, name), value in raised.items()})
+    goal = study.under(before.settings, budget).goal
     with watch(options["progress"], goal) as listener:
         finished = study.resume(
             store,
@@ -221,24 +172,6 @@ def _nothing_new(run: Run) -> str:
             f"nothing to do: the budget is used up after {done} evaluations; raise it with {flag}"
         )
     return f"no new evaluation; {done} are there"
-
-
-def _goal(task: Any, settings: Mapping[str, Any]) -> Goal:
-    from spot_dask.progress import Goal
-
-    evaluations, wall = settings["budget"]["evaluations"], settings["budget"]["wall"]
-    if evaluations is None and wall is None:
-        evaluations = DEFAULT_EVALUATIONS
-    together = settings["batch"] if settings["sync"] else None
-    return Goal(task.objective, task.direction, evaluations, wall, together)
-
-
-def _flags(options: Mapping[str, Any]) -> Iterator[Setting]:
-    """Flags as settings: what a flag says is recorded with the study, like ``--set``."""
-    for name, key in FLAGS.items():
-        if options[name] is not None:
-            flag = f"--{name.replace('_', '-')}"
-            yield parse_override(f"{key}={json.dumps(options[name])}", flag)
 
 
 def _exclusive(ctx: click.Context, options: dict[str, Any]) -> None:

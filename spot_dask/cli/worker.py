@@ -20,7 +20,7 @@ from spot_dask.settings import duration
 )
 @click.option(
     "--grace",
-    type=opt.Duration(),
+    type=opt.DURATION,
     default="20s",
     help="How long trainings may go on after SIGTERM; then they are left to other workers.",
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from spot_dask.executors import Executor
 from spot_dask.executors.connection import Connection
 from spot_dask.executors.serial import SerialExecutor
-from spot_dask.settings import check_count
+from spot_dask.settings import check
 from spot_dask.tasks import Task
 from spot_dask.worker.checkpoints import Place
 from spot_dask.worker.limits import Conditions
@@ -54,8 +54,7 @@ def executor_of(
 
     ``keep`` is called on a worker with the outcome of a training that outlived its coordinator.
     """
-    if local is not None:
-        check_count("local", local, least=0)
+    check("cluster.local", local)
     if client is None and local == 0:
         return SerialExecutor(task, conditions.place)
     from spot_dask.executors import cluster

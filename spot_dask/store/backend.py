@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 from spot_dask.errors import StoreError
+from spot_dask.settings import Durability
 from spot_dask.store.bucket import bucket_at
 from spot_dask.store.files import Directory
-from spot_dask.store.objects import Backend, Durability
+from spot_dask.store.objects import Backend
 
 SCHEMES = ("s3", "gs", "az")
 

@@ -20,10 +20,10 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from spot_dask.errors import StoreCorrupt, StoreError, StoreFull
-from spot_dask.store.objects import STALE_SECONDS, WRITER, Durability, refuse_existing
+from spot_dask.settings import Durability, check
+from spot_dask.store.objects import STALE_SECONDS, WRITER, refuse_existing
 
 PARTIAL = ".partial"
 
@@ -35,9 +35,7 @@ class Directory:
     """A tree of objects below ``root``; keys are relative paths with slashes."""
 
     def __init__(self, root: Path, durability: Durability) -> None:
-        if durability not in get_args(Durability):
-            known = " or ".join(map(repr, get_args(Durability)))
-            raise ValueError(f"durability {durability!r}: expected {known}")
+        check("durability", durability)
         self.root = root.absolute()  # the process may change its directory
         self._durability = durability
         self._sync = durability == "fsync"

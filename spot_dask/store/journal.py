@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
 from spot_dask.fold import Fold
 from spot_dask.records import Entry, Evaluation, Header, Opened, Outcome, Record, Told
+from spot_dask.settings import Durability
 from spot_dask.store.backend import backend_at
 from spot_dask.store.chain import (
     VERSION,
@@ -55,7 +56,7 @@ from spot_dask.store.layout import (
     parse_root,
     root_document,
 )
-from spot_dask.store.objects import Backend, Durability, Lock
+from spot_dask.store.objects import Backend, Lock
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,9 @@ A backend is chosen by the address of a store: a path, or ``s3://bucket/run.zarr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 from spot_dask.errors import StoreError
-
-Durability = Literal["fsync", "process"]
-"""What an acknowledged record survives: loss of power, or only the death of the process."""
 
 WRITER = "log/.writer"
 """Where the sign of life of a run's writer is kept; no part of the Zarr hierarchy."""

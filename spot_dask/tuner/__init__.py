@@ -30,13 +30,14 @@ from spot_dask.records import (
     Status,
     Trial,
 )
+from spot_dask.settings import Design
 from spot_dask.space import Space
 from spot_dask.surrogates import FloatArray, Surrogate
 from spot_dask.surrogates.censored import condition_above
 from spot_dask.surrogates.feasibility import fit_feasibility
 from spot_dask.surrogates.posterior import KrigingPosterior
 from spot_dask.surrogates.transfer import Transfer, source_model
-from spot_dask.tuner.design import Design, best_of_each, initial_design, space_filling
+from spot_dask.tuner.design import best_of_each, initial_design, space_filling
 from spot_dask.tuner.model import Best, Model
 from spot_dask.tuner.replication import Noisy, choose, worth
 

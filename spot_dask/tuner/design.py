@@ -7,56 +7,22 @@ and inactive parameters count as they do there. All rows are snapped and distinc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import qmc
 
-from spot_dask.errors import did_you_mean
 from spot_dask.records import Configuration, Import
+from spot_dask.settings import Design
 from spot_dask.space import Space
 from spot_dask.space.parameters import FloatArray
 
-_KINDS = ("lhs", "sobol")
 _ROUNDS = 40
 _SWAPS = 32
 _CANDIDATES = 1024
 _ATTEMPTS = 20
 _LISTABLE = 4096
 _LARGEST_GRID = 100_000
-
-
-@dataclass(frozen=True)
-class Design:
-    """How a study begins.
-
-    ``kind`` fills the space: ``lhs`` is an optimised Latin hypercube, ``sobol`` a scrambled Sobol
-    sequence. ``initial`` counts distinct configurations, the default and the user's included;
-    None is max(8, d / 2): with 64 evaluations at d <= 10 the regret after 8 points of design was
-    measured to be a quarter below that after 2 d. Each is evaluated ``replicates`` times.
-    """
-
-    kind: Literal["lhs", "sobol"] = "lhs"
-    initial: int | None = None
-    replicates: int = 1
-
-    def __post_init__(self) -> None:
-        if self.kind not in _KINDS:
-            near = did_you_mean(self.kind, _KINDS)
-            raise ValueError(f"design kind {self.kind!r} is not one of {', '.join(_KINDS)}{near}")
-        for name, count in (("initial", self.initial), ("replicates", self.replicates)):
-            if count is None and name == "initial":
-                continue
-            if type(count) is not int or count < 1:
-                raise ValueError(
-                    f"design {name} {count!r} is not a positive integer; give 1 or more"
-                )
-
-    def size(self, space: Space) -> int:
-        """Number of distinct configurations asked for; a finite space may have fewer."""
-        return max(8, (space.d + 1) // 2) if self.initial is None else self.initial
 
 
 def initial_design(

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
 
-from spot_dask.errors import ClusterError, did_you_mean
+from spot_dask.errors import ClusterError
+from spot_dask.settings import Isolation, check
 from spot_dask.worker.checkpoints import Place
 
 DEVICES = "CUDA_VISIBLE_DEVICES"
@@ -28,11 +28,8 @@ class Limits:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        gpus = self.gpus
-        if gpus and not (gpus > 0 and _is_whole(gpus if gpus >= 1 else 1 / gpus)):
-            raise ValueError(f"gpus is {gpus!r}; expected a whole number or a share such as 0.25")
-        if self.seconds is not None and not self.seconds > 0:
-            raise ValueError(f"timeout is {self.seconds!r}; expected seconds, more than 0")
+        check("gpus", self.gpus)
+        check("timeout", self.seconds)
 
     def slots(self, gpus: int) -> int:
         """How many trials so many GPUs take at a time; not for trials without GPUs."""
@@ -60,10 +57,6 @@ class Limits:
         return mine
 
 
-Isolation = Literal["warm", "process", "thread"]
-"""Where a training runs: in a process that has run others, in a new one, in the worker's own."""
-
-
 @dataclass(frozen=True)
 class Conditions:
     """What a training may use, where it runs, and where its checkpoints are kept (None: nowhere).
@@ -77,12 +70,7 @@ class Conditions:
     place: Place | None = None
 
     def __post_init__(self) -> None:
-        known = get_args(Isolation)
-        if self.isolation not in known:
-            raise ValueError(
-                f"isolation is {self.isolation!r}; expected one of {', '.join(known)}"
-                f"{did_you_mean(self.isolation, known)}"
-            )
+        check("isolation", self.isolation)
         if self.isolation == "thread" and (self.limits.seconds is not None or self.limits.gpus):
             what = "timeout" if self.limits.seconds is not None else "GPUs of its own"
             raise ValueError(
@@ -98,7 +86,3 @@ def visible_gpus() -> list[str]:
         return [name.strip() for name in chosen.split(",") if name.strip()]
     nodes = [p.name for p in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", p.name)]
     return [str(i) for i in range(len(nodes))]
-
-
-def _is_whole(value: float) -> bool:
-    return abs(value - round(value)) < 1e-6

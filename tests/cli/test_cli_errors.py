@@ -30,7 +30,7 @@ def test_a_missing_study_is_told(command: str, tmp_path: Path) -> None:
     [
         ("--early-stopping", "hope", "no early_stopping named 'hope'"),
         ("--wall", "3", "no unit"),
-        ("--isolation", "hope", "'hope' is not one of 'warm', 'process', 'thread'"),
+        ("--isolation", "hope", "isolation is 'hope'; expected 'warm', 'process'"),
     ],
 )
 def test_a_bad_flag_is_named(flag: str, value: str, problem: str, tmp_path: Path) -> None:

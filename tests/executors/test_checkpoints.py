@@ -241,7 +241,7 @@ def test_a_training_in_a_thread_has_a_checkpoint_too(place: Place) -> None:
     [
         ("thread", Limits(seconds=5.0), "in a thread of its worker can have no timeout"),
         ("thread", Limits(gpus=1), "can have no GPUs of its own"),
-        ("proces", Limits(), "isolation is 'proces'; expected one of warm, process, thread; did"),
+        ("proces", Limits(), "isolation is 'proces'; expected 'warm', 'process' or 'thread'; did"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(isolation: Any, limits: Limits, message: str) -> None:

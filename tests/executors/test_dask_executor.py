@@ -20,9 +20,10 @@ from spot_dask.coordinator import Beat, Event, Finished, Joined, Left, Proposed,
 from spot_dask.errors import ClusterError
 from spot_dask.executors import cluster, dask, workers
 from spot_dask.records import Status, Trial
+from spot_dask.settings import Isolation
 from spot_dask.tasks.function import FunctionTask
 from spot_dask.worker import heartbeat
-from spot_dask.worker.limits import Conditions, Isolation, Limits
+from spot_dask.worker.limits import Conditions, Limits
 
 pytestmark = pytest.mark.dask
 

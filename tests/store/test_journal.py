@@ -130,7 +130,7 @@ def test_a_journal_opened_for_reading_or_closed_does_not_write(path, journal):
 
 
 def test_an_unknown_durability_is_refused_before_anything_is_written(path):
-    with pytest.raises(ValueError, match="durability 'often': expected 'fsync' or 'process'"):
+    with pytest.raises(ValueError, match="durability is 'often'; expected 'fsync' or 'process'"):
         Journal.create(path, HEADER, durability="often")
     assert not list(path.parent.iterdir())
 
