@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import reprlib
 from collections.abc import Iterable
 
 
@@ -61,8 +62,21 @@ class ClusterError(SpotDaskError):
     exit_code = 5
 
 
+_LONGEST_NAME = 80
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxlist, _short.maxtuple, _short.maxdict = 3, 20, 20, 20
+_short.maxstring = _short.maxlong = _short.maxother = _LONGEST_NAME
+
+
+def shown(value: object) -> str:
+    """``repr`` of a value for one line of a message, cut where it is long or deep."""
+    return _short.repr(value)
+
+
 def did_you_mean(seen: object, known: Iterable[object]) -> str:
     """``; did you mean 'x'?`` with the nearest known name or value; empty if none is near."""
+    if not isinstance(seen, str | int | float) or len(str(seen)) > _LONGEST_NAME:
+        return ""
     by_text = {str(k): k for k in known}
     close = difflib.get_close_matches(str(seen), by_text, n=1)
     return f"; did you mean {by_text[close[0]]!r}?" if close else ""

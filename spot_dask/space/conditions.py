@@ -7,23 +7,20 @@ conditions only ever join by "and", this is one set of allowed codes per ancesto
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
 
 from spot_dask.errors import did_you_mean
 from spot_dask.records import Value
-from spot_dask.space.parameters import FloatArray, Parameter
+from spot_dask.space.parameters import FloatArray, Parameter, naming
 
 Requirement = dict[str, frozenset[float]]
 """The codes each free ancestor must have for a parameter to be active; {}: always active."""
 
-
-State = tuple[tuple[str, float], ...]
-
 # Stands for all codes that no condition asks for.
 _NONE_ASKED = -1.0
-_INACTIVE = [(_NONE_ASKED, 1)]
 
 
 def requirements(parameters: Mapping[str, Parameter]) -> dict[str, Requirement | None]:
@@ -33,12 +30,20 @@ def requirements(parameters: Mapping[str, Parameter]) -> dict[str, Requirement |
     """
     found: dict[str, Requirement | None] = {}
     for name, parameter in parameters.items():
-        own: Requirement | None = {}
+        required: Requirement | None = {}
         for parent, values in parameter.conditions:
-            _check_parent(name, parent, parameters, found)
-            allowed = _allowed(name, parent, values, parameters[parent])
-            own = _both(own, _both(found[parent], {parent: allowed}))
-        found[name] = _reduced(own, parameters)
+            if parent not in parameters:
+                near = did_you_mean(parent, found)
+                raise ValueError(f"{name}: condition on {parent!r}, which is no parameter{near}")
+            if parent not in found:
+                raise ValueError(
+                    f"{name}: condition on {parent!r}, which is not declared before it;"
+                    f" declare {parent} first"
+                )
+            with naming(f"{name}: condition on {parent}"):
+                allowed = frozenset(parameters[parent].codes(values).tolist())
+            required = _both(required, _both(found[parent], {parent: allowed}))
+        found[name] = _reduced(required, parameters)
     return found
 
 
@@ -60,19 +65,19 @@ def active(
 
 
 def count(parameters: Mapping[str, Parameter], needs: Sequence[Requirement]) -> int:
-    """Number of distinct configurations of discrete free parameters with their requirements.
-
-    Counts by states: the codes of the parameters that later ones ask for.
-    """
-    counts: dict[State, int] = {(): 1}
+    """Number of distinct configurations of discrete free parameters with their requirements."""
+    # The number of assignments so far by their state: the codes that later parameters ask for.
+    counts: dict[tuple[tuple[str, float], ...], int] = {(): 1}
     for j, (name, parameter) in enumerate(parameters.items()):
         later = {parent for needed in needs[j:] for parent in needed}
         asked = {code for needed in needs for code in needed.get(name, ())}
-        following: dict[State, int] = {}
+        classes = [(code, 1) for code in sorted(asked)]
+        if parameter.size > len(asked):
+            classes.append((_NONE_ASKED, int(parameter.size) - len(asked)))
+        following: dict[tuple[tuple[str, float], ...], int] = {}
         for state, before in counts.items():
             known = {n: c for n, c in state if n in later}
-            is_active = holds(needs[j], known)
-            for code, weight in _classes(int(parameter.size), asked) if is_active else _INACTIVE:
+            for code, weight in classes if holds(needs[j], known) else [(_NONE_ASKED, 1)]:
                 key = (*known.items(), (name, code))
                 following[key] = following.get(key, 0) + before * weight
         counts = following
@@ -84,9 +89,13 @@ def narrowed(name: str, parameters: Mapping[str, Parameter]) -> dict[str, list[V
 
     Raises ValueError if a condition loses all its values.
     """
-    kept = {}
+    kept: dict[str, list[Value]] = {}
     for parent, values in parameters[name].conditions:
-        kept[parent] = [v for v in values if _possible(parameters[parent], v)]
+        kept[parent] = []
+        for value in values:
+            with suppress(ValueError):
+                parameters[parent].parse(value)
+                kept[parent].append(value)
         if not kept[parent]:
             raise ValueError(
                 f"{name}: its condition on {parent} ({', '.join(map(repr, values))}) can no longer"
@@ -95,44 +104,8 @@ def narrowed(name: str, parameters: Mapping[str, Parameter]) -> dict[str, list[V
     return kept
 
 
-def _classes(size: int, asked: set[float]) -> list[tuple[float, int]]:
-    """The codes that conditions ask for, each once, and how many others there are."""
-    rest = [(_NONE_ASKED, size - len(asked))] if size > len(asked) else []
-    return [*((code, 1) for code in sorted(asked)), *rest]
-
-
-def _check_parent(
-    name: str, parent: str, parameters: Mapping[str, Parameter], declared: Mapping[str, object]
-) -> None:
-    if parent not in parameters:
-        near = did_you_mean(parent, declared)
-        raise ValueError(f"{name}: condition on {parent!r}, which is no parameter{near}")
-    if parent not in declared:
-        raise ValueError(
-            f"{name}: condition on {parent!r}, which is not declared before it;"
-            f" declare {parent} first"
-        )
-
-
-def _allowed(
-    name: str, parent: str, values: tuple[object, ...], parameter: Parameter
-) -> frozenset[float]:
-    try:
-        codes = np.array([parameter.parse(v) for v in values], dtype=np.float64)
-    except ValueError as error:
-        raise ValueError(f"{name}: condition on {parent}: {error}") from None
-    return frozenset(parameter.canonical(codes).tolist())
-
-
-def _possible(parameter: Parameter, value: object) -> bool:
-    try:
-        parameter.parse(value)
-    except ValueError:
-        return False
-    return True
-
-
 def _both(one: Requirement | None, other: Requirement | None) -> Requirement | None:
+    """What is required where two requirements must hold."""
     if one is None or other is None:
         return None
     shared = {n: one[n] & other[n] for n in one.keys() & other.keys()}
@@ -142,7 +115,7 @@ def _both(one: Requirement | None, other: Requirement | None) -> Requirement | N
 def _reduced(
     requirement: Requirement | None, parameters: Mapping[str, Parameter]
 ) -> Requirement | None:
-    """Without what always holds; None if it never does."""
+    """A requirement without what always holds; None if it never does."""
     if requirement is None:
         return None
     reduced = {}

@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, MISSING, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self, final
@@ -23,12 +24,22 @@ from typing import Any, ClassVar, Literal, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from spot_dask.errors import did_you_mean
+from spot_dask.errors import did_you_mean, shown
 from spot_dask.records import Value
 
 FloatArray = npt.NDArray[np.float64]
 JSON = dict[str, Any]
 Conditions = tuple[tuple[str, tuple[Value, ...]], ...]
+
+# 10 digits are far below any effect on a training and far above the rounding errors of encoding.
+_DIGITS = 10
+# Decimal numbers of up to 15 digits survive the way through a float64 and back.
+_EXACT_DIGITS = 15
+_LARGEST_REAL = 1e150
+_LARGEST_INTEGER = 10**12
+MOST_LEVELS = 100_000
+_LISTED_LEVELS = 20
+_POWERS_OF_TEN = np.array([float(f"1e{i}") for i in range(301)])
 
 
 def canonical_json(data: Any) -> str:
@@ -36,16 +47,27 @@ def canonical_json(data: Any) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def plain(value: Any) -> Any:
-    """A numpy scalar as the Python scalar it stands for; everything else as it is."""
-    return value.item() if isinstance(value, np.generic) else value
+def check_name(name: object) -> str:
+    """The name; raises ValueError if a parameter cannot have it."""
+    if isinstance(name, str) and name.isidentifier():
+        return name
+    raise ValueError(f"{shown(name)} is not a parameter name; give letters, digits and underscores")
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Puts what is wrong, such as a parameter's name, before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 class Parameter(ABC):
     """One axis of a search space.
 
-    ``conditions`` names the parents and the values of theirs under which the parameter is active;
-    all must hold. A ``held`` parameter stays at its default although its bounds are wider.
+    ``conditions`` holds the parents and those of their values that make the parameter active; all
+    conditions must hold. A ``held`` parameter stays at its default although its bounds are wider.
     """
 
     kind: ClassVar[str]
@@ -60,7 +82,7 @@ class Parameter(ABC):
 
     @abstractmethod
     def parse(self, value: object) -> float:
-        """The code of a value, not yet rounded; raises ValueError if it is not a possible one."""
+        """The code of a value, not yet rounded; raises ValueError if the value is impossible."""
 
     @abstractmethod
     def value(self, code: float) -> Value:
@@ -78,22 +100,38 @@ class Parameter(ABC):
         """Codes rounded to canonical ones; idempotent."""
         return codes
 
+    def codes(self, values: Iterable[object]) -> FloatArray:
+        """The canonical codes (n) of n values; raises ValueError for an impossible one."""
+        return self.canonical(np.array([self.parse(v) for v in values], dtype=np.float64))
+
     @property
     def fixed(self) -> bool:
-        """True if only one value is possible."""
+        """Whether only one value is possible."""
         return self.held or self.size == 1
 
     @property
     def default_code(self) -> float:
-        """The code of the default; raises ValueError if the default is not possible."""
+        """The code of the default; raises ValueError if the default is impossible."""
         try:
             return self.parse(self.default)
         except ValueError as error:
             raise ValueError(f"default {error}") from None
 
     def when(self, /, **parents: Value | Iterable[Value]) -> Self:
-        """A copy that is active only when every named parent has (one of) the given value(s)."""
-        conditions = dict(self.conditions) | {n: _condition(n, v) for n, v in parents.items()}
+        """A copy that is active only if every named parent has (one of) the given value(s).
+
+        Raises ValueError for a parent without values and for a value that is no scalar.
+        """
+        conditions = dict(self.conditions)
+        for name, given in parents.items():
+            check_name(name)
+            values = [given] if isinstance(given, str) or not isinstance(given, Iterable) else given
+            # By JSON text, so that the order of the values does not matter and True is not 1.
+            scalars = [_scalar(f"condition on {name}:", v) for v in values]
+            by_text = {canonical_json(v): v for v in scalars}
+            if not by_text:
+                raise ValueError(f"condition on {name} has no values; give at least one")
+            conditions[name] = tuple(by_text[text] for text in sorted(by_text))
         return replace(self, conditions=tuple(sorted(conditions.items())))  # type: ignore[type-var]
 
     def hold(self, value: Value) -> Self:
@@ -101,6 +139,7 @@ class Parameter(ABC):
         return replace(self, default=value, held=True)  # type: ignore[type-var]
 
     def to_json(self) -> JSON:
+        """The fields by name, with ``type``; ``fixed`` and ``when`` for held and conditions."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         when = {name: list(values) for name, values in data.pop("conditions")}
         held = data.pop("held")
@@ -118,16 +157,15 @@ class Parameter(ABC):
         known = [*(f.name for f in own), "fixed", "when"]
         for name in data:
             if name not in known:
-                near = did_you_mean(name, known)
-                there = ", ".join(known)
-                raise ValueError(f"{cls.kind} has no field {name!r}, there are {there}{near}")
+                near, there = did_you_mean(name, known), ", ".join(known)
+                raise ValueError(f"{cls.kind} has no field {shown(name)}, there are {there}{near}")
         missing = [f.name for f in own if f.default is MISSING and f.name not in data]
         if missing:
             raise ValueError(f"{cls.kind} needs {' and '.join(missing)}; give it")
         given = dict(data)
         when = given.pop("when", {})
         if not isinstance(when, Mapping):
-            raise ValueError(f"when {when!r} is not a table; give the values by parent")
+            raise ValueError(f"when {shown(when)} is not a table; give the values by parent")
         given["held"] = given.pop("fixed", False)
         return cls(**given).when(**when)
 
@@ -139,52 +177,6 @@ class Parameter(ABC):
 
     def __hash__(self) -> int:
         return hash(canonical_json(self.to_json()))
-
-
-def _condition(name: str, values: Value | Iterable[Value]) -> tuple[Value, ...]:
-    many = [values] if isinstance(values, str) or not isinstance(values, Iterable) else values
-    # By JSON text, so that the order of the values does not matter and True is not 1.
-    by_text = {canonical_json(v): v for v in (scalar(f"condition on {name}:", v) for v in many)}
-    if not by_text:
-        raise ValueError(f"condition on {name} has no values; give at least one")
-    return tuple(by_text[text] for text in sorted(by_text))
-
-
-def check_flag(name: str, flag: object) -> None:
-    if type(flag) is not bool:
-        raise ValueError(f"{name} {flag!r} is not a boolean; give true or false")
-
-
-def scalar(what: str, value: object) -> Value:
-    value = plain(value)
-    if isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    raise ValueError(f"{what} {described(value)} is not a boolean, a finite number or a string")
-
-
-def described(value: object) -> str:
-    return f"{value!r} ({type(value).__name__})"
-
-
-def check_order(low: float, high: float) -> None:
-    if low > high:
-        raise ValueError(f"low {low!r} is above high {high!r}; give low <= high")
-
-
-def check_scale(scale: str, scales: tuple[str, ...]) -> None:
-    if scale not in scales:
-        near = did_you_mean(scale, scales)
-        raise ValueError(f"scale {scale!r} is not one of {', '.join(scales)}{near}")
-
-
-# 10 digits are far below any effect on a training and far above the rounding errors of encoding.
-_DIGITS = 10
-# Decimal numbers of up to 15 digits survive the way through a float64 and back.
-_EXACT_DIGITS = 15
-_LARGEST_REAL = 1e150
-_POWERS_OF_TEN = np.array([float(f"1e{i}") for i in range(301)])
 
 
 @final
@@ -207,17 +199,8 @@ class Real(Parameter):
     held: bool = False
 
     def __post_init__(self) -> None:
-        check_flag("fixed", self.held)
         low, high = _real_bound("low", self.low), _real_bound("high", self.high)
-        check_order(low, high)
-        check_scale(self.scale, ("linear", "log"))
-        if self.scale == "log" and low <= 0:
-            raise ValueError(
-                f"low {low!r} does not fit the log scale, which needs low > 0;"
-                " raise low or use scale='linear'"
-            )
-        object.__setattr__(self, "low", low)
-        object.__setattr__(self, "high", high)
+        _set_bounds(self, low, high, ("linear", "log"), "> 0")
         default = self.canonical(np.array([self.default_code]))
         object.__setattr__(self, "default", float(default[0]))
 
@@ -226,11 +209,12 @@ class Real(Parameter):
         return 1 if self.low == self.high else math.inf
 
     def parse(self, value: object) -> float:
-        value = plain(value)
+        value = _plain(value)
+        hint = f"give a number from {self.low!r} to {self.high!r}"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{described(value)} is not a number; {self._hint}")
+            raise ValueError(f"{_described(value)} is not a number; {hint}")
         if not self.low <= value <= self.high:
-            raise ValueError(f"{value!r} is outside the bounds; {self._hint}")
+            raise ValueError(f"{shown(value)} is outside the bounds; {hint}")
         return float(value)
 
     def value(self, code: float) -> float:
@@ -245,15 +229,19 @@ class Real(Parameter):
         return np.minimum(self._distance(codes) / self._width, 1.0)
 
     def canonical(self, codes: FloatArray) -> FloatArray:
-        if self._digits is None:
-            return np.clip(codes, self.low, self.high) + 0.0
         codes = np.clip(codes, self.low, self.high)
-        rounded = _round_decimal(codes, self._exponents(codes))
+        if self._digits is None:
+            return codes + 0.0
+        exponents = self._exponents(codes)
+        # One of the two powers is 1 and thus exact.
+        up = _POWERS_OF_TEN[np.maximum(exponents, 0)]
+        down = _POWERS_OF_TEN[np.maximum(-exponents, 0)]
+        rounded = np.rint(codes / up * down) / down * up
         at_low, at_high = 10.0 ** self._exponents(np.array([self.low, self.high]))
         # 3/4 of a quantum, not 1/2: a bound half way between two lattice points stays a bound.
         rounded = np.where(rounded - self.low < 0.75 * at_low, self.low, rounded)
         rounded = np.where(self.high - rounded < 0.75 * at_high, self.high, rounded)
-        return rounded + 0.0  # no negative zero: equal values have equal bytes
+        return np.asarray(rounded + 0.0)  # no negative zero: equal values have equal bytes
 
     def _distance(self, values: FloatArray) -> FloatArray:
         """Distance from low on the scale; exact to a few ulp of the range even far from zero."""
@@ -267,10 +255,10 @@ class Real(Parameter):
     @cached_property
     def _digits(self) -> int | None:
         """Digits of the lattice counted from the largest value; None: every float64."""
-        largest = self.low if self.scale == "log" else max(abs(self.low), abs(self.high))
         width = self.high - self.low
         if width == 0:
             return None
+        largest = self.low if self.scale == "log" else max(abs(self.low), abs(self.high))
         digits = _DIGITS + 1 + _magnitude(largest) - _magnitude(width)
         if self.scale == "log":
             digits = max(digits, _DIGITS)
@@ -285,38 +273,6 @@ class Real(Parameter):
             largest = max(abs(self.low), abs(self.high))
             magnitudes = np.full(values.shape, _magnitude(largest), dtype=np.int64)
         return magnitudes - self._digits + 1
-
-    @property
-    def _hint(self) -> str:
-        return f"give a number from {self.low!r} to {self.high!r}"
-
-
-def _round_decimal(values: FloatArray, exponents: npt.NDArray[np.int64]) -> FloatArray:
-    """Values rounded to multiples of 10^exponent; one of the two powers is 1 and thus exact."""
-    up = _POWERS_OF_TEN[np.maximum(exponents, 0)]
-    down = _POWERS_OF_TEN[np.maximum(-exponents, 0)]
-    return np.asarray(np.rint(values / up * down) / down * up)
-
-
-def _magnitude(value: float) -> int:
-    return math.floor(math.log10(value))
-
-
-def _real_bound(name: str, bound: object) -> float:
-    bound = plain(bound)
-    if isinstance(bound, bool) or not isinstance(bound, int | float):
-        raise ValueError(f"{name} {described(bound)} is not a number; give a finite number")
-    if isinstance(bound, float) and not math.isfinite(bound):
-        raise ValueError(f"{name} {bound!r} is not finite; give a finite number")
-    if bound != 0 and not 1 / _LARGEST_REAL <= abs(bound) <= _LARGEST_REAL:
-        raise ValueError(
-            f"{name} {bound!r} is too large or too close to zero; give 0 or a magnitude from"
-            f" {1 / _LARGEST_REAL:g} to {_LARGEST_REAL:g}"
-        )
-    return float(bound) + 0.0
-
-
-_LARGEST_INTEGER = 10**12
 
 
 @final
@@ -338,21 +294,11 @@ class Integer(Parameter):
     held: bool = False
 
     def __post_init__(self) -> None:
-        check_flag("fixed", self.held)
         low, high = _integer_bound("low", self.low), _integer_bound("high", self.high)
-        check_order(low, high)
-        check_scale(self.scale, ("linear", "log", "power2"))
-        if self.scale == "log" and low < 1:
-            raise ValueError(
-                f"low {low} does not fit the log scale, which needs low >= 1;"
-                " raise low or use scale='linear'"
-            )
+        _set_bounds(self, low, high, ("linear", "log", "power2"), ">= 1")
         if self.scale == "power2":
-            for name, bound in (("low", low), ("high", high)):
-                if not _is_power_of_two(bound):
-                    raise ValueError(f"{name} {_not_a_power(bound)}")
-        object.__setattr__(self, "low", low)
-        object.__setattr__(self, "high", high)
+            _check_power_of_two(low, "low ")
+            _check_power_of_two(high, "high ")
         object.__setattr__(self, "default", self.value(self.default_code))
 
     @property
@@ -362,15 +308,16 @@ class Integer(Parameter):
         return self.high - self.low + 1
 
     def parse(self, value: object) -> float:
-        value = plain(value)
+        value = _plain(value)
+        what = "a power of two" if self.scale == "power2" else "an integer"
+        hint = f"give {what} from {self.low} to {self.high}"
         if type(value) is not int:
-            raise ValueError(f"{described(value)} is not an integer; {self._hint}")
+            raise ValueError(f"{_described(value)} is not an integer; {hint}")
         if not self.low <= value <= self.high:
-            raise ValueError(f"{value} is outside the bounds; {self._hint}")
+            raise ValueError(f"{shown(value)} is outside the bounds; {hint}")
         if self.scale != "power2":
             return float(value - self.low)
-        if not _is_power_of_two(value):
-            raise ValueError(_not_a_power(value))
+        _check_power_of_two(value)
         return float(value.bit_length() - self.low.bit_length())
 
     def value(self, code: float) -> int:
@@ -393,11 +340,6 @@ class Integer(Parameter):
     def _log_edges(self) -> tuple[float, float]:
         return math.log(self.low - 0.5), math.log(self.high + 0.5)
 
-    @property
-    def _hint(self) -> str:
-        what = "a power of two" if self.scale == "power2" else "an integer"
-        return f"give {what} from {self.low} to {self.high}"
-
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -417,17 +359,19 @@ class Categorical(Parameter):
     held: bool = False
 
     def __post_init__(self) -> None:
-        check_flag("fixed", self.held)
-        check_flag("ordered", self.ordered)
-        if isinstance(self.levels, str) or not isinstance(self.levels, Iterable):
-            raise ValueError(f"levels {self.levels!r} is not a list; give a list of levels")
-        object.__setattr__(self, "levels", tuple(scalar("level", v) for v in self.levels))
+        _check_flag("fixed", self.held)
+        _check_flag("ordered", self.ordered)
+        if isinstance(self.levels, str | Mapping) or not isinstance(self.levels, Iterable):
+            raise ValueError(f"levels {shown(self.levels)} is not a list; give a list of levels")
+        object.__setattr__(self, "levels", tuple(_scalar("level", v) for v in self.levels))
         if not self.levels:
             raise ValueError("levels is empty; give at least one level")
-        if len(self._codes) < len(self.levels):
+        if self.size > MOST_LEVELS:
+            raise ValueError(f"levels has {self.size} levels, at most {MOST_LEVELS}; use Integer")
+        if len(self._codes) < self.size:
             firsts = [int(self._codes[_identity(v)]) for v in self.levels]
             double = next(v for i, v in enumerate(self.levels) if firsts[i] != i)
-            raise ValueError(f"levels has {double!r} more than once; give every level once")
+            raise ValueError(f"levels has {shown(double)} more than once; give every level once")
         object.__setattr__(self, "default", self.levels[int(self.default_code)])
 
     @property
@@ -435,14 +379,17 @@ class Categorical(Parameter):
         return len(self.levels)
 
     def parse(self, value: object) -> float:
-        value = plain(value)
-        if not isinstance(value, bool | int | float | str):
-            raise ValueError(f"{described(value)} is not a level; {self._hint}")
-        code = self._codes.get(_identity(value))
+        value = _plain(value)
+        is_scalar = isinstance(value, bool | int | float | str)
+        code = self._codes.get(_identity(value)) if is_scalar else None
         # An integer stands for the equal float, as for a Real; a float never for an integer.
         if code is None or (type(value) is float and type(self.levels[int(code)]) is int):
+            listed = ", ".join(map(shown, self.levels[:_LISTED_LEVELS]))
+            more = ", ..." if self.size > _LISTED_LEVELS else ""
             near = did_you_mean(value, self.levels)
-            raise ValueError(f"{described(value)} is not a level; {self._hint}{near}")
+            raise ValueError(
+                f"{_described(value)} is not a level; give one of {listed}{more}{near}"
+            )
         return code
 
     def value(self, code: float) -> Value:
@@ -455,40 +402,95 @@ class Categorical(Parameter):
         return (codes + 0.5) / self.size
 
     @cached_property
-    def _codes(self) -> dict[tuple[bool, Value], float]:
+    def _codes(self) -> dict[tuple[bool, Any], float]:
         """Codes by level, in reverse, so that of equal levels the first keeps its code."""
         return {_identity(v): float(i) for i, v in reversed(list(enumerate(self.levels)))}
-
-    @property
-    def _hint(self) -> str:
-        return f"give one of {', '.join(map(repr, self.levels))}"
 
 
 def _cell(u: FloatArray, size: int) -> FloatArray:
     return np.minimum(np.floor(u * size), size - 1.0)
 
 
-def _identity(value: Value) -> tuple[bool, Value]:
+def _identity(value: Any) -> tuple[bool, Any]:
     return isinstance(value, bool), value
 
 
+def _magnitude(value: float) -> int:
+    return math.floor(math.log10(value))
+
+
+def _plain(value: Any) -> Any:
+    """A numpy scalar as the Python scalar it stands for; everything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _described(value: object) -> str:
+    return f"{shown(value)} ({type(value).__name__})"
+
+
+def _scalar(what: str, value: object) -> Value:
+    value = _plain(value)
+    if isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise ValueError(f"{what} {_described(value)} is not a boolean, a finite number or a string")
+
+
+def _check_flag(name: str, flag: object) -> None:
+    if type(flag) is not bool:
+        raise ValueError(f"{name} {shown(flag)} is not a boolean; give true or false")
+
+
+def _set_bounds(
+    axis: Real | Integer, low: float, high: float, scales: Sequence[str], of_log: str
+) -> None:
+    """Check the flag and the scale against the bounds of a number, and keep them."""
+    _check_flag("fixed", axis.held)
+    if low > high:
+        raise ValueError(f"low {low!r} is above high {high!r}; give low <= high")
+    if axis.scale not in scales:
+        near = did_you_mean(axis.scale, scales)
+        raise ValueError(f"scale {shown(axis.scale)} is not one of {', '.join(scales)}{near}")
+    if axis.scale == "log" and low <= 0:
+        raise ValueError(
+            f"low {low!r} does not fit the log scale, which needs low {of_log};"
+            " raise low or use scale='linear'"
+        )
+    object.__setattr__(axis, "low", low)
+    object.__setattr__(axis, "high", high)
+
+
+def _check_power_of_two(value: int, what: str = "") -> None:
+    if value < 1:
+        raise ValueError(f"{what}{value} is not a power of two; the smallest is 1")
+    if value & (value - 1):
+        below = 1 << (value.bit_length() - 1)
+        raise ValueError(
+            f"{what}{value} is not a power of two; the nearest are {below} and {2 * below}"
+        )
+
+
+def _real_bound(name: str, bound: object) -> float:
+    bound = _plain(bound)
+    if isinstance(bound, bool) or not isinstance(bound, int | float):
+        raise ValueError(f"{name} {_described(bound)} is not a number; give a finite number")
+    if isinstance(bound, float) and not math.isfinite(bound):
+        raise ValueError(f"{name} {bound!r} is not finite; give a finite number")
+    if bound != 0 and not 1 / _LARGEST_REAL <= abs(bound) <= _LARGEST_REAL:
+        raise ValueError(
+            f"{name} {shown(bound)} is too large or too close to zero; give 0 or a magnitude from"
+            f" {1 / _LARGEST_REAL:g} to {_LARGEST_REAL:g}"
+        )
+    return float(bound) + 0.0
+
+
 def _integer_bound(name: str, bound: object) -> int:
-    bound = plain(bound)
+    bound = _plain(bound)
     if type(bound) is not int:
         raise ValueError(
-            f"{name} {described(bound)} is not an integer; give an integer or use Real"
+            f"{name} {_described(bound)} is not an integer; give an integer or use Real"
         )
     if abs(bound) > _LARGEST_INTEGER:
-        raise ValueError(f"{name} {bound} is beyond {_LARGEST_INTEGER:.0e}; use Real")
+        raise ValueError(f"{name} {shown(bound)} is beyond {_LARGEST_INTEGER:.0e}; use Real")
     return bound
-
-
-def _is_power_of_two(value: int) -> bool:
-    return value > 0 and value & (value - 1) == 0
-
-
-def _not_a_power(value: int) -> str:
-    if value < 1:
-        return f"{value} is not a power of two; the smallest is 1"
-    below = 1 << (value.bit_length() - 1)
-    return f"{value} is not a power of two; the nearest are {below} and {2 * below}"

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, final
@@ -27,7 +26,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from spot_dask.errors import did_you_mean
+from spot_dask.errors import did_you_mean, shown
 from spot_dask.records import Configuration, Value
 from spot_dask.space.conditions import Requirement, active, count, holds, narrowed, requirements
 from spot_dask.space.hyperdict import parameters_from_hyperdict
@@ -39,6 +38,8 @@ from spot_dask.space.parameters import (
     Parameter,
     Real,
     canonical_json,
+    check_name,
+    naming,
 )
 
 _FORMAT = "spot-dask/space/1"
@@ -58,7 +59,12 @@ class Space:
         if not parameters:
             raise ValueError("a space needs parameters, got none; give at least one")
         for name, parameter in parameters.items():
-            _check_entry(name, parameter)
+            check_name(name)
+            if not isinstance(parameter, Parameter):
+                raise ValueError(
+                    f"{name}: {shown(parameter)} is not a parameter;"
+                    " give a Real, Integer or Categorical"
+                )
         self.parameters: Mapping[str, Parameter] = MappingProxyType(parameters)
         self.names = tuple(parameters)
         self._requirements = requirements(parameters)
@@ -72,14 +78,21 @@ class Space:
         self._neutral = np.array(
             [p.position(np.array([p.default_code]))[0] for p in self._free], dtype=np.float64
         )
-        columns = [feature_columns(p, j, bool(self._needs[j])) for j, p in enumerate(self._free)]
-        self.groups = np.repeat(np.arange(self.d), [len(c) for c in columns]).astype(np.int64)
-        self.columns = np.array([c for block in columns for c in block], dtype=np.int64)
         self.continuous = np.array([isinstance(p, Real) for p in self._free], dtype=np.bool_)
         # What a local search may move by a gradient, as steps hardly show in it.
         self.climbable = self.continuous | np.array(
-            [p.size > _MANY_VALUES and not unordered_levels(p) for p in self._free], dtype=np.bool_
+            [p.size > _MANY_VALUES and not _unordered_levels(p) for p in self._free], dtype=np.bool_
         )
+        # For each feature column: the row column j it comes from, and j again if it is its value.
+        groups, columns = [], []
+        for j, parameter in enumerate(self._free):
+            levels = _unordered_levels(parameter)
+            own = [j] if levels == 0 else [-1] * (1 if levels == 2 else levels)
+            own += [-1] if self._needs[j] else []
+            groups += [j] * len(own)
+            columns += own
+        self.groups = np.array(groups, dtype=np.int64)
+        self.columns = np.array(columns, dtype=np.int64)
 
     @property
     def default(self) -> dict[str, Value]:
@@ -141,14 +154,23 @@ class Space:
         return np.array(columns, dtype=np.bool_).reshape(self.d, len(X)).T
 
     def features(self, X: FloatArray) -> FloatArray:
-        """Snapped rows (n x d) as points of one Euclidean space (n x e); see above."""
+        """Snapped rows (n x d) as points of one Euclidean space (n x e)."""
         X = self._rows(X)
         is_active = self.active(X)
-        blocks = [
-            feature_block(p, X[:, j], is_active[:, j] if self._needs[j] else None)
-            for j, p in enumerate(self._free)
-        ]
-        return np.concatenate([np.empty((len(X), 0)), *blocks], axis=1)
+        blocks = [np.empty((len(X), 0))]
+        for j, parameter in enumerate(self._free):
+            levels, neutral = _unordered_levels(parameter), 0.5
+            block = X[:, j, None]
+            if levels == 2:
+                block = parameter.code(X[:, j])[:, None]
+            elif levels > 2:
+                one_hot = parameter.code(X[:, j])[:, None] == np.arange(levels)
+                block, neutral = one_hot / math.sqrt(2), 0.0
+            if self._needs[j]:
+                active_here = is_active[:, j, None]
+                block = np.hstack([np.where(active_here, block, neutral), active_here])
+            blocks.append(block)
+        return np.concatenate(blocks, axis=1)
 
     # Finite spaces and neighbourhoods
 
@@ -185,19 +207,17 @@ class Space:
         row = self.snap(np.asarray(row, dtype=np.float64)[None])[0]
         found = [np.empty((0, self.d))]
         for j in np.flatnonzero(self.active(row[None])[0] & ~self.continuous):
-            positions = self._alternatives(int(j), row[j])
+            parameter, size = self._free[j], int(self._free[j].size)
+            here = parameter.code(row[j : j + 1])[0]
+            if size <= _MANY_VALUES or _unordered_levels(parameter):
+                codes = np.arange(size, dtype=np.float64)
+            else:
+                spread = parameter.code((np.arange(_SPREAD_VALUES) + 0.5) / _SPREAD_VALUES)
+                codes = np.unique(np.concatenate([spread, [here - 1, here + 1]]))
+            others = codes[(codes != here) & (codes >= 0) & (codes < size)]
+            positions = parameter.position(others)
             found.append(np.where(np.arange(self.d) == j, positions[:, None], row))
         return self.snap(np.concatenate(found))
-
-    def _alternatives(self, j: int, position: float) -> FloatArray:
-        parameter, size = self._free[j], int(self._free[j].size)
-        here = parameter.code(np.array([position]))[0]
-        if size <= _MANY_VALUES or unordered_levels(parameter):
-            codes = np.arange(size, dtype=np.float64)
-        else:
-            spread = parameter.code((np.arange(_SPREAD_VALUES) + 0.5) / _SPREAD_VALUES)
-            codes = np.unique(np.concatenate([spread, [here - 1, here + 1]]))
-        return parameter.position(codes[(codes != here) & (codes >= 0) & (codes < size)])
 
     # JSON, identity and changes
 
@@ -207,23 +227,30 @@ class Space:
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Space:
-        """The space that ``to_json`` wrote."""
+        """The space that ``to_json`` wrote; raises ValueError for anything else, whatever it is."""
         seen = data.get("format") if isinstance(data, Mapping) else data
         if seen != _FORMAT:
-            raise ValueError(f"format {seen!r} is not a space; expected {_FORMAT!r}")
-        if "parameters" not in data:
+            raise ValueError(f"format {shown(seen)} is not a space; expected {_FORMAT!r}")
+        entries = data.get("parameters")
+        if not isinstance(entries, list | tuple):
             raise ValueError("the space has no parameters; give a list of them")
-        parameters = {}
-        for entry in data["parameters"]:
-            rest = dict(entry)
-            name = rest.pop("name")
-            with _naming(name):
-                parameters[name] = _parameter_from_json(rest)
+        parameters: dict[str, Parameter] = {}
+        for entry in entries:
+            if not isinstance(entry, Mapping):
+                raise ValueError(f"{shown(entry)} is not a parameter; give its name and fields")
+            name = check_name(entry.get("name"))
+            if name in parameters:
+                raise ValueError(f"{name}: given twice; give every parameter once")
+            with naming(name):
+                parameters[name] = _parameter_from_json({k: entry[k] for k in entry if k != "name"})
         return Space(parameters)
 
     @staticmethod
     def from_hyperdict(data: Mapping[str, Any]) -> Space:
-        """The space of one core model in spotPython's hyperdict format, in natural units."""
+        """The space of one core model in spotPython's hyperdict format, in natural units.
+
+        Raises ValueError naming the entry that is wrong or has no equivalent.
+        """
         return Space(parameters_from_hyperdict(data))
 
     @cached_property
@@ -270,7 +297,7 @@ class Space:
         parameters = dict(self.parameters)
         for name, change in changes.items():
             if isinstance(change, Mapping):
-                with _naming(name):
+                with naming(name):
                     parameters[name] = _changed(parameters[name], change)
             else:
                 parameters[name] = change
@@ -285,7 +312,7 @@ class Space:
         self._check_names(values)
         parameters = dict(self.parameters)
         for name, value in values.items():
-            with _naming(name):
+            with naming(name):
                 parameters[name] = parameters[name].hold(value)
         return Space(parameters)
 
@@ -318,13 +345,15 @@ class Space:
         for name in given:
             if name not in self.parameters:
                 near = did_you_mean(name, self.names)
-                raise ValueError(f"no parameter {name!r}, there are {', '.join(self.names)}{near}")
+                raise ValueError(
+                    f"no parameter {shown(name)}, there are {', '.join(self.names)}{near}"
+                )
 
     def _parse(self, name: str, values: list[Any]) -> FloatArray:
         """The canonical codes of values of one parameter; every error names it."""
         parameter = self.parameters[name]
-        with _naming(name):
-            codes = _canonical(parameter, values)
+        with naming(name):
+            codes = parameter.codes(values)
             if parameter.fixed and (codes != self._codes[name]).any():
                 wrong = values[int(np.argmax(codes != self._codes[name]))]
                 raise ValueError(
@@ -355,58 +384,6 @@ class Space:
         return X
 
 
-def unordered_levels(parameter: Parameter) -> int:
-    """Number of levels of an unordered factor, 0 for everything else."""
-    is_unordered = isinstance(parameter, Categorical) and not parameter.ordered
-    return int(parameter.size) if is_unordered else 0
-
-
-def feature_columns(parameter: Parameter, j: int, conditional: bool) -> list[int]:
-    """For each feature column of row column j: j if it is the row's value, else -1."""
-    levels = unordered_levels(parameter)
-    values = [j] if levels == 0 else [-1] * (1 if levels == 2 else levels)
-    return [*values, -1] if conditional else values
-
-
-def feature_block(
-    parameter: Parameter, column: FloatArray, active: npt.NDArray[np.bool_] | None
-) -> FloatArray:
-    """The feature columns of one row column (n); ``active`` (n) is given if it is conditional."""
-    levels = unordered_levels(parameter)
-    block, neutral = column[:, None], 0.5
-    if levels == 2:
-        block = parameter.code(column)[:, None]
-    elif levels > 2:
-        one_hot = parameter.code(column)[:, None] == np.arange(levels)
-        block, neutral = one_hot / math.sqrt(2), 0.0
-    if active is None:
-        return block
-    return np.column_stack([np.where(active[:, None], block, neutral), active])
-
-
-@contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Puts the parameter's name before the message of a ValueError."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-
-
-def _check_entry(name: object, parameter: object) -> None:
-    if not isinstance(name, str) or not name.isidentifier():
-        raise ValueError(f"{name!r} is not a parameter name; give letters, digits and underscores")
-    if not isinstance(parameter, Parameter):
-        raise ValueError(
-            f"{name}: {parameter!r} is not a parameter; give a Real, Integer or Categorical"
-        )
-
-
-def _canonical(parameter: Parameter, values: list[Any]) -> FloatArray:
-    codes = np.array([parameter.parse(v) for v in values], dtype=np.float64)
-    return parameter.canonical(codes)
-
-
 _KINDS: dict[str, type[Real | Integer | Categorical]] = {
     kind.kind: kind for kind in (Real, Integer, Categorical)
 }
@@ -416,9 +393,9 @@ def _parameter_from_json(data: JSON) -> Parameter:
     """The parameter that ``Parameter.to_json`` wrote."""
     given = dict(data)
     kind = given.pop("type", None)
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         near = did_you_mean(kind, _KINDS)
-        raise ValueError(f"type {kind!r} is not one of {', '.join(_KINDS)}{near}")
+        raise ValueError(f"type {shown(kind)} is not one of {', '.join(_KINDS)}{near}")
     return _KINDS[kind].from_json(given)
 
 
@@ -430,3 +407,9 @@ def _changed(parameter: Parameter, change: Mapping[str, Any]) -> Parameter:
         if "default" in change or reason == str(error):
             raise
         raise ValueError(f"needs a new default too: the old one, {reason}") from None
+
+
+def _unordered_levels(parameter: Parameter) -> int:
+    """Number of levels of an unordered factor, 0 for everything else."""
+    is_unordered = isinstance(parameter, Categorical) and not parameter.ordered
+    return int(parameter.size) if is_unordered else 0

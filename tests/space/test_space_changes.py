@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
+import random
+from copy import copy
 from typing import Any
 
 import pytest
@@ -68,6 +71,79 @@ def test_json_that_is_no_space_is_refused(data: Any, message: str) -> None:
         data = {"format": "spot-dask/space/1", "parameters": [{"name": "a", **data}]}
     with pytest.raises(ValueError, match=message):
         Space.from_json(data)
+
+
+def nested(depth: int) -> Any:
+    value: Any = "x"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+WRONG = [
+    None, True, -1, 3, 0.5, 5e-324, 1e300, math.nan, math.inf, -(10**13), 10**400, "", "a", "a\nb",
+    "\ud800", "x" * 10**6, "__import__('os').getcwd()", [], {}, [1, 2], ["a", "a"], {"a": 1},
+    {"lr": 0.01}, [*range(10**5 + 1)], nested(5), nested(900), {"opt": nested(900)},
+]  # fmt: skip
+HYPERDICT = {
+    "units": {"type": "int", "default": 5, "transform": "None", "lower": 2, "upper": 9},
+    "rate": {"type": "float", "default": 0.0, "transform": "None", "lower": -3, "upper": 1},
+    "even": {"type": "int", "default": 2, "transform": "transform_multby2_int", "lower": 1,
+             "upper": 3},
+    "opt": {"type": "factor", "levels": ["a", "b"], "default": "a", "transform": "None",
+            "core_model_parameter_type": "str", "lower": 0, "upper": 1},
+}  # fmt: skip
+
+
+def damaged(whole: Any, rng: random.Random) -> Any:
+    """JSON with one value somewhere in it replaced by a wrong one, or left out."""
+    if not isinstance(whole, dict | list) or not whole or rng.random() < 0.15:
+        return rng.choice(WRONG)
+    key = rng.choice(list(whole) if isinstance(whole, dict) else range(len(whole)))
+    changed = copy(whole)
+    if rng.random() < 0.1:
+        del changed[key]
+    else:
+        changed[key] = damaged(whole[key], rng)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("read", "whole"),
+    [(Space.from_json, example().to_json()), (Space.from_hyperdict, HYPERDICT)],
+)
+def test_damaged_json_is_a_space_or_refused_in_one_short_line(read: Any, whole: Any) -> None:
+    said = []
+    for seed in range(1000):
+        try:
+            space = read(damaged(whole, random.Random(seed)))
+        except ValueError as error:
+            said.append(str(error))
+        else:
+            assert Space.from_json(space.to_json()) == space
+    assert len(said) > 500
+    assert all(message.isprintable() for message in said)
+    assert max(map(len, said)) < 600
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"type": "categorical", "levels": [*range(10**5 + 1)], "default": 0}, "at most 100000"),
+        ({"type": "categorical", "levels": {"a": 1}, "default": "a"}, "is not a list"),
+        ({"type": ["real"]}, "is not one of"),
+        ({"type": "real", "low": 0, "high": 1, "default": 0, "when": {"a\n": 1}}, "parameter name"),
+    ],
+)
+def test_a_hostile_parameter_is_refused(given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Space.from_json({"format": "spot-dask/space/1", "parameters": [{"name": "a", **given}]})
+
+
+def test_a_hyperdict_never_makes_more_levels_than_a_factor_may_have() -> None:
+    entry = HYPERDICT["even"] | {"upper": 10**12}
+    with pytest.raises(ValueError, match="at most 100000"):
+        Space.from_hyperdict({"even": entry})
 
 
 def test_modify_changes_only_what_is_given(space: Space) -> None:
