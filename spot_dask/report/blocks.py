@@ -12,6 +12,8 @@ from typing import Literal
 
 from spot_dask.report import text
 
+State = Literal["PASS", "WARN", "FAIL", "NONE"]
+
 
 @dataclass(frozen=True)
 class Text:
@@ -91,7 +93,7 @@ class HealthCheck:
     The state NONE stands for what cannot be told.
     """
 
-    state: Literal["PASS", "WARN", "FAIL", "NONE"]
+    state: State
     title: str
     message: str
 

@@ -71,8 +71,8 @@ class HasFacts(Protocol[Found_co]):
 class ReportContext:
     """One run as its report sees it; ``context[SomeSection]`` are the facts of another section.
 
-    ``model`` and ``best`` are as the tuner gives them. ``not_loaded`` says why the surrogate that
-    the store names was not loaded; it is empty where it was.
+    ``model`` and ``best`` are as the tuner gives them. ``not_loaded`` is the name of the
+    surrogate where only the study may load it, which was not given.
     """
 
     header: Header
@@ -141,7 +141,10 @@ class ReportContext:
         if self.model is not None:
             return self.model
         if self.not_loaded:
-            return Missing(self.not_loaded)
+            return Missing(
+                f"the surrogate {self.not_loaded} is not loaded: "
+                "`spot-dask report STORE --study FILE` loads it"
+            )
         return Missing("fewer than two evaluations succeeded, so there is no model")
 
     @cached_property

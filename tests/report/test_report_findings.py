@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from report_studies import Builder, bowl, fill
+from report_studies import Builder, bowl, facts, fill
 
 from spot_dask.records import (
     Asked,
@@ -22,7 +22,7 @@ from spot_dask.records import (
     Status,
     Told,
 )
-from spot_dask.report import to_json
+from spot_dask.report import html, to_json
 from spot_dask.report.context import Missing
 from spot_dask.space import Categorical, Integer, Real, Space
 from spot_dask.tuner import Tuner
@@ -185,6 +185,22 @@ def test_the_random_search_reference_uses_only_random_evaluations():
     assert f.progress.initial == (True, True, True, False)
 
 
+def test_trials_that_the_model_could_not_choose_are_shown_as_such():
+    b = line(12)
+    assert [c.title for c in b.facts().checks if "choose" in c.title] == []
+    b.tell({"x": 0.2}, 0.4, origin=Origin.FALLBACK).tell({"x": 0.3}, 0.6, origin=Origin.INFILL)
+    f = b.facts()
+    assert f.progress.fallback == (False,) * 12 + (True, False)
+    assert f.progress.initial == (True,) * 12 + (False, False)
+    assert f.trials[12].origin == "fallback"
+    assert check(f, "choose").state == "WARN"
+    assert check(f, "choose").message.startswith("1 of 14 trials filled the space instead")
+    page = html(b.context())
+    assert "1 trial filled the space instead of being chosen" in page
+    assert '<td class="t bad">fallback</td>' in page
+    assert ">the model failed</text>" in page
+
+
 def test_a_replicated_configuration_is_told_by_the_mean_of_its_trainings():
     b = Builder(space=LINE).tell({}, 2.0).tell({"x": 0.1}, 0.5).tell({"x": 0.2}, 0.0)
     b.tell({"x": 0.2}, 0.5, origin=Origin.REPLICATE)
@@ -227,6 +243,20 @@ def test_trials_without_a_result_are_counted():
     f = b.facts()
     assert f.pending == 1
     assert f.run.ended == ""
+
+
+def test_a_surrogate_that_is_not_loaded_is_said_where_it_would_be_needed():
+    f = line(12).context(model=None, not_loaded="acme.forest:Forest")
+    said = "the surrogate acme.forest:Forest is not loaded: `spot-dask report STORE --study FILE`"
+    seen = facts(f)
+    for part in (seen.gain, seen.importance, seen.effects, seen.contour, seen.trust):
+        assert part.reason.startswith(said)
+    assert seen.recommended.number == min(seen.trials, key=lambda row: row.y).number
+    assert check(seen, "Better").state == "WARN"
+    page = html(f)
+    for name in ("parameters", "gain", "importance", "effects", "contour", "trust", "checks"):
+        body = page.split(f'<section id="{name}"')[1].split("</section>")[0]
+        assert "--study FILE" in body, name
 
 
 def test_a_trial_that_was_told_twice_counts_once():

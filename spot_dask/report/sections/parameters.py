@@ -60,12 +60,13 @@ class ParametersSection:
         if isinstance(r, Missing):
             return [NotShown(r.reason), shown]
         better = "highest" if context.header.direction == "max" else "lowest"
+        said = f"the {better} estimate of the model among the configurations that were tried, not "
+        said += "the luckiest single value"
+        if isinstance(context.fitted, Missing):
+            said = f"the {better} value that was observed, because {context.fitted.reason}"
         as_json = json.dumps(dict(r.config), indent=2, ensure_ascii=False)
         return [
-            Text(
-                f"That of trial {r.number}: the {better} estimate of the model among the "
-                "configurations that were tried, not the luckiest single value."
-            ),
+            Text(f"That of trial {r.number}: {said}."),
             shown,
             Details("Copy as JSON", [Code(as_json)]),
         ]

@@ -24,7 +24,8 @@ class SearchProgress:
 
     ``elapsed`` is the working time of the study in seconds when each arrived. ``random[k - 1]`` is
     the expected best of k random evaluations, from the space-filling part of the initial design.
-    ``initial`` marks evaluations of the initial design, ``stopped`` those that were stopped early.
+    ``initial`` marks evaluations of the initial design, ``stopped`` those that were stopped early,
+    ``fallback`` those that were space-filling because the surrogate or the criterion failed.
     """
 
     number: tuple[int, ...]
@@ -34,6 +35,7 @@ class SearchProgress:
     initial: tuple[bool, ...]
     random: Floats
     stopped: tuple[bool, ...]
+    fallback: tuple[bool, ...]
 
 
 class ProgressSection:
@@ -46,15 +48,16 @@ class ProgressSection:
         told = [e for e, _ in context.arrivals]
         y = np.array([e.y if e.ok else math.nan for e in told])
         drawn = np.array([e.y for e in context.ranked if e.trial.origin is Origin.DESIGN])
-        chosen = (Origin.INFILL, Origin.REPLICATE)
+        later = (Origin.INFILL, Origin.REPLICATE, Origin.FALLBACK)
         return SearchProgress(
             number=tuple(e.trial.number for e in told),
             elapsed=tuple(elapsed for _, elapsed in context.arrivals),
             y=context.signed(y),
             best=context.signed(incumbent_curve(y)),
-            initial=tuple(e.trial.origin not in chosen for e in told),
+            initial=tuple(e.trial.origin not in later for e in told),
             random=context.signed(expected_best(drawn, len(drawn))) if len(drawn) > 1 else (),
             stopped=tuple(e.stopped for e in told),
+            fallback=tuple(e.trial.origin is Origin.FALLBACK for e in told),
         )
 
     def render(self, found: SearchProgress, context: ReportContext) -> Sequence[Block]:
@@ -114,6 +117,11 @@ def _sentence(p: SearchProgress, objective: str) -> str:
             f" {text.plural(sum(p.stopped), 'training')} promised too little, ended early and "
             "gave no result."
         )
+    if any(p.fallback):
+        said += (
+            f" {text.plural(sum(p.fallback), 'trial')} filled the space instead of being chosen, "
+            "because the surrogate or the criterion failed."
+        )
     if p.random:
         said += (
             f" {len(p.random)} random evaluations would be expected to reach "
@@ -126,7 +134,9 @@ def draw_search(
     ax: Axes, p: SearchProgress, objective: str, by: Literal["evaluations", "time"]
 ) -> None:
     """Every evaluation, the incumbent, and what random search would be expected to reach."""
-    y, best, initial = np.array(p.y), np.array(p.best), np.array(p.initial, dtype=bool)
+    y, best = np.array(p.y), np.array(p.best)
+    initial, fallback = np.array(p.initial, dtype=bool), np.array(p.fallback, dtype=bool)
+    chosen = ~(initial | fallback)
     if by == "evaluations":
         x, label = np.arange(1, len(y) + 1, dtype=np.float64), "evaluations"
     else:
@@ -137,13 +147,16 @@ def draw_search(
         x, label = np.array(p.elapsed) / unit, f"working time ({name})"
     figures.frame(ax, label, figures.short(objective, 40))
     figures.dots(ax, x[initial], y[initial], figures.FAINT)
-    figures.dots(ax, x[~initial], y[~initial], figures.POINT)
+    figures.dots(ax, x[chosen], y[chosen], figures.POINT)
+    figures.dots(ax, x[fallback], y[fallback], figures.INK)
     ax.step(x, best, where="post", color=figures.ACCENT, linewidth=2)
     handles = [
         Line2D([], [], color=figures.ACCENT, linewidth=2, label="best so far"),
         figures.dot_handle(figures.FAINT, "initial design"),
         figures.dot_handle(figures.POINT, "chosen by the model"),
     ]
+    if fallback.any():
+        handles.append(figures.dot_handle(figures.INK, "the model failed"))
     if by == "evaluations" and p.random:
         k, dash = np.arange(1, len(p.random) + 1), (0, (4, 2))
         ax.plot(k, p.random, color=figures.SECOND, linewidth=1.6, linestyle=dash)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spot_dask.records import Configuration, Failure, Status
+from spot_dask.records import Configuration, Failure, Origin, Status
 from spot_dask.report import text
 from spot_dask.report.blocks import Block, Cell, Heading, NotShown, Text, table
 from spot_dask.report.context import Missing, ReportContext
@@ -94,7 +94,7 @@ def _cells(row: TrialRow, names: Sequence[str], best: bool) -> list[Cell]:
     y, seconds = (v if math.isfinite(v) else None for v in (row.y, row.seconds))
     return [
         Cell(str(row.number), style="strong" if best else ""),
-        Cell(row.origin, style="muted"),
+        Cell(row.origin, style="bad" if row.origin == Origin.FALLBACK else "muted"),
         Cell(row.status, style="bad" if failed else "muted"),
         Cell(text.number(row.y), y, style="strong" if best else ""),
         Cell(text.seconds(row.seconds), seconds),

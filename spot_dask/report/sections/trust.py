@@ -36,10 +36,10 @@ class TrustSection:
     order = 90
 
     def facts(self, context: ReportContext) -> Trust | Missing:
-        loo = context.left_out
+        loo, model = context.left_out, context.fitted
+        if isinstance(model, Missing) and context.not_loaded:
+            return model
         if loo is None:
-            if context.not_loaded:
-                return Missing(context.not_loaded)
             return Missing("there is no model that can predict its own evaluations from the others")
         return Trust(
             observed=context.signed(loo.y),

@@ -1,0 +1,84 @@
+"""The seam of sections: one file is a section, and what it lacks is named."""
+
+from __future__ import annotations
+
+import json
+from types import ModuleType
+
+import pytest
+from report_studies import Builder, fill
+
+from spot_dask.report import sections, write
+from spot_dask.space import Real, Space
+
+NOISE = """
+from dataclasses import dataclass
+
+from spot_dask.report import text
+from spot_dask.report.blocks import Text, table
+from spot_dask.report.context import Missing
+from spot_dask.report.sections.gain import GainSection
+
+@dataclass(frozen=True)
+class Noise:
+    share: float
+
+class NoiseSection:
+    title = "How noisy are the trainings?"
+    order = 85
+
+    def facts(self, context):
+        model = context.fitted
+        return model if isinstance(model, Missing) else Noise(float(model.posterior.nugget))
+
+    def render(self, found, context):
+        gain = context[GainSection]
+        return [Text(f"A share of {text.percent(found.share)}."), table(["gain"], [[gain.mean]])]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """One more folder that sections are looked for in."""
+    monkeypatch.setattr(sections, "__path__", [*sections.__path__, str(tmp_path)])
+    sections.found.cache_clear()
+    yield tmp_path
+    sections.found.cache_clear()
+
+
+def test_a_file_in_the_folder_is_a_section(folder):
+    (folder / "noise.py").write_text(NOISE)
+    space = Space(x=Real(0.0, 1.0, default=0.9))
+    write(fill(Builder(space=space), 12, lambda c: c["x"]).context(), folder / "report.html")
+    page = (folder / "report.html").read_text()
+    body = page.split('<section id="noise">')[1].split("</section>")[0]
+    assert "<h2>How noisy are the trainings?</h2>" in body
+    assert "A share of " in body
+    assert page.index('id="curves"') < page.index('id="noise"') < page.index('id="trust"')
+    assert set(json.loads((folder / "report.json").read_text())["noise"]) == {"share"}
+    write(Builder(space=space).context(), folder / "report.html")
+    assert json.loads((folder / "report.json").read_text())["noise"]["reason"]
+
+
+def module(source):
+    made = ModuleType("noise")
+    made.__dict__["__name__"] = "noise"
+    exec(source, made.__dict__)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("", "noise holds 0 classes whose name ends in 'Section'"),
+        ("class ASection: pass\nclass BSection: pass", "noise holds 2 classes"),
+        (
+            "class ASection: title = 1",
+            r"ASection lacks title \(a text\), order .*, facts .*, render",
+        ),
+        ("class ASection:\n title, order = 'A', 1\n facts = print", r"lacks render \(a method\)$"),
+    ],
+)
+def test_what_a_section_lacks_is_named(source, complaint):
+    with pytest.raises(TypeError, match=complaint):
+        sections.of(module(source))
