@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -115,17 +114,16 @@ def _train(study: Study) -> Trained:
     """Train the default configuration for one epoch, as a worker would."""
     import cloudpickle
 
-    from spot_dask.codec import outcome_from_json, trial_to_json
     from spot_dask.worker import supervisor
 
-    trial = json.dumps(trial_to_json(_default_trial(study)))
+    trial = _default_trial(study)
     task = cloudpickle.dumps(study.task.shortened())
     began = time.monotonic()
     try:
-        outcome = again = outcome_from_json(supervisor.run_trial(task, trial, 0))
+        outcome = again = supervisor.run_trial(task, trial, 0)
         seconds = time.monotonic() - began
         if outcome.ok and seconds < BRIEF:
-            again = outcome_from_json(supervisor.run_trial(task, trial, 1))
+            again = supervisor.run_trial(task, trial, 1)
     finally:
         supervisor.close()
     return Trained(outcome, seconds, again.seconds)

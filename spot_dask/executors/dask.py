@@ -9,7 +9,6 @@ down nothing but what ran there.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import queue
 import re
@@ -24,7 +23,6 @@ import cloudpickle
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
-from spot_dask.codec import outcome_from_json, trial_to_json
 from spot_dask.coordinator import Attached, Beat, Event, Finished, Left, Reported
 from spot_dask.errors import ClusterError
 from spot_dask.executors.cluster import CONNECT_SECONDS
@@ -33,8 +31,9 @@ from spot_dask.executors.workers import ANSWER_SECONDS, Members, ask
 from spot_dask.records import Failure, Outcome, Status, Trial
 from spot_dask.tasks import Task
 from spot_dask.worker import supervisor
-from spot_dask.worker.heartbeat import Attempt, task_key, topic
+from spot_dask.worker.heartbeat import task_key, topic
 from spot_dask.worker.limits import Conditions
+from spot_dask.worker.pipe import Attempt
 from spot_dask.worker.training_main import UNFIT
 
 logger = logging.getLogger(__name__)
@@ -107,7 +106,7 @@ class DaskExecutor:
         future = self._client.submit(
             supervisor.run_trial,
             self._task,
-            json.dumps(trial_to_json(trial)),
+            trial,
             attempt,
             self._run_id,
             self._conditions,
@@ -176,7 +175,7 @@ class DaskExecutor:
 
     def stop(self, number: int, attempt: int, worker: str) -> None:
         which = (self._run_id, (number, attempt))
-        ask(self._client, supervisor.stop_attempt, *which, workers=[worker])
+        ask(self._client, supervisor.stop, *which, workers=[worker])
 
     def stop_early(self, number: int, attempt: int, worker: str) -> None:
         which = (self._run_id, (number, attempt))
@@ -423,7 +422,8 @@ def fetch(future: Future) -> Outcome:
     which could not even unpickle the call: then the error's type is ``UNFIT``.
     """
     try:
-        return outcome_from_json(future.result(timeout=GATHER_SECONDS))
+        outcome: Outcome = future.result(timeout=GATHER_SECONDS)
+        return outcome
     except DASKS_OWN as error:
         return _lost(type(error).__name__, error)
     except (Exception, asyncio.CancelledError) as error:

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from spot_dask.codec import JSON
 from spot_dask.coordinator import Event, Finished, Joined, Reported
 from spot_dask.records import Trial
 from spot_dask.tasks import Task
@@ -58,8 +57,8 @@ class SerialExecutor:
             return []
         trial, attempt = self._queue.popleft()
 
-        def tell(message: JSON) -> None:
-            self._hear(Reported(trial.number, attempt, message["epoch"], message["metrics"]))
+        def tell(epoch: int, metrics: dict[str, float]) -> None:
+            self._hear(Reported(trial.number, attempt, epoch, metrics))
 
         def to_stop() -> bool:
             return self._to_stop == (trial.number, attempt)

@@ -26,7 +26,7 @@ from spot_dask.store.objects import Backend
 logger = logging.getLogger(__name__)
 
 INBOX = "log/.inbox"
-KEPT = (Status.OK.value, Status.FAILED.value, Status.STOPPED.value)
+KEPT = (Status.OK, Status.FAILED, Status.STOPPED)
 """What a training says itself, or was decided about it. One killed is better run again."""
 
 JSON = dict[str, Any]
@@ -42,15 +42,16 @@ class Inbox:
     path: str
     run_id: str
 
-    def leave(self, number: int, attempt: int, outcome: JSON) -> bool:
-        """Keep an outcome (``codec.outcome_to_json``) durably; whether it is kept now.
+    def leave(self, number: int, attempt: int, outcome: Outcome) -> bool:
+        """Keep an outcome durably; whether it is kept now.
 
         False where the store is not here or cannot be written; then only the coordinator, if it
         lives, hears of the outcome. The first outcome of an attempt stays.
         """
-        if outcome["status"] not in KEPT:
+        if outcome.status not in KEPT:
             return False
-        item = {"run": self.run_id, "trial": number, "attempt": attempt, "outcome": outcome}
+        told = codec.outcome_to_json(outcome)
+        item = {"run": self.run_id, "trial": number, "attempt": attempt, "outcome": told}
         try:
             backend = backend_at(self.path, "fsync")
             root = backend.get(ROOT)

@@ -157,8 +157,9 @@ def check_direction(direction: str) -> None:
 
 
 def measured(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Metrics as plain floats; a value that is no real number raises ValueError naming it."""
-    return {name: number(name, value) for name, value in metrics.items()}
+    """Metrics as plain floats, by plain str; ValueError names a value that is no real number."""
+    names = (str.__str__(name) if isinstance(name, str) else str(name) for name in metrics)
+    return {name: number(name, value) for name, value in zip(names, metrics.values(), strict=True)}
 
 
 def number(name: str, value: Any) -> float:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from spot_dask.codec import JSON
 from spot_dask.errors import warn_once
 from spot_dask.records import Trial
 from spot_dask.tasks import StoppedEarly, measured
@@ -22,13 +21,11 @@ logger = logging.getLogger(__name__)
 
 LAST_EPOCH = 1_000_000
 
-ELSEWHERE = (
-    "%s is not on this machine: trainings that are interrupted here begin anew; "
-    "give a directory that all workers share with --checkpoints"
-)
+Tell = Callable[[int, dict[str, float]], object]
+"""Is told an epoch, counted from 1, and its metrics."""
 
 
-class Curves:
+class LearningCurves:
     """Learning curves: entry ``epoch - 1`` of a metric's curve; NaN where it was not reported."""
 
     def __init__(self) -> None:
@@ -49,14 +46,17 @@ class Curves:
 
 
 class Running:
-    """The running trial as its training sees it (the protocol ``spot_dask.tasks.Context``)."""
+    """The running trial as its training sees it (the protocol ``spot_dask.tasks.Context``).
+
+    ``tell`` hears every report; ``to_stop`` is asked after each whether the training is to end.
+    """
 
     def __init__(
         self,
         trial: Trial,
         attempt: int = 0,
         slot: int = 0,
-        tell: Callable[[JSON], object] | None = None,
+        tell: Tell | None = None,
         place: Place | None = None,
         to_stop: Callable[[], bool] | None = None,
     ) -> None:
@@ -65,7 +65,7 @@ class Running:
         self.seed = trial.seed
         self.slot = slot
         self.device = ""
-        self.curves = Curves()
+        self.curves = LearningCurves()
         self.stopped = False
         self._tell = tell
         self._to_stop = to_stop
@@ -75,9 +75,16 @@ class Running:
     @cached_property
     def keeps_checkpoint(self) -> bool:
         """Whether there will be a next attempt that finds it; else it is a temporary directory."""
-        if self._place is not None and not self._place.is_here:
-            warn_once(logger, ELSEWHERE, self._place.root)
-        return self._place is not None and self._place.is_here
+        if self._place is None:
+            return False
+        if not self._place.is_here:
+            warn_once(
+                logger,
+                "%s is not on this machine: trainings that are interrupted here begin anew; "
+                "give a directory that all workers share with --checkpoints",
+                self._place.root,
+            )
+        return self._place.is_here
 
     @cached_property
     def checkpoint(self) -> Path:
@@ -91,7 +98,7 @@ class Running:
         return Path(self._temporary)
 
     def close(self) -> None:
-        """Remove what nobody will use any more."""
+        """Remove the directory that no next attempt will use."""
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
@@ -106,7 +113,7 @@ class Running:
         values = measured(metrics)
         self.curves.add(number, values)
         if self._tell is not None:
-            self._tell({"epoch": number, "metrics": values})
+            self._tell(number, values)
         if self._to_stop is not None and self._to_stop():
             self.stopped = True
             raise StoppedEarly

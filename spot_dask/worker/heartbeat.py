@@ -6,14 +6,15 @@ is stopped, or hangs, sends none.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from spot_dask.worker.pipe import Attempt
 
 BEAT_SECONDS = 10.0
 """How often a worker is heard of."""
@@ -21,11 +22,8 @@ BEAT_SECONDS = 10.0
 SILENCE_SECONDS = 90.0
 """After how long a silence the attempts of a worker are given up."""
 
-_IDLE_BEATS = 30
+IDLE_BEATS = 30
 """How often a worker goes on telling a run that nothing of it goes on."""
-
-Attempt = tuple[int, int]
-
 
 _KEY = re.compile(r"spot:(.+):(\d+):a(\d+)")
 
@@ -41,40 +39,23 @@ def topic(run: str) -> str:
 
 
 class Heartbeat:
-    """What goes on in this process, told every ``BEAT_SECONDS`` as long as there is something.
+    """What goes on in this process, told every ``BEAT_SECONDS`` as long as there is a Dask worker.
 
     An attempt that waits for a slot, since another run has it, goes on as well.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._attempts: dict[tuple[str, str], set[Attempt]] = {}  # of (worker's address, run)
-        self._workers: dict[str, Any] = {}
-        self._idle: dict[tuple[str, str], int] = {}
+        # By address: a worker, and for each run how many beats ago something of it went on there.
+        self._workers: dict[str, tuple[Any, dict[str, int]]] = {}
         self._thread: threading.Thread | None = None
 
-    @contextlib.contextmanager
-    def of(self, run: str, attempt: Attempt) -> Iterator[None]:
-        """Tell that the attempt goes on while the context lasts; to be entered in a Dask task."""
-        worker = dask_worker()
-        if worker is None:
-            yield
-            return
-        self.watch(worker)
-        key = worker.address, run
+    def watch(self, worker: Any, run: str | None = None) -> None:
+        """Tell what goes on in a Dask worker as long as it is there, to this run in any case."""
         with self._lock:
-            self._attempts.setdefault(key, set()).add(attempt)
-            self._idle[key] = 0
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._attempts.get(key, set()).discard(attempt)
-
-    def watch(self, worker: Any) -> None:
-        """Tell what goes on in a Dask worker for as long as it is there."""
-        with self._lock:
-            self._workers[worker.address] = worker
+            _, idle = self._workers.setdefault(worker.address, (worker, {}))
+            if run is not None:
+                idle[run] = 0
             if self._thread is None:
                 self._thread = threading.Thread(target=self._beat, name="spot-beat", daemon=True)
                 self._thread.start()
@@ -83,42 +64,31 @@ class Heartbeat:
         while True:
             time.sleep(BEAT_SECONDS)
             with self._lock:
-                self._workers = {
-                    a: w for a, w in self._workers.items() if w.status.name != "closed"
-                }
+                for address, (worker, idle) in list(self._workers.items()):
+                    if worker.status.name == "closed":
+                        del self._workers[address]
+                    else:
+                        _tell(worker, idle)
                 if not self._workers:
-                    self._attempts.clear()
                     self._thread = None
                     return
-                self._tell()
-
-    def _tell(self) -> None:
-        told = {key: set(found) for key, found in self._attempts.items() if key[0] in self._workers}
-        for address, worker in self._workers.items():
-            for run, attempt in _waiting(worker):
-                told.setdefault((address, run), set()).add(attempt)
-                self._attempts.setdefault((address, run), set())
-        for (address, run), attempts in told.items():
-            self._send(address, run, attempts)
-
-    def _send(self, address: str, run: str, attempts: set[Attempt]) -> None:
-        message = {"worker": address, "attempts": sorted(attempts)}
-        with contextlib.suppress(Exception):  # the worker is closing: nobody listens any more
-            self._workers[address].log_event(topic(run), message)
-        key = address, run
-        self._idle[key] = 0 if attempts else self._idle.get(key, 0) + 1
-        if self._idle[key] > _IDLE_BEATS:
-            del self._attempts[key], self._idle[key]
 
 
-def _waiting(worker: Any) -> Iterator[tuple[str, Attempt]]:
-    """The attempts, with their runs, that wait in a Dask worker for a slot."""
-    tasks = worker.state.tasks
-    for key in list(tasks):  # the worker's own thread changes them meanwhile
-        found = _KEY.fullmatch(str(key))
-        task = tasks.get(key)
-        if found is not None and task is not None and task.state in ("ready", "constrained"):
-            yield found[1], (int(found[2]), int(found[3]))
+def _tell(worker: Any, idle: dict[str, int]) -> None:
+    """Tell each run which of its attempts a Dask worker trains, or holds until a slot is free."""
+    state, going_on = worker.state, dict[str, set[Attempt]]()
+    # Lists, since the worker's own thread changes these meanwhile.
+    tasks = list(state.executing) + list(state.long_running)
+    tasks += [t for t in list(state.tasks.values()) if t.state in ("ready", "constrained")]
+    for task in tasks:
+        if found := _KEY.match(str(task.key)):
+            going_on.setdefault(found[1], set()).add((int(found[2]), int(found[3])))
+    for run in {*idle, *going_on}:
+        attempts = sorted(going_on.get(run, ()))
+        worker.log_event(topic(run), {"worker": worker.address, "attempts": attempts})
+        idle[run] = 0 if attempts else idle[run] + 1
+        if idle[run] > IDLE_BEATS:
+            del idle[run]
 
 
 def dask_worker() -> Any | None:
@@ -174,15 +144,3 @@ class Parcels:
             self._earliest = time.monotonic() + PERIOD_SECONDS
             self._send(list(self._waiting))
             self._waiting.clear()
-
-
-def parcels(run: str, attempt: Attempt) -> Parcels:
-    """Parcels to the run's coordinators; to be made in a Dask task (elsewhere, nobody listens)."""
-    worker = dask_worker()
-
-    def send(reports: list[Report]) -> None:
-        if worker is not None:
-            with contextlib.suppress(Exception):  # it is closing: nobody listens any more
-                worker.log_event(topic(run), {"attempt": attempt, "reports": reports})
-
-    return Parcels(send)

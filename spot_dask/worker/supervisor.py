@@ -1,15 +1,14 @@
-"""The worker's side of a trial: run it in a process of its own and say how it ended.
+"""What Dask calls on a worker: run a trial, stop it, tell what goes on.
 
-``run_trial`` is what a Dask worker executes. It blocks on a pipe and holds no GIL meanwhile, so the
-worker's heartbeats go on. The processes die with this one, however it ends; processes that a
-training has started itself are killed with it where this process lives on.
+``run_trial`` blocks on a pipe and holds no GIL meanwhile, so the worker's heartbeats go on. The
+processes of trainings die with this one, however it ends; processes that a training has started
+itself are killed with it where this process lives on.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -19,89 +18,88 @@ from collections.abc import Callable
 from distributed import Worker, WorkerPlugin, secede
 
 import spot_dask
-from spot_dask.codec import JSON, outcome_to_json
-from spot_dask.records import Failure, Outcome, Status
-from spot_dask.worker.context import Curves
-from spot_dask.worker.heartbeat import Attempt, Heartbeat, parcels
+from spot_dask.errors import ClusterError, StoreError
+from spot_dask.records import Failure, Outcome, Status, Trial
+from spot_dask.worker.context import LearningCurves
+from spot_dask.worker.heartbeat import Heartbeat, Parcels, Report, dask_worker, topic
 from spot_dask.worker.limits import Conditions
-from spot_dask.worker.slots import Pool
+from spot_dask.worker.pipe import Attempt, TrainingRequest
+from spot_dask.worker.slots import Slots
 from spot_dask.worker.training_main import failure
-from spot_dask.worker.training_process import Request, crashed
+from spot_dask.worker.training_process import crashed
 
 logger = logging.getLogger(__name__)
 
 DRAINING = "drain-worker"
 """What a worker that leaves tells on the topic of the cluster's membership."""
 
-Keep = Callable[[int, int, JSON], object]
+Keep = Callable[[int, int, Outcome], object]
 """Remembers trial number, attempt and outcome where a later coordinator finds them."""
 
 
 def run_trial(
     task: bytes,
-    trial_json: str,
+    trial: Trial,
     attempt: int,
     run: str = "",
     conditions: Conditions | None = None,
     keep: Keep | None = None,
-) -> JSON:
-    """Run one trial of a pickled task; its outcome as JSON. Never raises an Exception.
+) -> Outcome:
+    """Run one trial of a pickled task; whatever the training does, its outcome.
 
-    ``run`` names the run it belongs to, whose trials can be stopped together; ``keep`` is told
-    trial number, attempt and outcome before anyone else, so that no result is lost with a
-    coordinator. The outcome is CRASHED where the training's
-    process died, could not be started or was stopped.
+    ``run`` names the run it belongs to, whose trials can be stopped together. ``keep`` is told
+    the outcome before anyone else, so that it is not lost with a coordinator. The outcome is
+    CRASHED where the training's process died, could not be started or was stopped.
     """
     started = time.time()
+    request = TrainingRequest(task, trial, attempt, run, conditions or Conditions())
+    worker = dask_worker()
+    if worker is not None:
+        _heartbeat.watch(worker, run)
+
+    def tell(reports: list[Report]) -> None:
+        if worker is not None:
+            worker.log_event(topic(run), {"attempt": request.key, "reports": reports})
+
+    parcels = Parcels(tell)
     try:
-        request = Request(task, json.loads(trial_json), attempt, run, conditions or Conditions())
-        with _heartbeat.of(run, request.attempt_key):
-            reports = parcels(run, request.attempt_key)
-            outcome = _pool.run(request, reports.add)
-            reports.flush()
-    except Exception as error:  # a Dask task that raises would be Dask's to judge
-        logger.exception("the supervisor of a training failed")
-        return outcome_to_json(crashed(failure(error), started, Curves()))
+        outcome = _slots.run(request, parcels.add)
+        parcels.flush()
+    except (OSError, ClusterError) as error:
+        logger.exception("a training could not be started")
+        return crashed(failure(error), started, LearningCurves())
     try:
         if keep is not None:
-            keep(*request.attempt_key, outcome)
-    except Exception:
+            keep(*request.key, outcome)
+    except (OSError, StoreError):
         logger.exception("the outcome of a training could not be kept")
     return outcome
 
 
 def going_on(run: str) -> list[Attempt]:
     """The attempts of the run that are trained here now."""
-    return _pool.going_on(run)
+    return _slots.going_on(run)
 
 
-def await_end(run: str, attempt: Attempt) -> JSON:
+def await_end(run: str, attempt: Attempt) -> Outcome:
     """The outcome of an attempt that is trained here, or was a moment ago; waits for its end.
 
     Executed by a Dask worker, one slot of which the training has already.
     """
     with contextlib.suppress(ValueError):  # called outside of a Dask task
         secede()
-    outcome = _pool.await_end(run, attempt)
-    if outcome is None:
-        error = Failure("Forgotten", "the worker does not know the training any more")
-        return outcome_to_json(Outcome(Status.LOST, error=error))
-    return outcome
+    forgotten = Failure("Forgotten", "the worker does not know the training any more")
+    return _slots.await_end(run, attempt) or Outcome(Status.LOST, error=forgotten)
 
 
-def stop(run: str) -> int:
-    """Kill the run's trainings that go on now, with all their processes; how many there were."""
-    return _pool.stop(run, lambda attempt: True)
-
-
-def stop_attempt(run: str, attempt: Attempt) -> int:
-    """Kill the training of one attempt; how many there were."""
-    return _pool.stop(run, lambda other: other == attempt)
+def stop(run: str, attempt: Attempt | None = None) -> int:
+    """Kill the run's trainings, or the one of an attempt, with all their processes; how many."""
+    return _slots.stop(run, attempt)
 
 
 def stop_early(run: str, attempt: Attempt) -> None:
     """Have the training of one attempt end with what it has reported so far."""
-    _pool.stop_early(run, attempt)
+    _slots.stop_early(run, attempt)
 
 
 class EndTrainings(WorkerPlugin):  # type: ignore[misc]
@@ -126,7 +124,7 @@ async def prepare(dask_worker: Worker) -> None:
 
 def close() -> None:
     """Kill the trainings that run now and end the warm processes that wait for work."""
-    _pool.close()
+    _slots.close()
 
 
 def version() -> str:
@@ -138,15 +136,15 @@ def version() -> str:
 
 
 _heartbeat = Heartbeat()
-_pool = Pool()
-_inherited: list[Pool] = []
+_slots = Slots()
+_inherited: list[Slots] = []
 
 
 def _after_fork() -> None:
     """A forked process must not talk to its parent's children, nor wait for them."""
-    global _heartbeat, _pool
-    _inherited.append(_pool)
-    _heartbeat, _pool = Heartbeat(), Pool()
+    global _heartbeat, _slots
+    _inherited.append(_slots)
+    _heartbeat, _slots = Heartbeat(), Slots()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,12 +1,10 @@
-"""A trial's process as the supervisor sees it: started, handed a trial, followed, buried."""
+"""A training's process as its supervisor sees it: started, handed a request, followed, buried."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
-import queue
+import pickle
 import shutil
 import signal
 import subprocess
@@ -14,17 +12,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
-from typing import Any
 
-from spot_dask.codec import JSON, outcome_to_json
 from spot_dask.records import Failure, Outcome, Status
-from spot_dask.worker.context import Curves, temporary_prefix
-from spot_dask.worker.heartbeat import Attempt
-from spot_dask.worker.limits import DEVICES, Conditions, Limits
+from spot_dask.worker.context import LearningCurves, Tell, temporary_prefix
+from spot_dask.worker.limits import DEVICES
+from spot_dask.worker.pipe import (
+    Accepted,
+    Attempt,
+    EndEarly,
+    EpochReport,
+    TrainingEnd,
+    TrainingRequest,
+    receive,
+)
 from spot_dask.worker.training_main import TRACEBACK_BYTES
 
 TIMEOUT = "Timeout"
@@ -40,129 +44,70 @@ Its process is kept if it does not take longer; a new one costs about as much, w
 
 CGROUPS = Path("/sys/fs/cgroup")
 
-Tell = Callable[[int, dict[str, float]], object]
-"""Is told an epoch and its metrics."""
 
+class TrainingProcess:
+    """A process that runs the trainings of a slot, started by a thread of ``spawner``.
 
-@dataclass(frozen=True)
-class Request:
-    """What a process is asked to run; ``digest`` is the identity of the task."""
-
-    task: bytes
-    trial: JSON
-    attempt: int
-    run: str
-    conditions: Conditions = field(default_factory=Conditions)
-    digest: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", hashlib.sha256(self.task).hexdigest())
-
-    @property
-    def attempt_key(self) -> Attempt:
-        """Trial number and attempt."""
-        return self.trial["number"], self.attempt
-
-    def encode(self, slot: int, known: str) -> bytes:
-        """The request on the wire, with the task unless the process knows it already."""
-        task = b"" if known == self.digest else self.task
-        place = self.conditions.place
-        head = {
-            "trial": self.trial,
-            "attempt": self.attempt,
-            "slot": slot,
-            "checkpoints": None if place is None else asdict(place),
-            "task": self.digest,
-            "size": len(task),
-            "cwd": str(Path.cwd()),
-            "path": [str(Path(entry).absolute()) for entry in sys.path],
-        }
-        return json.dumps(head).encode() + b"\n" + task
-
-
-class Spawner:
-    """Starts processes, all of them from one thread that lives as long as this process.
-
-    The kernel sends the parent-death signal when the *thread* that forked ends (prctl(2)), and the
-    threads that run trials come and go.
+    That thread has to live as long as this process: the kernel sends the parent-death signal when
+    the *thread* that forked ends (prctl(2)). ``reusable``: it waits for another request.
     """
 
-    def __init__(self) -> None:
-        self._orders: queue.SimpleQueue[
-            tuple[list[str], dict[str, Any], Future[subprocess.Popen[bytes]]]
-        ] = queue.SimpleQueue()
-        threading.Thread(target=self._serve, name="spot-dask-spawner", daemon=True).start()
-
-    def start(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        """``subprocess.Popen(command, **options)``, in that thread."""
-        process: Future[subprocess.Popen[bytes]] = Future()
-        self._orders.put((command, options, process))
-        return process.result()
-
-    def _serve(self) -> None:
-        while True:
-            command, options, process = self._orders.get()
-            try:
-                process.set_result(subprocess.Popen(command, **options))
-            except Exception as error:
-                process.set_exception(error)
-
-
-class Child:
-    """A trial's process as its supervisor sees it.
-
-    ``reusable`` tells that it waits for another trial.
-    """
-
-    def __init__(self, spawner: Spawner, slot: int, environment: dict[str, str]) -> None:
+    def __init__(self, spawner: ThreadPoolExecutor, slot: int, environment: dict[str, str]) -> None:
         self.reusable = False
         self.devices = environment.get(DEVICES)
-        self._why: Failure | None = None
-        self._lock = threading.Lock()
-        self._attempt: Attempt | None = None  # what it trains
-        self._digest = ""  # of the task it has loaded
-        self._timers: list[threading.Timer] = []  # that would kill it
         self._slot = slot
+        self._digest = ""  # of the task that it has
+        self._attempt: Attempt | None = None  # what it trains
+        self._lock = threading.Lock()
+        self._timers: list[threading.Timer] = []  # that would kill it
+        self._why: Failure | None = None  # it was killed
         self._groups = ""
         self._oom_kills: int | None = None
-        # The child's faulthandler writes there when it dies of a signal; we read it afterwards.
-        self._crash_log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the child lives
+        # The process's faulthandler writes there when it dies of a signal; we read it afterwards.
+        self._crash_log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process is
         module, log = "spot_dask.worker.training_main", self._crash_log.fileno()
+        requests, self._requests = Pipe(duplex=False)
+        self._replies, replies = Pipe(duplex=False)
         try:
-            self._process = spawner.start(
+            self._process = spawner.submit(
+                subprocess.Popen,
                 [sys.executable, "-P", "-m", module, str(os.getpid()), str(log)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdin=requests.fileno(),
+                stdout=replies.fileno(),
                 pass_fds=(log,),
                 start_new_session=True,
                 env=environment,
-            )
+            ).result()
         except BaseException:
             self._crash_log.close()
             raise
+        finally:
+            requests.close()
+            replies.close()
 
-    def take(self, request: Request) -> bool:
-        """Hand the request over; False if the process ended before it took it."""
+    def train(self, request: TrainingRequest, tell: Tell) -> Outcome | None:
+        """Run a training; its outcome, CRASHED if the process ended first.
+
+        ``tell`` is called with what it reports. Returns None if the process ended before it took
+        the request, which says nothing about the training.
+        """
         self.reusable = False
-        assert self._process.stdin is not None
+        known = request.digest == self._digest
+        paths = tuple(str(Path(entry).absolute()) for entry in sys.path)
+        sent = replace(request, slot=self._slot, cwd=str(Path.cwd()), path=paths)
         try:
             with self._lock:
-                self._attempt = request.attempt_key
-                self._process.stdin.write(request.encode(self._slot, self._digest))
-                self._process.stdin.flush()
+                self._attempt = request.key
+                self._requests.send_bytes(pickle.dumps(replace(sent, task=b"") if known else sent))
         except BrokenPipeError:
-            return False
+            return None
         self._digest = request.digest
-        return any("accepted" in message for message in self._messages())
-
-    def follow(self, limits: Limits, tell: Tell) -> JSON:
-        """Wait for the end of the training; its outcome, CRASHED if the process ended first.
-
-        ``tell`` is called with what it reports.
-        """
-        if limits.seconds is not None:
-            error = Failure(TIMEOUT, f"the training took longer than {limits.seconds:g} s")
-            self._kill_after(limits.seconds, error)
+        if not isinstance(self._receive(), Accepted):
+            return None
+        seconds = request.conditions.limits.seconds
+        if seconds is not None:
+            error = Failure(TIMEOUT, f"the training took longer than {seconds:g} s")
+            self._kill_after(seconds, error)
         try:
             return self._follow(tell)
         finally:
@@ -172,14 +117,26 @@ class Child:
                 timer.cancel()
             self._timers.clear()
 
+    def _follow(self, tell: Tell) -> Outcome:
+        """The outcome of the training that has just begun."""
+        started, curves = time.time(), LearningCurves()
+        self._groups = groups_of(self._process.pid)
+        self._oom_kills = oom_kills(self._groups)
+        while (message := self._receive()) is not None:
+            if isinstance(message, TrainingEnd):
+                self.reusable = not message.last
+                return message.outcome
+            if isinstance(message, EpochReport):
+                curves.add(message.epoch, message.metrics)
+                tell(message.epoch, message.metrics)
+        return crashed(self.obituary(), started, curves)
+
     def stop_early(self, attempt: Attempt) -> None:
         """Have the attempt, if it still runs, end at its next report or soon."""
-        assert self._process.stdin is not None
         with self._lock, contextlib.suppress(BrokenPipeError):
             if self._attempt != attempt:
                 return
-            self._process.stdin.write(json.dumps({"stop": attempt}).encode() + b"\n")
-            self._process.stdin.flush()
+            self._requests.send_bytes(pickle.dumps(EndEarly(attempt)))
         self._kill_after(REPORT_SECONDS, EARLY)
 
     def _kill_after(self, seconds: float, why: Failure) -> None:
@@ -195,19 +152,6 @@ class Child:
         timer.daemon = True
         self._timers.append(timer)
         timer.start()
-
-    def _follow(self, tell: Tell) -> JSON:
-        started, curves = time.time(), Curves()
-        self._groups = groups_of(self._process.pid)
-        self._oom_kills = oom_kills(self._groups)
-        for message in self._messages():
-            if "outcome" in message:
-                self.reusable = not message["last"]
-                outcome: JSON = message["outcome"]
-                return outcome
-            curves.add(message["epoch"], message["metrics"])
-            tell(message["epoch"], message["metrics"])
-        return outcome_to_json(crashed(self.obituary(), started, curves))
 
     def obituary(self) -> Failure:
         """What this process died of."""
@@ -247,10 +191,8 @@ class Child:
             self._crash_log.close()
             for left in Path(tempfile.gettempdir()).glob(temporary_prefix(self._process.pid) + "*"):
                 shutil.rmtree(left, ignore_errors=True)
-            for pipe in (self._process.stdin, self._process.stdout):
-                assert pipe is not None
-                with contextlib.suppress(BrokenPipeError):  # the rest of an unread request
-                    pipe.close()
+            self._requests.close()
+            self._replies.close()
         return self._process.returncode
 
     def _kill_group(self) -> None:
@@ -258,14 +200,17 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _messages(self) -> Iterator[JSON]:
-        """What the process says until it ends; a line cut off by its death is dropped."""
-        assert self._process.stdout is not None
-        while (line := self._process.stdout.readline()).endswith(b"\n"):
-            yield json.loads(line)
+    def _receive(self) -> Accepted | EpochReport | TrainingEnd | None:
+        """What the process says next; None when it has ended, or is killed for saying nonsense."""
+        try:
+            return receive(self._replies)
+        except ValueError as error:
+            message = f"the training wrote into a pipe of spot-dask ({error})"
+            self.kill(Failure("BadMessage", message))
+            return None
 
 
-def crashed(error: Failure, started: float, curves: Curves) -> Outcome:
+def crashed(error: Failure, started: float, curves: LearningCurves) -> Outcome:
     """The outcome of a training whose process did not live to tell it."""
     if error is EARLY:
         return Outcome(
@@ -285,9 +230,10 @@ def crashed(error: Failure, started: float, curves: Curves) -> Outcome:
 
 
 def oom_kills(groups: str, root: Path = CGROUPS) -> int | None:
-    """The count for the groups that ``/proc/<pid>/cgroup`` tells; None where it cannot be seen.
+    """How often the kernel has killed in control groups because memory ran out.
 
-    Control groups v2 count in ``memory.events``, v1 in ``memory.oom_control`` (cgroups(7)).
+    ``groups`` is the text of ``/proc/<pid>/cgroup``. Control groups v2 count in ``memory.events``,
+    v1 in ``memory.oom_control`` (cgroups(7)). None where no count can be seen.
     """
     for line in groups.splitlines():
         _, controllers, path = line.split(":", 2)
@@ -306,7 +252,7 @@ def oom_kills(groups: str, root: Path = CGROUPS) -> int | None:
 
 
 def groups_of(pid: int) -> str:
-    """What ``/proc/<pid>/cgroup`` tells; nothing where there is none."""
+    """The text of ``/proc/<pid>/cgroup``; nothing where there is none."""
     try:
         return Path(f"/proc/{pid}/cgroup").read_text()
     except OSError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -18,7 +17,6 @@ import cloudpickle
 import pytest
 
 from spot_dask import StoreError, replacing
-from spot_dask.codec import outcome_from_json, trial_to_json
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks.function import FunctionTask
@@ -159,9 +157,9 @@ def run(
     function: Any, place: Place | None, isolation: Any = "warm", attempt: int = 0, **config: Any
 ) -> Outcome:
     task = cloudpickle.dumps(FunctionTask(function))
-    trial = json.dumps(trial_to_json(Trial(3, config, seed=5)))
+    trial = Trial(3, config, seed=5)
     conditions = Conditions(isolation=isolation, place=place)
-    return outcome_from_json(supervisor.run_trial(task, trial, attempt, "run", conditions))
+    return supervisor.run_trial(task, trial, attempt, "run", conditions)
 
 
 def train(cfg: Any, trial: Any) -> dict[str, float]:

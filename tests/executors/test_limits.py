@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from spot_dask.codec import outcome_from_json, trial_to_json
 from spot_dask.errors import ClusterError
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks.function import FunctionTask
@@ -69,9 +67,9 @@ def four_gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def run(gpus: float | None, seconds: float = 1.0, limit: float | None = None) -> Outcome:
     task = cloudpickle.dumps(FunctionTask(train, objective="loss"))
-    trial = json.dumps(trial_to_json(Trial(0, {"seconds": seconds}, 1)))
+    trial = Trial(0, {"seconds": seconds}, 1)
     conditions = Conditions(Limits(gpus, limit))
-    return outcome_from_json(supervisor.run_trial(task, trial, 0, "run", conditions))
+    return supervisor.run_trial(task, trial, 0, "run", conditions)
 
 
 @pytest.mark.usefixtures("four_gpus")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -14,7 +13,6 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from spot_dask.codec import outcome_from_json, trial_to_json
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks.function import FunctionTask
 from spot_dask.worker import supervisor
@@ -67,8 +65,7 @@ def small_group() -> Iterator[Path]:
 
 def run(function: Any, **config: Any) -> Outcome:
     task = cloudpickle.dumps(FunctionTask(function))
-    trial = json.dumps(trial_to_json(Trial(0, config, seed=5)))
-    return outcome_from_json(supervisor.run_trial(task, trial, 0, "run"))
+    return supervisor.run_trial(task, Trial(0, config, seed=5), 0, "run")
 
 
 def enter(cfg: Any) -> float:

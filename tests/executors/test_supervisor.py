@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import numpy as np
 import pytest
 import torch
 from dask.system import cpu_count
 from torch.utils.data import DataLoader, TensorDataset
 
 from spot_dask import Budget, Real, Run, Space, Study
-from spot_dask.codec import outcome_from_json, trial_to_json
 from spot_dask.records import Asked, Outcome, Status, Trial
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
 from spot_dask.tasks import Config
 from spot_dask.tasks.function import FunctionTask
-from spot_dask.worker import supervisor, training_main, training_process
+from spot_dask.worker import pipe, supervisor, training_main, training_process
 from spot_dask.worker.slots import THREAD_VARIABLES
 
 # The processes must not have to find this file.
@@ -53,8 +53,7 @@ def run(function: Callable[..., Any], number: int = 0, **config: Any) -> Outcome
 
 
 def run_pickled(task: bytes, number: int = 0, **config: Any) -> Outcome:
-    trial = json.dumps(trial_to_json(Trial(number, config, seed=5)))
-    return outcome_from_json(json.loads(json.dumps(supervisor.run_trial(task, trial, 0, RUN))))
+    return supervisor.run_trial(task, Trial(number, config, seed=5), 0, RUN)
 
 
 def alive(pid: int) -> bool:
@@ -372,8 +371,8 @@ def test_what_a_training_gives_is_kept_before_anyone_else_hears_of_it(tmp_path: 
         journal.append(Asked((trial,)))
     # The coordinator is dead now; the training goes on without it.
     keep = Inbox(str(before.path), before.header.run_id).leave
-    task, asked = cloudpickle.dumps(FunctionTask(lambda cfg: 7.0)), json.dumps(trial_to_json(trial))
-    supervisor.run_trial(task, asked, 0, before.header.run_id, keep=keep)
+    task = cloudpickle.dumps(FunctionTask(lambda cfg: 7.0))
+    supervisor.run_trial(task, trial, 0, before.header.run_id, keep=keep)
     resumed = study.resume(before.path, Budget(evaluations=2), local=0)
     assert resumed.history.evaluations[-1].y == 7.0
     assert resumed.history.evaluations[-1].trial == trial
@@ -384,21 +383,20 @@ def test_an_outcome_that_cannot_be_kept_is_told_all_the_same() -> None:
         raise OSError("no space")
 
     task = cloudpickle.dumps(FunctionTask(lambda cfg: 3.0))
-    trial = json.dumps(trial_to_json(Trial(0, {}, seed=5)))
-    assert supervisor.run_trial(task, trial, 0, RUN, keep=full)["y"] == 3.0
+    assert supervisor.run_trial(task, Trial(0, {}, seed=5), 0, RUN, keep=full).y == 3.0
 
 
 PARENT = """
-import json, multiprocessing, os, signal, sys, threading, time
+import multiprocessing, os, signal, sys, threading, time
 from pathlib import Path
 import cloudpickle
-from spot_dask.worker import supervisor, training_main, training_process
+from spot_dask.records import Trial
 from spot_dask.tasks.function import FunctionTask
+from spot_dask.worker import supervisor
 
 def trial(function, **config):
     task = cloudpickle.dumps(FunctionTask(function))
-    trial = dict(number=0, config=config, seed=0, replicate=0, origin="infill")
-    return supervisor.run_trial(task, json.dumps(trial), 0)
+    return supervisor.run_trial(task, Trial(0, config, seed=0), 0)
 
 def pid(cfg):
     return {"loss": 1.0, "pid": os.getpid()}
@@ -444,7 +442,7 @@ time.sleep(600)
 
 
 def test_a_worker_that_ends_in_good_order_leaves_nothing_behind() -> None:
-    with start("print(trial(pid)['metrics']['pid'])") as parent:
+    with start("print(trial(pid).metrics['pid'])") as parent:
         output, _ = parent.communicate(timeout=PATIENCE)
     assert parent.returncode == 0
     assert not alive(int(float(output)))
@@ -454,7 +452,7 @@ def test_a_worker_that_ends_in_good_order_leaves_nothing_behind() -> None:
 def test_a_daemonic_process_may_run_trials_and_never_uses_its_parents_processes() -> None:
     script = """
 def show():
-    print(int(trial(pid)["metrics"]["pid"]), flush=True)
+    print(int(trial(pid).metrics["pid"]), flush=True)
 
 show()
 child = multiprocessing.get_context("fork").Process(target=show, daemon=True)
@@ -535,12 +533,12 @@ def test_a_stop_that_comes_late_stops_nothing_else(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as thread:
         first = thread.submit(run, short, 0, file=str(tmp_path / "a"))
         pid_in(tmp_path / "a")
-        (place,) = supervisor._pool._running.values()
+        (occupant,) = supervisor._slots._occupants.values()
         assert first.result(PATIENCE).ok
         second = thread.submit(run, short, 1, file=str(tmp_path / "b"))
         pid_in(tmp_path / "b")
-        assert place.child is not None
-        place.child.stop_early((0, 0))  # to the process that trains another one now
+        assert occupant.process is not None
+        occupant.process.stop_early((0, 0))  # to the process that trains another one now
         supervisor.stop_early("another run", (1, 0))
         assert second.result(PATIENCE).ok
     assert first.result().metrics["pid"] == second.result().metrics["pid"]
@@ -548,14 +546,56 @@ def test_a_stop_that_comes_late_stops_nothing_else(tmp_path: Path) -> None:
 
 def test_a_process_ignores_a_stop_for_what_it_does_not_train() -> None:
     channel = training_main.Channel.__new__(training_main.Channel)
-    channel._lock, channel._stopped = threading.Lock(), []
-    channel._requests, inlet = os.pipe()
-    channel._received = b""
-    with os.fdopen(inlet, "wb", 0) as wire, os.fdopen(channel._requests, "rb", 0):
-        wire.write(b'{"stop": [1, 0]}\n{"stop": [2')
-        assert not channel.to_stop(2, 0)
-        assert channel.to_stop(1, 0)
-        wire.write(b', 0]}\n{"size": 3, "trial": 7}\nabc{"size": 0}\n')
-        assert channel.receive(1.0) == ({"size": 3, "trial": 7}, b"abc")
-        assert channel.receive(1.0) == ({"size": 0}, b"")
+    channel._lock, channel._ended = threading.Lock(), None
+    channel._requests, wire = multiprocessing.Pipe(duplex=False)
+    request = pipe.TrainingRequest(b"abc", Trial(2, {}, seed=0), 0, RUN)
+    with channel._requests, wire:
+        wire.send(pipe.EndEarly((1, 0)))
+        assert not channel.to_stop((2, 0))
+        assert channel.to_stop((1, 0))
+        wire.send(pipe.EndEarly((1, 0)))
+        wire.send(request)
+        assert channel.receive(1.0) == request
         assert channel.receive(0.0) is None
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"{}\n" * 10,
+        b"\0\0\0\5hello",
+        b"\0\0\0\x0fcos\nsystem\n)R..",
+        b"\0\0\0\4N...",
+        b"\0\0\0\x10" + pickle.dumps("x")[:16],
+    ],
+)
+def test_a_training_that_writes_into_our_pipes_is_a_crash(garbage: bytes) -> None:
+    def train(cfg: Config, trial: Any) -> float:
+        trial.report(1, loss=3.0)
+        for number in range(3, 100):
+            with contextlib.suppress(OSError):
+                os.write(number, garbage)
+        time.sleep(600)
+        return 1.0
+
+    outcome = run(train)
+    assert outcome.status is Status.CRASHED
+    assert outcome.error is not None
+    assert outcome.error.type == "BadMessage"
+    assert outcome.curves == {"loss": (3.0,)}
+    assert run(pid).ok
+
+
+def test_what_a_training_returns_arrives_as_plain_values() -> None:
+    def train(cfg: Config, trial: Any) -> dict[Any, Any]:
+        class Name(str):
+            pass
+
+        trial.device = torch.device("cpu")
+        trial.report(np.int64(1), **{Name("loss"): np.float32(0.5)})
+        return {Name("loss"): np.float64(0.25), 3: torch.tensor(1)}
+
+    outcome = run(train)
+    assert (outcome.y, outcome.device) == (0.25, "cpu")
+    assert outcome.metrics == {"loss": 0.25, "3": 1.0}
+    assert outcome.curves == {"loss": (0.5,)}

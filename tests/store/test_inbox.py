@@ -9,7 +9,6 @@ from store_examples import HEADER, failed, succeeded, trial
 from test_journal_crashes import crash_everywhere, file_system
 
 from spot_dask import Budget, Design, FunctionTask, Real, Space, Study
-from spot_dask.codec import outcome_to_json
 from spot_dask.errors import StoreFull
 from spot_dask.fold import Fold
 from spot_dask.records import Asked, Outcome, Status, Told
@@ -27,7 +26,7 @@ def path(tmp_path):
 
 
 def outcome(number, y=0.25):
-    return outcome_to_json(succeeded(number, y).evaluation.outcome)
+    return succeeded(number, y).evaluation.outcome
 
 
 def inbox(path):
@@ -50,7 +49,7 @@ def resumed(path):
 def test_what_was_left_is_taken_in_once_when_the_run_is_resumed(path):
     worker = pickle.loads(pickle.dumps(inbox(path)))
     assert worker.leave(1, 0, outcome(1, 0.5))
-    assert worker.leave(2, 0, outcome_to_json(failed(2).evaluation.outcome))
+    assert worker.leave(2, 0, failed(2).evaluation.outcome)
     for taken in (["ok", "failed"], []):
         journal = resumed(path)
         assert [e.outcome.status.value for e in journal.take_in()] == taken
@@ -91,7 +90,7 @@ def test_a_result_that_comes_late_or_twice_is_dropped(path):
 
 @pytest.mark.parametrize("status", [Status.CRASHED, Status.LOST])
 def test_a_training_that_was_killed_leaves_nothing(path, status):
-    assert not inbox(path).leave(0, 0, outcome_to_json(Outcome(status)))
+    assert not inbox(path).leave(0, 0, Outcome(status))
     assert names(path) == []
 
 

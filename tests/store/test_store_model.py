@@ -15,7 +15,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from store_examples import HEADER, succeeded, trial
 from test_journal_crashes import Crash, file_system
 
-from spot_dask.codec import outcome_to_json
 from spot_dask.errors import RunTakenOver
 from spot_dask.fold import Fold
 from spot_dask.records import Asked
@@ -92,7 +91,7 @@ class StoreModel(RuleBasedStateMachine):
     @rule(data=st.data(), attempt=st.integers(0, 1), y=st.floats(4, 5))
     def leave(self, data, attempt, y):
         number = data.draw(st.integers(0, self.asked - 1))
-        outcome = outcome_to_json(succeeded(number, y).evaluation.outcome)
+        outcome = succeeded(number, y).evaluation.outcome
         assert Inbox(str(self.path), HEADER.run_id).leave(number, attempt, outcome)
         self.left.setdefault(number, []).append(y)
 

@@ -10,7 +10,6 @@ from store_examples import HEADER, succeeded, trial
 from test_curves import told
 
 from spot_dask.cli import main
-from spot_dask.codec import outcome_to_json
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.fold import Fold
 from spot_dask.records import Asked, Closed, Outcome, Retried, Status
@@ -32,7 +31,7 @@ def path(tmp_path):
     journal.close()
     journal = Journal.resume(path, settings={"budget": 9}, durability="process")
     journal.append(Asked((trial(2),)))
-    Inbox(str(path), HEADER.run_id).leave(2, 0, outcome_to_json(succeeded(2).evaluation.outcome))
+    Inbox(str(path), HEADER.run_id).leave(2, 0, succeeded(2).evaluation.outcome)
     journal.close()
     return path
 

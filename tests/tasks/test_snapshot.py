@@ -202,7 +202,7 @@ def test_a_training_killed_in_another_process_goes_on_here(
     assert end.returncode == -signal.SIGKILL
     trained.clear()
     reported: list[int] = []
-    running = Running(TRIAL, tell=lambda m: reported.append(m["epoch"]), place=place)
+    running = Running(TRIAL, tell=lambda epoch, _: reported.append(epoch), place=place)
     resumed = attempt_trial(lambda: TASK, TRIAL, running)
     assert len(trained) == 3  # the fourth epoch was not saved yet
     assert resumed.curves == run(TASK, None).curves
