@@ -50,9 +50,10 @@ coordinator
 tasks tasks.data
 tasks.function tasks.snapshot
 tasks.torch
-worker worker.checkpoints worker.heartbeat
+worker worker.checkpoints
 worker.context worker.limits
-worker.training_main
+worker.pipe
+worker.heartbeat worker.training_main
 worker.training_process
 worker.slots
 worker.supervisor
