@@ -21,7 +21,6 @@ from types import FrameType
 
 from spot_dask.coordinator import (
     Commit,
-    Coordinator,
     Detach,
     Drain,
     Event,
@@ -41,6 +40,7 @@ from spot_dask.coordinator import (
     StopEarly,
     Tick,
 )
+from spot_dask.coordinator.state import Coordinator
 from spot_dask.errors import StoreFull, warn_once
 from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder

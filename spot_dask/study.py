@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spot_dask import early_stopping, infill, plugins, surrogates
-from spot_dask.coordinator import Coordinator, Policy
+from spot_dask.coordinator import Policy
+from spot_dask.coordinator.state import Coordinator
 from spot_dask.errors import StoreError
 from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder

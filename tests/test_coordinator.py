@@ -11,7 +11,6 @@ from spot_dask.coordinator import (
     Attached,
     Beat,
     Commit,
-    Coordinator,
     Detach,
     Drain,
     Event,
@@ -32,6 +31,7 @@ from spot_dask.coordinator import (
     Stop,
     Tick,
 )
+from spot_dask.coordinator.state import Coordinator
 from spot_dask.fold import Fold
 from spot_dask.records import (
     Asked,

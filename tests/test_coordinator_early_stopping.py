@@ -10,7 +10,6 @@ import pytest
 
 from spot_dask.coordinator import (
     Commit,
-    Coordinator,
     Finished,
     Instruction,
     Joined,
@@ -24,6 +23,7 @@ from spot_dask.coordinator import (
     StopEarly,
     Tick,
 )
+from spot_dask.coordinator.state import Coordinator
 from spot_dask.early_stopping import Curve, Rule
 from spot_dask.early_stopping.asha import Asha
 from spot_dask.early_stopping.curve import LEAST, Unpromising
@@ -93,7 +93,7 @@ def test_without_a_rule_nothing_is_stopped() -> None:
     assert feed(coordinator, reported(0, 1, 0.9), reported(1, 1, 0.1)) == []
 
 
-@pytest.mark.parametrize("origin", [o for o in Origin if o is not Origin.INFILL])
+@pytest.mark.parametrize("origin", sorted(set(Origin) - {Origin.INFILL, Origin.FALLBACK}))
 def test_the_initial_design_and_replicates_run_to_their_end(origin: Origin) -> None:
     coordinator = begun(Asha(min_epochs=1), [trial(0), trial(1, origin)])
     assert feed(coordinator, reported(0, 1, 0.9), reported(1, 1, 0.1)) == []

@@ -44,9 +44,9 @@ early_stopping
 early_stopping.asha early_stopping.curve
 tuner.design tuner.model tuner.replication
 tuner
-coordinator.curves coordinator.fleet coordinator.messages
-coordinator.state
 coordinator
+coordinator.curves coordinator.fleet
+coordinator.state
 tasks tasks.data
 tasks.function tasks.snapshot
 tasks.torch

@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from benchmarks.memory import MemoryStore
-from spot_dask.coordinator import Coordinator, Event, Finished, Joined, Left, Policy
+from spot_dask.coordinator import Event, Finished, Joined, Left, Policy
+from spot_dask.coordinator.state import Coordinator
 from spot_dask.errors import StoreError
 from spot_dask.fold import Fold
 from spot_dask.records import Entry, Header, History, Outcome, Record, Status, Told, Trial

@@ -29,7 +29,6 @@ from benchmarks.summary import table
 from spot_dask import early_stopping
 from spot_dask.coordinator import (
     Commit,
-    Coordinator,
     Event,
     Policy,
     Propose,
@@ -38,6 +37,7 @@ from spot_dask.coordinator import (
     StopEarly,
     Tick,
 )
+from spot_dask.coordinator.state import Coordinator
 from spot_dask.executors.simulated import Fate, SimulatedExecutor
 from spot_dask.fold import Fold
 from spot_dask.records import History, Objective, Outcome, Status, Told, Trial

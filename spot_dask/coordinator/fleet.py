@@ -25,7 +25,7 @@ Attempt = tuple[int, int]
 
 @dataclass
 class Worker:
-    """A worker; ``free`` is what counts of its slots now."""
+    """A worker; ``free`` of its slots can be used now."""
 
     name: str
     host: str
@@ -154,8 +154,16 @@ class Fleet:
             return None
         host.bad, self._bad = host.bad + 1, self._bad + 1
         host.streak.add(number)
-        if now < host.until or not self._suspicious(host) or not self._others(worker.host, now):
+        # The share of bad ends on the other hosts explains a streak by chance, or does not.
+        share = (self._bad - host.bad + 1) / (self._ends - host.ends + 2)
+        chance = len(host.streak) * math.log(share)
+        if now < host.until or len(host.streak) < STREAK or chance >= math.log(CHANCE):
             return None
+        if not any(
+            w.slots and w.host != worker.host and self._hosts[w.host].until <= now
+            for w in self._workers.values()
+        ):
+            return None  # nobody else could train meanwhile
         host.until = now + QUARANTINE_SECONDS * 2**host.times
         host.times += 1
         self._release = min(self._release, host.until)
@@ -172,18 +180,6 @@ class Fleet:
         waiting = (h.until for h in self._hosts.values() if h.until > now)
         self._release = min(waiting, default=math.inf)
         self._recount()
-
-    def _suspicious(self, host: Host) -> bool:
-        """Whether chance, as seen on the other hosts, hardly explains the streak."""
-        share = (self._bad - host.bad + 1) / (self._ends - host.ends + 2)
-        return len(host.streak) >= STREAK and len(host.streak) * math.log(share) < math.log(CHANCE)
-
-    def _others(self, name: str, now: float) -> bool:
-        """Whether another host could train meanwhile."""
-        return any(
-            w.slots and w.host != name and self._hosts[w.host].until <= now
-            for w in self._workers.values()
-        )
 
     # ------------------------------------------------------------ counting
 

@@ -6,9 +6,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, replace
 
-from spot_dask.coordinator.curves import Courses
-from spot_dask.coordinator.fleet import Attempt, Fleet
-from spot_dask.coordinator.messages import (
+from spot_dask.coordinator import (
     Attached,
     Beat,
     Commit,
@@ -33,6 +31,8 @@ from spot_dask.coordinator.messages import (
     StopEarly,
     Tick,
 )
+from spot_dask.coordinator.curves import LearningCurves
+from spot_dask.coordinator.fleet import Attempt, Fleet
 from spot_dask.fold import Fold
 from spot_dask.records import (
     Asked,
@@ -53,48 +53,42 @@ BUSY = 0.05
 """The share of the time in which proposals, one for each training, may be computed."""
 
 STALE = 0.05
-"""The part of the slots for which trials may be ready so that there are fewer proposals."""
+"""The share of the slots for which trials may be ready so that there are fewer proposals."""
 
-_WEIGHT = 0.2
-"""Of the newest duration in the smoothed one."""
+SMOOTHING = 0.2
+"""The weight of the newest duration in a smoothed one."""
 
 
 class Coordinator:
     """The state of a run. ``handle`` is its only mutator.
 
-    ``past`` is what earlier sessions have recorded; it is copied.
-    The reasons it finishes for: "budget" (evaluations used up), "wall" (time used up),
-    "exhausted" (every configuration was tried), "failing" (nothing but failures), or the reason
-    of the ``Drain``, ``Halt`` or ``Detach`` it was given.
+    ``past`` is what earlier sessions have recorded; it is copied. The reasons it finishes for:
+    "budget" (evaluations used up), "wall" (time used up), "exhausted" (every configuration was
+    tried), "failing" (nothing but failures), or the reason of the ``Drain``, ``Halt`` or ``Detach``
+    it was given.
     """
 
-    def __init__(
-        self,
-        policy: Policy,
-        past: Fold,
-        now: float,
-    ) -> None:
+    def __init__(self, policy: Policy, past: Fold, now: float) -> None:
         self.policy = policy
         self.fleet = Fleet()
         self.running: dict[int, Lease] = {}
         self.stopping: str | None = None
         self.finished = False
         self._fold = past.copy()  # and what was decided since
-        history = past.history
-        self._courses = Courses(policy.objective, history.evaluations)
+        self._curves = LearningCurves(policy.objective, past.history.evaluations)
         self._queue: deque[Trial] = deque()
         self._alone: deque[Trial] = deque()  # to be tried with a worker for themselves
-        for trial in history.pending:
+        for trial in past.history.pending:
             self._enqueue(trial)
         self._asking: Question | None = None
         self._pace = Pace()
         self._exhausted = False
-        self._earlier = self._fold.told
         self._deadline = math.inf if policy.seconds is None else now + policy.seconds
         self._grace_ends = math.inf
+        self._fails_at = self._fold.told + policy.give_up  # so many evaluations, if none works
         self._ended: set[Attempt] = set()
-        self._heard: dict[int, float] = {}  # of a running trial: when we last heard of it
-        self._last = self._looked = now
+        self._heard: dict[int, float] = {}  # when a running trial was last heard of
+        self._handled = self._checked = now  # the last event; the last look at the leases
 
     @property
     def history(self) -> History:
@@ -106,18 +100,23 @@ class Coordinator:
         if self.finished:
             return []
         instructions = self._react(event, now) + self._check_leases(now)
-        self._check_limits(now)
+        if now >= self._deadline:
+            self.stopping = self.stopping or "wall"
+        if self._fold.told >= self._fails_at and not self._fold.works:
+            self.stopping = self.stopping or "failing"
         self.fleet.release(now)
         if isinstance(event, Halt) or now >= self._grace_ends:
             instructions.append(Kill())
             self.running.clear()
             self._heard.clear()
-        instructions += self._start_queued(now)
-        if isinstance(event, Tick):
-            instructions += self._propose(now)
+        if not self.stopping:
+            instructions += self._start_queued(now)
+            if isinstance(event, Tick):
+                instructions += self._propose(now)
         if isinstance(event, Detach) or self._is_over():
             self.finished = True
-            instructions.append(Finish(self._reason()))
+            used_up = "exhausted" if self._budget_left() >= 1 else "budget"
+            instructions.append(Finish(self.stopping or used_up))
         return instructions
 
     def _react(self, event: Event, now: float) -> list[Instruction]:
@@ -128,28 +127,20 @@ class Coordinator:
                 return self._take_report(event, now)
             case Proposed(trials):
                 return self._trials_proposed(trials, now)
-            case Joined() | Left() | Attached() | Beat():
-                return self._react_to_worker(event, now)
-            case Drain(reason, grace):
-                self.stopping = self.stopping or reason
-                self._grace_ends = min(self._grace_ends, now + grace)
-            case Halt(reason) | Detach(reason):
-                self.stopping = self.stopping or reason
-        return []
-
-    def _react_to_worker(
-        self, event: Joined | Left | Attached | Beat, now: float
-    ) -> list[Instruction]:
-        match event:
             case Joined(worker, slots, host):
                 self.fleet.join(worker, slots, host)
-                return []
             case Left(worker):
                 return self._worker_left(worker, now)
             case Attached(number, attempt, worker):
                 return self._attach(number, attempt, worker, now)
             case Beat(worker, attempts):
                 return self._hear(worker, attempts, now)
+            case Drain(reason, grace):
+                self.stopping = self.stopping or reason
+                self._grace_ends = min(self._grace_ends, now + grace)
+            case Halt(reason) | Detach(reason):
+                self.stopping = self.stopping or reason
+        return []
 
     def _take_report(self, report: Reported, now: float) -> list[Instruction]:
         number = report.number
@@ -158,9 +149,9 @@ class Coordinator:
             return []
         self._heard[number] = now
         self.fleet.hear(lease.worker, alive=True)
-        value = self._courses.report(number, report.epoch, report.metrics)
+        value = self._curves.report(number, report.epoch, report.metrics)
         judged = not (lease.stopping or math.isnan(value))
-        stop = judged and self._courses.hopeless(lease.trial, self.policy.early_stopping)
+        stop = judged and self._curves.hopeless(lease.trial, self.policy.early_stopping)
         self.running[number] = replace(
             lease,
             epoch=max(lease.epoch, report.epoch),
@@ -199,30 +190,29 @@ class Coordinator:
 
     def _drop(self, number: int) -> None:
         del self.running[number], self._heard[number]
-        self._courses.forget(number)
+        self._curves.forget(number)
 
     def _settle(self, trial: Trial, attempt: int, outcome: Outcome) -> list[Instruction]:
-        """An attempt that counts has ended: another one, or the trial's evaluation."""
+        """Retry the trial after an attempt that counted, or tell its evaluation."""
         before = self._fold.attempts(trial.number)
-        if before.count(outcome.status) < self.policy.retries.of(outcome.status):
-            again = Retried(trial.number, attempt, outcome)
-            self._fold.add(again)
-            self._enqueue(trial)
-            return [Commit(again)]
-        return self._tell(trial, attempt, outcome)
+        if before.count(outcome.status) >= self.policy.retries.of(outcome.status):
+            return self._tell(trial, attempt, outcome)
+        again = Retried(trial.number, attempt, outcome)
+        self._fold.add(again)
+        self._enqueue(trial)
+        return [Commit(again)]
 
     def _tell(self, trial: Trial, attempt: int, outcome: Outcome) -> list[Instruction]:
-        evaluation = Evaluation(trial, outcome, attempt)
-        told = Told(evaluation)
+        told = Told(Evaluation(trial, outcome, attempt))
         self._fold.add(told)
-        self._courses.tell(evaluation)
+        self._curves.tell(told.evaluation)
         said: list[Instruction] = [Commit(told)]
-        if self.policy.early_stopping and (line := self._courses.complaint(evaluation)):
+        if self.policy.early_stopping and (line := self._curves.complaint(told.evaluation)):
             said.append(Say(line))
         return said
 
     def _withdraw(self, trial: Trial) -> list[Instruction]:
-        """Take back the attempt that is under way, or waits, at a trial."""
+        """Take back the attempt at a trial that runs or waits."""
         lease = self.running.get(trial.number)
         if lease is not None:
             self._drop(trial.number)
@@ -292,37 +282,36 @@ class Coordinator:
         return stops
 
     def _check_leases(self, now: float) -> list[Instruction]:
-        """Give up the attempts that nothing was heard of for too long."""
+        """Give up the attempts that nothing was heard of for too long; their slots stay taken."""
         silence = self.policy.silence
-        asleep = now - self._last > silence / 3  # we were: what was said meanwhile is yet to come
-        self._last = now
-        if asleep:
+        if now - self._handled > silence / 3:
+            # This process was suspended: what workers said meanwhile is yet to come.
             self._heard = dict.fromkeys(self._heard, now)
-        if now - self._looked < silence / 8:
+        self._handled = now
+        if now - self._checked < silence / 8:
             return []
-        self._looked = now
-        late = [lease for n, lease in self.running.items() if now - self._heard[n] > silence]
-        return [i for lease in late for i in self._give_up(lease, now)]
-
-    def _give_up(self, lease: Lease, now: float) -> list[Instruction]:
-        number, worker = lease.trial.number, lease.worker
-        seconds = now - self._heard[number]
-        error = Failure("Silence", f"nothing was heard of worker {worker} for {seconds:.0f} s")
-        outcome = Outcome(Status.LOST, worker=worker, error=error)
-        said = self._note_end(worker, number, outcome, now)
-        self.fleet.hear(worker, alive=False)  # the slot stays taken
-        self._drop(number)
-        stop = Stop(number, lease.attempt, worker)
-        return [*said, stop, *self._settle(lease.trial, lease.attempt, outcome)]
+        self._checked = now
+        given_up: list[Instruction] = []
+        for lease in [x for n, x in self.running.items() if now - self._heard[n] > silence]:
+            number, worker = lease.trial.number, lease.worker
+            seconds = now - self._heard[number]
+            error = Failure("Silence", f"nothing was heard of worker {worker} for {seconds:.0f} s")
+            outcome = Outcome(Status.LOST, worker=worker, error=error)
+            given_up += self._note_end(worker, number, outcome, now)
+            self.fleet.hear(worker, alive=False)
+            self._drop(number)
+            given_up.append(Stop(number, lease.attempt, worker))
+            given_up += self._settle(lease.trial, lease.attempt, outcome)
+        return given_up
 
     def _lease(self, trial: Trial, attempt: int, worker: str, now: float) -> None:
         self.running[trial.number] = Lease(trial, attempt, worker, now)
         self._heard[trial.number] = now
 
+    # ------------------------------------------------------------ starts and proposals
+
     def _start_queued(self, now: float) -> list[Instruction]:
         started: list[Instruction] = []
-        if self.stopping is not None:
-            return started
         while self._alone and (worker := self.fleet.vacant()) is not None:
             started.append(self._start(self._alone.popleft(), worker, now, alone=True))
         if not self._alone:
@@ -337,8 +326,6 @@ class Coordinator:
         self._lease(trial, attempt, worker, now)
         return Start(trial, attempt, worker)
 
-    # ------------------------------------------------------------ proposals and limits
-
     def _trials_proposed(self, trials: tuple[Trial, ...], now: float) -> list[Instruction]:
         question, self._asking = self._asking, None
         if question is None or self.stopping:
@@ -352,39 +339,28 @@ class Coordinator:
         self._queue.extend(trials)
         return [Commit(asked)]
 
-    def _check_limits(self, now: float) -> None:
-        if now >= self._deadline:
-            self.stopping = self.stopping or "wall"
-        fresh = self._fold.told - self._earlier
-        if fresh >= self.policy.give_up and not self._fold.works:
-            self.stopping = self.stopping or "failing"
-
     def _propose(self, now: float) -> list[Instruction]:
-        if self.stopping or self._exhausted or self._asking:
+        """Ask for as many trials as free slots, and slots that soon will be free, can take."""
+        if self._exhausted or self._asking:
             return []
-        if self.policy.sync and self._fold.pending:
-            return []
-        q = int(min(self._wanted(), self._budget_left()))
+        policy, free = self.policy, self.fleet.free
+        if policy.sync:
+            waits = bool(self._fold.pending) or not free
+            wanted = 0 if waits else policy.batch or self.fleet.slots
+        else:
+            least, most = self._pace.ahead(self.fleet.slots) if policy.ahead else (0, 0)
+            waits = not free and len(self._queue) >= least
+            wanted = 0 if waits else free + most - len(self._queue)
+            wanted = min(policy.batch or wanted, wanted)
+        q = int(min(wanted, self._budget_left()))
         if q < 1:
             return []
         self._asking = Question(q, self._fold.told, now)
         return [Propose(q)]
 
-    def _wanted(self) -> int:
-        """How many trials to ask for: those that free slots and slots soon to be free will take."""
-        free = self.fleet.free
-        if self.policy.sync:
-            return self.policy.batch or self.fleet.slots if free else 0
-        least, most = self._pace.ahead(self.fleet.slots) if self.policy.ahead else (0, 0)
-        if not free and len(self._queue) >= least:
-            return 0
-        wanted = free + most - len(self._queue)
-        return min(self.policy.batch or wanted, wanted)
-
     def _budget_left(self) -> float:
-        if self.policy.evaluations is None:
-            return math.inf
-        return self.policy.evaluations - self._fold.asked
+        budget = self.policy.evaluations
+        return math.inf if budget is None else budget - self._fold.asked
 
     def _is_over(self) -> bool:
         if self.running:
@@ -394,13 +370,10 @@ class Coordinator:
         waiting = self._queue or self._alone or self._asking
         return not waiting and (self._exhausted or self._budget_left() < 1)
 
-    def _reason(self) -> str:
-        return self.stopping or ("exhausted" if self._budget_left() >= 1 else "budget")
-
 
 @dataclass(frozen=True)
 class Question:
-    """A proposal that is awaited: of q trials, from so many evaluations, since (seconds)."""
+    """A proposal that is awaited: of q trials, from ``known`` evaluations, since (seconds)."""
 
     q: int
     known: int
@@ -420,7 +393,7 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._proposal = math.nan
+        self._proposal = math.nan  # seconds; NaN until one is known
         self._training = math.nan
 
     def proposed(self, seconds: float) -> None:
@@ -434,21 +407,17 @@ class Pace:
     def ahead(self, slots: int) -> tuple[int, int]:
         """Propose when fewer trials are ready than the first number, as many as the second.
 
-        For so many slots; both are 0 while durations are unknown.
+        Both are for this number of slots, and 0 while durations are unknown.
         """
-        least = self._needed(slots)
-        if slots * self._proposal > BUSY * self._training:
-            return least, least + math.floor(STALE * slots)
-        return least, least
-
-    def _needed(self, slots: int) -> int:
-        """How many trials are started while a proposal is made."""
         if not self._proposal > TOLERATED * self._training:
-            return 0
-        if self._proposal >= self._training:
-            return slots
-        return math.ceil(slots * self._proposal / self._training)
+            least = 0
+        elif self._proposal >= self._training:
+            least = slots
+        else:
+            least = math.ceil(slots * self._proposal / self._training)
+        rarely = slots * self._proposal > BUSY * self._training
+        return least, least + (math.floor(STALE * slots) if rarely else 0)
 
 
 def _smooth(old: float, new: float) -> float:
-    return new if math.isnan(old) else old + _WEIGHT * (new - old)
+    return new if math.isnan(old) else old + SMOOTHING * (new - old)

@@ -15,7 +15,8 @@ import pytest
 from numpy.random import Generator, default_rng
 
 from benchmarks.memory import MemoryStore
-from spot_dask.coordinator import Coordinator, Policy
+from spot_dask.coordinator import Policy
+from spot_dask.coordinator.state import Coordinator
 from spot_dask.executors.simulated import Fate, SimulatedExecutor
 from spot_dask.fold import Fold
 from spot_dask.records import (

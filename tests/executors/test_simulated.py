@@ -7,7 +7,6 @@ import pytest
 
 from spot_dask.coordinator import (
     Commit,
-    Coordinator,
     Finish,
     Policy,
     Propose,
@@ -16,6 +15,7 @@ from spot_dask.coordinator import (
     Start,
     Tick,
 )
+from spot_dask.coordinator.state import Coordinator
 from spot_dask.executors.simulated import Fate, SimulatedExecutor
 from spot_dask.fold import Fold
 from spot_dask.records import Failure, Outcome, Retried, Status, Told, Trial
