@@ -8,7 +8,7 @@ from a fixed seed, so the same store always gives the same report.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
@@ -42,7 +42,7 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Recommended:
+class Recommendation:
     """The configuration to use: its first trial, observed value and the model's estimate there.
 
     ``observed`` is the mean over ``trainings`` trainings; ``mean``, ``sd`` and the 95 % interval
@@ -118,13 +118,13 @@ class ReportContext:
         return tuple(sorted((e for e in self.evaluations if e.ok), key=lambda e: e.y))
 
     @cached_property
-    def recommended(self) -> Recommended | Missing:
+    def recommended(self) -> Recommendation | Missing:
         """The recommended configuration, or why there is none."""
         best = self.best
         if best is None:
             return Missing("no evaluation has succeeded")
         mean, margin = self.sign * best.mean, Z95 * best.sd
-        return Recommended(
+        return Recommendation(
             number=best.evaluation.trial.number,
             config=best.config,
             observed=self.sign * best.observed,
@@ -205,6 +205,14 @@ def thinned(items: Sequence[Item]) -> list[Item]:
     return [items[i] for i in np.linspace(0, n - 1, SHOWN_POINTS).astype(int)]
 
 
+def kind_and_scale(parameter: Parameter) -> tuple[Kind, str]:
+    """A parameter's type and scale in words."""
+    if isinstance(parameter, Categorical):
+        return "categorical", "ordered" if parameter.ordered else "unordered"
+    scale = parameter.scale if isinstance(parameter, (Real, Integer)) else ""
+    return "integer" if isinstance(parameter, Integer) else "real", scale
+
+
 @dataclass(frozen=True)
 class Axis:
     """How a parameter is drawn; ``levels`` only for factors."""
@@ -214,40 +222,37 @@ class Axis:
     scale: str
     levels: tuple[Value, ...] = ()
 
+    @classmethod
+    def of(cls, space: Space, name: str) -> Axis:
+        """The axis of the parameter of that name."""
+        parameter = space.parameters[name]
+        levels = tuple(parameter.levels) if isinstance(parameter, Categorical) else ()
+        return cls(name, *kind_and_scale(parameter), levels)
 
-def axis(space: Space, name: str) -> Axis:
-    """How the parameter of that name is drawn."""
-    parameter = space.parameters[name]
-    levels = tuple(parameter.levels) if isinstance(parameter, Categorical) else ()
-    return Axis(name, *kind_and_scale(parameter), levels)
+    def values(
+        self, space: Space, row: FloatArray, most: int
+    ) -> tuple[tuple[Value, ...], FloatArray]:
+        """At most so many distinct values of the parameter, and their raw positions (as many).
 
+        The parameter is active in the raw row (d), which holds the other parameters. Of a factor
+        all levels are returned.
+        """
+        j = list(space.free).index(self.name)
+        fine = most if self.kind == "real" else 512
+        rows = np.tile(row, (fine, 1))
+        rows[:, j] = np.linspace(0.0, 1.0, fine)
+        positions: dict[Value, float] = {}
+        snapped = space.snap(rows)
+        for config, position in zip(space.decode(snapped), snapped[:, j], strict=True):
+            positions.setdefault(config[self.name], float(position))
+        found = list(positions.items())
+        if self.kind != "categorical" and len(found) > most:
+            found = [found[i] for i in np.rint(np.linspace(0, len(found) - 1, most)).astype(int)]
+        return tuple(v for v, _ in found), np.array([p for _, p in found])
 
-def kind_and_scale(parameter: Parameter) -> tuple[Kind, str]:
-    """A parameter's type and scale in words."""
-    if isinstance(parameter, Categorical):
-        return "categorical", "ordered" if parameter.ordered else "unordered"
-    scale = parameter.scale if isinstance(parameter, (Real, Integer)) else ""
-    return "integer" if isinstance(parameter, Integer) else "real", scale
-
-
-def values_along(
-    space: Space, name: str, row: FloatArray, most: int
-) -> tuple[tuple[Value, ...], FloatArray]:
-    """At most so many distinct values of a parameter, and their raw positions (as many).
-
-    The parameter is active in the raw row (d), which holds the other parameters. Of a factor all
-    levels are returned.
-    """
-    j = list(space.free).index(name)
-    parameter = space.parameters[name]
-    fine = 512 if isinstance(parameter, (Integer, Categorical)) else most
-    rows = np.tile(row, (fine, 1))
-    rows[:, j] = np.linspace(0.0, 1.0, fine)
-    positions: dict[Value, float] = {}
-    snapped = space.snap(rows)
-    for config, position in zip(space.decode(snapped), snapped[:, j], strict=True):
-        positions.setdefault(config[name], float(position))
-    found = list(positions.items())
-    if not isinstance(parameter, Categorical) and len(found) > most:
-        found = [found[i] for i in np.rint(np.linspace(0, len(found) - 1, most)).astype(int)]
-    return tuple(v for v, _ in found), np.array([p for _, p in found])
+    def place(self, values: Iterable[Value]) -> FloatArray:
+        """Where values stand on the axis: numbers at themselves, levels at their index."""
+        if self.kind != "categorical":
+            return np.array([float(v) for v in values])
+        index = {(type(level), level): i for i, level in enumerate(self.levels)}
+        return np.array([float(index[type(v), v]) for v in values])

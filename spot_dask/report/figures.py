@@ -12,7 +12,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, Literal
 
@@ -34,26 +34,11 @@ from spot_dask.stats import FloatArray
 
 SIZE = (4.9, 3.3)  # inches: about the width of a telephone, so text never shrinks much
 
-INK = "#1c2430"
-MUTED = "#66707f"
-GRID = "#e3e6ea"
-ACCENT = "#2558c4"
-SECOND = "#b9530f"
-BAND = "#cfdcf6"
-POINT = "#8b96a6"
-FAINT = "#c3cad4"
-
-VARIABLES = {
-    INK: "ink",
-    MUTED: "muted",
-    GRID: "grid",
-    ACCENT: "accent",
-    SECOND: "second",
-    BAND: "band",
-    POINT: "point",
-    FAINT: "faint",
-}
-"""The CSS variable of the page that each colour becomes."""
+PALETTE = (INK, MUTED, GRID, ACCENT, SECOND, BAND, POINT, FAINT) = (
+    "#1c2430", "#66707f", "#e3e6ea", "#2558c4", "#b9530f", "#cfdcf6", "#8b96a6", "#c3cad4",
+)  # fmt: skip
+VARIABLES = ("ink", "muted", "grid", "accent", "second", "band", "point", "faint")
+"""The CSS variables of the page that the colours of the palette become."""
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -102,7 +87,7 @@ def _embedded(svg: str, name: str, title: str, description: str) -> str:
     body = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", body)
     body = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", body)
     body = re.sub(r'font-family: [^;"]*;? ?', "", body)
-    for colour, variable in VARIABLES.items():
+    for colour, variable in zip(PALETTE, VARIABLES, strict=True):
         body = body.replace(colour, f"var(--{variable})")
     body = re.sub(r"(?<=[ \"(,-])\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", body)
     body = re.sub(r"\s*\n\s*", "\n", body)
@@ -210,14 +195,6 @@ def padded(low: float, high: float, share: float = 0.06) -> tuple[float, float]:
     """A range with a margin of that share at both ends."""
     margin = share * (high - low) or 0.05 * abs(high) or 1.0
     return low - margin, high + margin
-
-
-def place(axis: Axis, values: Iterable[Value]) -> FloatArray:
-    """Where values stand on a parameter's axis: numbers at themselves, levels at their index."""
-    if axis.kind != "categorical":
-        return np.array([float(v) for v in values])
-    index = {(type(level), level): i for i, level in enumerate(axis.levels)}
-    return np.array([float(index[type(v), v]) for v in values])
 
 
 def scale(ax: Axes, side: Literal["x", "y"], axis: Axis, values: Sequence[Value]) -> None:

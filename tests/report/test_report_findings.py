@@ -225,7 +225,7 @@ def test_pauses_between_sessions_are_no_working_time():
     f = b.facts(records, model=None)
     first = records[len(records) - 6].time - records[0].time
     assert f.cost.wall == pytest.approx(first + 40)
-    assert f.run.sessions == 2
+    assert f.run["sessions"] == 2
     assert f.cost.repeated == 1
 
 
@@ -242,7 +242,7 @@ def test_trials_without_a_result_are_counted():
     b.ended = False
     f = b.facts()
     assert f.pending == 1
-    assert f.run.ended == ""
+    assert f.run["ended"] == ""
 
 
 def test_a_surrogate_that_is_not_loaded_is_said_where_it_would_be_needed():

@@ -12,16 +12,7 @@ from matplotlib.cm import ScalarMappable
 from spot_dask.records import Value
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, DataTable, Text, how, table
-from spot_dask.report.context import (
-    Axis,
-    Floats,
-    Missing,
-    ReportContext,
-    axis,
-    mean_of,
-    thinned,
-    values_along,
-)
+from spot_dask.report.context import Axis, Floats, Missing, ReportContext, mean_of, thinned
 from spot_dask.report.sections.importance import ImportanceSection
 from spot_dask.stats.effects import section
 
@@ -58,14 +49,15 @@ class ContourSection:
             return Missing("fewer than two parameters are active in the recommended configuration")
         space, (first, second) = model.space, names[:2]
         row = space.encode([best.config])[0]
-        x, grid_x = values_along(space, first, row, SIDE)
-        y, grid_y = values_along(space, second, row, SIDE)
+        x_axis, y_axis = Axis.of(space, first), Axis.of(space, second)
+        x, grid_x = x_axis.values(space, row, SIDE)
+        y, grid_y = y_axis.values(space, row, SIDE)
         pair = (list(space.free).index(first), list(space.free).index(second))
         mean = section(mean_of(model), space.snap, row, pair, (grid_x, grid_y))
         tried = [e.trial.config for e in thinned(context.ranked)]
         return Contour(
-            x_axis=axis(space, first),
-            y_axis=axis(space, second),
+            x_axis=x_axis,
+            y_axis=y_axis,
             x=x,
             y=y,
             mean=tuple(context.signed(line) for line in mean),
@@ -112,7 +104,7 @@ def _coarse(c: Contour) -> DataTable:
 
 def draw_contour(ax: Axes, c: Contour, objective: str) -> None:
     """The model in the plane of two parameters, evaluations as dots, the best as a diamond."""
-    x, y = figures.place(c.x_axis, c.x), figures.place(c.y_axis, c.y)
+    x, y = c.x_axis.place(c.x), c.y_axis.place(c.y)
     z = np.array(c.mean).T
     figures.frame(
         ax, figures.short(c.x_axis.name, 40), figures.short(c.y_axis.name, 40), grid="both"
@@ -127,13 +119,13 @@ def draw_contour(ax: Axes, c: Contour, objective: str) -> None:
     else:
         filled = ax.contourf(x, y, z, levels=12, cmap="viridis")
     inside = ax.get_xlim(), ax.get_ylim()
-    tried_x = figures.place(c.x_axis, (a for a, _ in c.points))
-    tried_y = figures.place(c.y_axis, (b for _, b in c.points))
+    tried_x = c.x_axis.place((a for a, _ in c.points))
+    tried_y = c.y_axis.place((b for _, b in c.points))
     figures.dots(ax, tried_x, tried_y, "#ffffff", 4.6)
     figures.dots(ax, tried_x, tried_y, "#30353c", 2.6)
     ax.plot(
-        figures.place(c.x_axis, c.best[:1]),
-        figures.place(c.y_axis, c.best[1:]),
+        c.x_axis.place(c.best[:1]),
+        c.y_axis.place(c.best[1:]),
         marker="D",
         markersize=9,
         color=figures.SECOND,

@@ -19,13 +19,7 @@ SHOWN_CURVES = 5
 SHOWN_METRICS = 6
 
 LINES = (figures.ACCENT, figures.SECOND, figures.INK, figures.POINT, figures.MUTED)
-DASHES: tuple[tuple[float, tuple[float, ...]], ...] = (
-    (0, ()),
-    (0, (5, 2)),
-    (0, (1, 1.5)),
-    (0, (5, 2, 1, 2)),
-    (0, (8, 3)),
-)
+DASHES: tuple[Floats, ...] = ((), (5, 2), (1, 1.5), (5, 2, 1, 2), (8, 3))
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,7 @@ def draw_curves(ax: Axes, lines: Sequence[LearningCurve], metric: str) -> None:
     for i, line in reversed(list(enumerate(lines))):
         y = np.array(line.values, dtype=np.float64)
         x = np.arange(1, len(y) + 1, dtype=np.float64)
-        colour, dash = LINES[i % len(LINES)], DASHES[i % len(DASHES)]
+        colour, dash = LINES[i % len(LINES)], (0, DASHES[i % len(DASHES)])
         ax.plot(x, y, color=colour, linestyle=dash, linewidth=2.2 if i == 0 else 1.4)
         figures.dots(ax, x[-1:], y[-1:], colour, 5)
         label = f"trial {line.number}"

@@ -18,10 +18,9 @@ from spot_dask.report.context import (
     Floats,
     Missing,
     ReportContext,
-    axis,
+    floats,
     joint_of,
     thinned,
-    values_along,
 )
 from spot_dask.report.sections.importance import ImportanceSection
 from spot_dask.stats import FloatArray
@@ -90,16 +89,17 @@ def _effect(
     active = np.array([name in config for config in space.decode(space.snap(sample))])
     if not active.any():
         return None
-    values, grid = values_along(space, name, sample[active][0], GRID)
+    axis = Axis.of(space, name)
+    values, grid = axis.values(space, sample[active][0], GRID)
     mean, sd = main_effect(joint_of(model), space.snap, sample[active], j, grid)
     mean, margin = context.sign * mean, Z95 * sd
     seen = thinned([e for e in context.ranked if name in e.trial.config])
     return MainEffect(
-        axis=axis(space, name),
+        axis=axis,
         values=values,
-        mean=tuple(mean.tolist()),
-        low=tuple((mean - margin).tolist()),
-        high=tuple((mean + margin).tolist()),
+        mean=floats(mean),
+        low=floats(mean - margin),
+        high=floats(mean + margin),
         points=tuple((e.trial.config[name], context.sign * e.y) for e in seen),
         condition="" if active.all() else f"Among configurations with {name} active.",
     )
@@ -125,10 +125,10 @@ def draw_effect(
     ax: Axes, e: MainEffect, objective: str, limits: tuple[float, float] | None = None
 ) -> None:
     """The average objective as one parameter varies, its 95 % band, and the evaluations."""
-    x = figures.place(e.axis, e.values)
+    x = e.axis.place(e.values)
     figures.frame(ax, figures.short(e.axis.name, 40), figures.short(objective, 30))
     figures.scale(ax, "x", e.axis, e.values)
-    seen = figures.place(e.axis, (v for v, _ in e.points))
+    seen = e.axis.place((v for v, _ in e.points))
     figures.dots(ax, seen, np.array([y for _, y in e.points]), figures.POINT, 2.8)
     mean, low, high = (np.array(part) for part in (e.mean, e.low, e.high))
     if e.axis.kind == "categorical":

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from spot_dask.report.blocks import Block, Sentences
-from spot_dask.report.context import Missing, Recommended, ReportContext
+from spot_dask.report.context import Missing, Recommendation, ReportContext
 from spot_dask.report.sections.failures import FailuresSection
 from spot_dask.report.sections.gain import GainSection
 from spot_dask.report.sections.importance import ImportanceSection
@@ -48,7 +48,7 @@ class VerdictSection:
         return [Sentences(found)]
 
 
-def _best(r: Recommended, objective: str) -> str:
+def _best(r: Recommendation, objective: str) -> str:
     """Which configuration is recommended."""
     said = (
         f"The best configuration is that of trial {r.number}: {configuration(r.config)}; "
