@@ -481,6 +481,8 @@ def _toml_value(text: str) -> Any:
         if text[:1] in ("'", '"', "[", "{"):
             raise ValueError(f"{text} is not a TOML value; check quotes and brackets") from None
         return float(text) if _NUMBER.fullmatch(text) else text
+    except RecursionError:
+        raise ValueError("the value is nested too deeply") from None
     return parsed["value"] if parsed.keys() == {"value"} else text
 
 

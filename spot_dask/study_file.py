@@ -8,11 +8,13 @@ line.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import stat
 import sys
 import tomllib
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +25,7 @@ import cloudpickle
 
 from spot_dask.errors import StudyError, did_you_mean
 from spot_dask.settings import (
+    COMPONENT,
     KEYS,
     Given,
     Key,
@@ -50,31 +53,63 @@ def load(target: str, overrides: Iterable[str | Given] = ()) -> Loaded:
 
     Raises StudyError, in one line, for whatever is wrong with the file, the study or a setting.
     """
-    source = locate(target)
     given = [parse_override(o) if isinstance(o, str) else o for o in overrides]
+    return _load(locate(target), given)
+
+
+def reload(
+    recorded: Mapping[str, Any],
+    target: str | None = None,
+    agrees: Callable[[str], bool] = lambda doubt: False,
+) -> Loaded:
+    """The study of a run from ``Header.study``: from the file named there, or from ``target``.
+
+    Whoever wrote the store wrote the header, so a file that may not be the one the run was begun
+    with is run only if ``agrees`` says so of the doubt. Recorded overrides are applied again, but
+    for the names of components: those of the run are settings that ``Study.under`` restores.
+    Raises StudyError in one line, also if the run was begun from Python and there is no target.
+    """
+    overrides = recorded.get("overrides", [])
+    if not (isinstance(overrides, list) and all(isinstance(text, str) for text in overrides)):
+        raise StudyError("the store's overrides of its study cannot be read")
+    given = [parse_override(text, "recorded") for text in overrides]
+    if target is not None:
+        return _load(locate(target), given, recorded=True)
+    if "file" not in recorded:
+        raise StudyError("this run was begun from Python; name its study with --study FILE")
+    file, name, text = (recorded.get(key) for key in ("file", "name", "text"))
+    if not (isinstance(file, str) and isinstance(name, str) and f"{file}{name}".isprintable()):
+        raise StudyError("the store does not tell its study's file; name it with --study FILE")
+    path = Path(file)
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise StudyError(
+            f"the run's study is gone: {file}; name its new place with --study"
+        ) from error
+    if not (path.is_absolute() and path.suffix == ".py" and stat.S_ISREG(state.st_mode)):
+        raise StudyError(f"{file} is no Python file by its full path; name it with --study FILE")
+    doubt = None
+    if state.st_uid not in (0, os.getuid()):
+        doubt = f"{file}, the run's study, is another user's"
+    elif read_text(path) != text:
+        doubt = f"{file} has changed since the run began"
+    if doubt is not None and not agrees(doubt):
+        raise StudyError(f"{doubt}; to run it as it is, add --study {file}:{name}")
+    return _load(Source(path, name), given, recorded=True)
+
+
+def _load(source: Source, given: Sequence[Given], *, recorded: bool = False) -> Loaded:
+    """The study of a source with settings laid over it; those of a header may name no component."""
     settings = (*source.settings, *given)
     text = read_text(source.file)
     name, study = _pick(_execute(source.file, text), source)
-    loaded = _apply(study, settings)
+    names = [s for s in given if recorded and s.key in KEYS and KEYS[s.key].kind is COMPONENT]
+    loaded = _apply(study, [setting for setting in settings if setting not in names])
     kept = [str(setting) for setting in settings if setting.key[0] != "store"]
     path = str(source.file.resolve())
     loaded.study.source = {"file": path, "name": name, "overrides": kept, "text": text}
     return loaded
-
-
-def reload(recorded: Mapping[str, Any], target: str | None = None) -> Loaded:
-    """The study a run was begun with, from ``Header.study``; ``target`` names it anew.
-
-    Raises StudyError if the run was begun from Python or its file is gone, and no target is given.
-    """
-    if target is None:
-        if "file" not in recorded:
-            raise StudyError("this run was begun from Python; name its study with --study FILE")
-        file = Path(recorded["file"])
-        if not file.is_file():
-            raise StudyError(f"the run's study is gone: {file}; name its new place with --study")
-        target = f"{file}:{recorded['name']}"
-    return load(target, recorded.get("overrides", ()))
 
 
 # --- which study ------------------------------------------------------------------------------

@@ -88,9 +88,9 @@ warmstart.csv warmstart.jsonl
 study
 spot_dask
 study_file
-cli.options cli.pickling cli.terminal cli.text
-cli cli.check cli.export cli.init cli.progress cli.verify cli.worker
-cli.results
+cli.options cli.pickling cli.terminal
+cli cli.check cli.progress cli.worker
+cli.stores
 cli.run
 """
 """One floor a line, the lowest first; a folder's name stands for its ``__init__``.

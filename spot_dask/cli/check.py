@@ -1,4 +1,4 @@
-"""``spot-dask check``: everything that can be found out about a study before it is run."""
+"""``spot-dask init`` and ``spot-dask check``: a study before it is run."""
 
 from __future__ import annotations
 
@@ -7,21 +7,46 @@ import sys
 import time
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from spot_dask.cli import options as opt
+from spot_dask.errors import StudyError
 
 if TYPE_CHECKING:
-    from spot_dask.records import Outcome, Trial
+    from spot_dask.records import Outcome
     from spot_dask.study import Study
     from spot_dask.study_file import Loaded
+
+TEMPLATES = ("study.py", "spot.toml")
 
 FAILED = 4
 
 BRIEF = 30.0
 """Seconds below which an epoch is trained twice: start-up would spoil the estimate."""
+
+
+@click.command(context_settings=opt.ENVIRONMENT)
+@click.argument("directory", metavar="[DIR]", default=".")
+@opt.verbose_option
+def init(directory: str) -> None:
+    """Write study.py and spot.toml into DIR (default: here); they run as they are."""
+    target = Path(directory)
+    for name in TEMPLATES:
+        if (target / name).exists():
+            raise StudyError(f"{target / name} exists already; name another directory")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name in TEMPLATES:
+            source = files("spot_dask.cli").joinpath("templates", f"{name}.template")
+            (target / name).write_bytes(source.read_bytes())
+    except OSError as error:
+        raise StudyError(f"cannot write to {target}: {error.strerror}") from error
+    click.echo(f"wrote {target / 'study.py'} and {target / 'spot.toml'}")
+    click.echo(f"run it with: spot-dask run {target / 'spot.toml'}")
 
 
 @dataclass(frozen=True)
@@ -42,11 +67,7 @@ class Trained:
     warm: float
 
 
-@click.command(context_settings=opt.ENVIRONMENT)
-@click.argument("study")
-@opt.set_option
-@opt.json_option
-@opt.verbose_option
+@opt.command("study", opt.set_option)
 @click.pass_context
 def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show the search space of STUDY and train its defaults for one epoch.
@@ -60,7 +81,19 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
         loaded = load(study, overrides)
     rows = space_rows(loaded.study)
     if not as_json:
-        _show_space(loaded.study, rows)
+        cells = [
+            (
+                row["name"],
+                row["type"],
+                row.get("scale", "-"),
+                _range(row),
+                opt.value_text(row["default"]),
+                _condition(row["when"]),
+            )
+            for row in rows
+        ]
+        headings = ("parameter", "type", "scale", "range", "default", "active when")
+        opt.show_table(f"search space of {loaded.study.name}", headings, cells)
     with redirect_stdout(sys.stderr):
         checks, trained = _checks(loaded.study)
         estimate = None if trained is None else _estimate(loaded, trained)
@@ -75,12 +108,17 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
         }
         opt.emit("check", document)
     else:
-        _show_checks(checks, estimate)
+        for item in checks:
+            click.echo(f"{item.status}  {item.name}: {item.message}")
+        if estimate is not None:
+            about = opt.clock(estimate)
+            click.echo(f"the budget takes about {about} if all train like the defaults")
     if any(item.status == "FAIL" for item in checks):
         ctx.exit(FAILED)
 
 
 def _checks(study: Study) -> tuple[list[Check], Trained | None]:
+    """What was found out, and the training of the defaults if it went well."""
     from spot_dask.cli.pickling import culprit
 
     size = study.space.size
@@ -89,34 +127,30 @@ def _checks(study: Study) -> tuple[list[Check], Trained | None]:
     problem = culprit(study.task)
     if problem is not None:
         skipped = "the task cannot travel to the process that would train it"
-        return [
-            *checks,
-            Check("pickling", "FAIL", problem),
-            Check("training", "SKIP", skipped),
-        ], None
+        checks.append(Check("pickling", "FAIL", problem))
+        return [*checks, Check("training", "SKIP", skipped)], None
     checks.append(Check("pickling", "PASS", "the task can travel to any worker"))
     trained = _train(study)
-    return [*checks, _judge(trained)], trained if trained.outcome.ok else None
-
-
-def _judge(trained: Trained) -> Check:
     outcome = trained.outcome
     if outcome.ok:
         measured = ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
         text = f"one epoch of the defaults on {outcome.device}: {measured}"
-        return Check("training", "PASS", f"{text}; {trained.seconds:.1f} s with start-up")
+        passed = Check("training", "PASS", f"{text}; {trained.seconds:.1f} s with start-up")
+        return [*checks, passed], trained
     error = outcome.error
     reason = outcome.status.value if error is None else f"{error.type}: {error.message}"
-    return Check("training", "FAIL", f"the defaults {outcome.status.value}: {reason}")
+    failed = Check("training", "FAIL", f"the defaults {outcome.status.value}: {reason}")
+    return [*checks, failed], None
 
 
 def _train(study: Study) -> Trained:
     """Train the default configuration for one epoch, as a worker would."""
     import cloudpickle
 
+    from spot_dask.records import History
     from spot_dask.worker import supervisor
 
-    trial = _default_trial(study)
+    trial = study.tuner.ask(History(), 1)[0]
     task = cloudpickle.dumps(study.task.shortened())
     began = time.monotonic()
     try:
@@ -129,31 +163,21 @@ def _train(study: Study) -> Trained:
     return Trained(outcome, seconds, again.seconds)
 
 
-def _default_trial(study: Study) -> Trial:
-    from spot_dask.records import History
-
-    return study.tuner.ask(History(), 1)[0]
-
-
 def _estimate(loaded: Loaded, trained: Trained) -> float | None:
     """Seconds the budget takes if every training took as long as the defaults; None: unknown."""
     from spot_dask.executors.cluster import local_slots
 
-    study = loaded.study
+    study, budget = loaded.study, loaded.study.budget
     if loaded.scheduler is not None:
         return None
-    budget = study.budget
     limits = [] if budget.wall is None else [budget.wall]
     if budget.limit is not None:
-        each = trained.warm * _epochs(study)
+        epochs = getattr(study.task, "epochs", 1)  # a number, or the parameter that holds it
+        each = trained.warm * int(
+            study.space.default[epochs] if isinstance(epochs, str) else epochs
+        )
         limits.append(each * budget.limit / max(1, loaded.local or local_slots()))
     return min(limits)
-
-
-def _epochs(study: Study) -> int:
-    """The epochs of the defaults: a number, or the parameter that holds it; 1 without epochs."""
-    epochs = getattr(study.task, "epochs", 1)
-    return int(study.space.default[epochs] if isinstance(epochs, str) else epochs)
 
 
 def space_rows(study: Study) -> list[dict[str, Any]]:
@@ -164,50 +188,15 @@ def space_rows(study: Study) -> list[dict[str, Any]]:
     ]
 
 
-def _show_space(study: Study, rows: list[dict[str, Any]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from spot_dask.cli.text import value_text
-
-    table = Table(box=box.SIMPLE_HEAD, title=f"search space of {study.name}", title_justify="left")
-    for heading in ("parameter", "type", "scale", "range", "default", "active when"):
-        table.add_column(heading)
-    for row in rows:
-        table.add_row(
-            row["name"],
-            row["type"],
-            row.get("scale", "-"),
-            _range(row),
-            value_text(row["default"]),
-            _condition(row["when"]),
-        )
-    Console().print(table)
-
-
 def _range(row: dict[str, Any]) -> str:
-    from spot_dask.cli.text import value_text
-
     if row["fixed"]:
         return "fixed"
     if "levels" in row:
-        order = " < " if row["ordered"] else ", "
-        return order.join(value_text(level) for level in row["levels"])
-    return f"{value_text(row['low'])} to {value_text(row['high'])}"
+        return (" < " if row["ordered"] else ", ").join(map(opt.value_text, row["levels"]))
+    return f"{opt.value_text(row['low'])} to {opt.value_text(row['high'])}"
 
 
 def _condition(when: dict[str, list[Any]]) -> str:
-    from spot_dask.cli.text import value_text
-
-    parts = [f"{name} = {' or '.join(map(value_text, levels))}" for name, levels in when.items()]
-    return " and ".join(parts)
-
-
-def _show_checks(checks: list[Check], estimate: float | None) -> None:
-    from spot_dask.cli.text import clock
-
-    for item in checks:
-        click.echo(f"{item.status}  {item.name}: {item.message}")
-    if estimate is not None:
-        click.echo(f"the budget takes about {clock(estimate)} if all train like the defaults")
+    return " and ".join(
+        f"{name} = {' or '.join(map(opt.value_text, levels))}" for name, levels in when.items()
+    )

@@ -1,11 +1,11 @@
-"""Options that several commands share, and how results are written."""
+"""What commands share: options, and how results are written as text and as JSON."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -24,12 +24,12 @@ from spot_dask.settings import (
 
 if TYPE_CHECKING:
     from spot_dask.executors.connection import Connection, Tls
+    from spot_dask.records import Configuration, Value
 
 F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
 
 VERBOSE = "spot_dask.verbose"
-ENVIRONMENT = {
+ENVIRONMENT: dict[str, Any] = {
     "auto_envvar_prefix": "SPOT_DASK",
     "help_option_names": ["-h", "--help"],
     "show_default": True,
@@ -57,28 +57,24 @@ DURATION = Parsed("duration", lambda text: duration(text) and text)
 """A text such as 90m or 1h30m; kept as it is written, refused if it has no unit."""
 
 
-def setting_options(*tables: str) -> Callable[[F], F]:
+def setting_options(*tables: str) -> list[Callable[[Any], Any]]:
     """The flags of the settings in some tables, such as budget."""
-
-    def decorate(command: F) -> F:
-        for declared in reversed(list(KEYS.values())):
-            if declared.flag is not None and declared.key[0] in tables:
-                command = _option(declared)(command)
-        return command
-
-    return decorate
+    return [
+        _option(declared)
+        for declared in KEYS.values()
+        if declared.flag is not None and declared.key[0] in tables
+    ]
 
 
-def _option(declared: Setting) -> Callable[[F], F]:
+def _option(declared: Setting) -> Callable[[Any], Any]:
     kind, flag = declared.kind, str(declared.flag)
     if kind is FLAG:
         return click.option(flag, is_flag=True, default=None, help=declared.help)
     metavar = declared.metavar or kind.metavar
     # A run may be resumed from elsewhere.
     parse = (lambda text: os.path.realpath(text)) if kind is DIRECTORY else declared.from_text
-    return click.option(
-        flag, metavar=metavar, help=declared.help, type=Parsed(metavar, parse, kind.choices)
-    )
+    kept = Parsed(metavar, parse, kind.choices)
+    return click.option(flag, metavar=metavar, help=declared.help, type=kept)
 
 
 def given(options: Mapping[str, Any], table: type[SettingsTable] = Settings) -> list[Given]:
@@ -114,6 +110,18 @@ json_option = click.option(
     help="Write one JSON document to stdout.",
 )
 
+
+def command(argument: str, *options: Callable[[Any], Any]) -> Callable[[Any], click.Command]:
+    """A command of one argument with these options, ``--json`` and ``--verbose``."""
+
+    def decorate(function: Any) -> click.Command:
+        for option in reversed((click.argument(argument), *options, json_option, verbose_option)):
+            function = option(function)
+        return click.command(context_settings=ENVIRONMENT)(function)
+
+    return decorate
+
+
 set_option = click.option(
     "--set",
     "overrides",
@@ -123,33 +131,8 @@ set_option = click.option(
     help="Change a setting, such as space.lr.high=0.1 or design.initial=12; repeatable.",
 )
 
-report_option = click.option(
-    "--report/--no-report",
-    "with_report",
-    envvar="SPOT_DASK_REPORT",
-    default=True,
-    help="Write report.html at the end.",
-)
-
-progress_option = click.option(
-    "--progress",
-    type=click.Choice(["auto", "rich", "plain", "none"]),
-    default="auto",
-    help="How to show progress (auto: rich on a terminal, else a line per evaluation).",
-)
-
-
-grace_option = click.option(
-    "--grace",
-    type=DURATION,
-    default="20s",
-    help="How long SIGTERM lets running trainings go on; then they are stopped.",
-)
-
-detach_option = click.option(
-    "--detach",
-    is_flag=True,
-    help="Ctrl-C and SIGTERM leave running trainings on the cluster, for `resume` to attach to.",
+study_option = click.option(
+    "--study", metavar="FILE", help="The run's study, for what STORE alone does not make run."
 )
 
 
@@ -200,3 +183,44 @@ def emit(verb: str, document: Mapping[str, Any]) -> None:
     """Write the one JSON document of a command."""
     whole = {"schema": "", **document} | {"schema": f"spot-dask/{verb}/1"}
     click.echo(json.dumps(whole, indent=2, allow_nan=False, default=str))
+
+
+def show_table(title: str, headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table for people."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*headings, box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def number(value: float) -> str:
+    """Four significant digits, as short as they can be written."""
+    return f"{value:.4g}"
+
+
+def value_text(value: Value) -> str:
+    """A parameter's value: reals to six digits, true and false as TOML writes them."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def values(config: Configuration) -> str:
+    """A configuration in one line: ``lr=0.01 width=64``."""
+    return " ".join(f"{name}={value_text(value)}" for name, value in config.items())
+
+
+def clock(seconds: float) -> str:
+    """A duration to two units: ``1.3 s``, ``2 min 05 s``, ``3 h 07 min``, ``2 d 04 h``."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600:02d} h"

@@ -19,8 +19,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from spot_dask.cli.options import clock, number, values
 from spot_dask.cli.terminal import relayed, stderr_of_terminal
-from spot_dask.cli.text import clock, number, values
 from spot_dask.progress import Goal, Listener, Recommended, Running, Standing, Update, View
 from spot_dask.records import Evaluation
 

@@ -27,38 +27,62 @@ logger = logging.getLogger(__name__)
 NO_SUCCESS = 3
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "spot-dask stop": 143}
 
+COURSE = (
+    click.option(
+        "--grace",
+        type=opt.DURATION,
+        default="20s",
+        help="How long SIGTERM lets running trainings go on; then they are stopped.",
+    ),
+    click.option(
+        "--detach",
+        is_flag=True,
+        help="Ctrl-C and SIGTERM leave trainings on the cluster running; `resume` finds them.",
+    ),
+    click.option(
+        "--progress",
+        type=click.Choice(["auto", "rich", "plain", "none"]),
+        default="auto",
+        help="How to show progress (auto: rich on a terminal, else a line per evaluation).",
+    ),
+    click.option(
+        "--report/--no-report",
+        "with_report",
+        envvar="SPOT_DASK_REPORT",
+        default=True,
+        help="Write report.html at the end.",
+    ),
+)
+"""Options of a session: how it ends and what it shows."""
 
-@click.command(context_settings=opt.ENVIRONMENT)
-@click.argument("study")
-@opt.setting_options("cluster", "store", "budget", "study")
-@opt.tls_options
-@click.option(
-    "--warm-start",
-    metavar="SOURCE",
-    multiple=True,
-    type=click.Path(),
-    help="Evaluations of this objective: a store, .csv, .jsonl, an Optuna study; repeatable.",
+
+@opt.command(
+    "study",
+    *opt.setting_options("budget", "study", "cluster", "store"),
+    opt.tls_options,
+    click.option(
+        "--warm-start",
+        metavar="SOURCE",
+        multiple=True,
+        type=click.Path(),
+        help="Evaluations of this objective: a store, .csv, .jsonl, an Optuna study; repeatable.",
+    ),
+    click.option(
+        "--prior",
+        metavar="SOURCE",
+        multiple=True,
+        type=click.Path(),
+        help="Evaluations of a related objective, which only hint at where to look; repeatable.",
+    ),
+    click.option(
+        "--rename",
+        metavar="OLD=NEW",
+        multiple=True,
+        help="What a name of the sources is called here; OLD= leaves it out. Repeatable.",
+    ),
+    opt.set_option,
+    *COURSE,
 )
-@click.option(
-    "--prior",
-    metavar="SOURCE",
-    multiple=True,
-    type=click.Path(),
-    help="Evaluations of a related objective, which only hint at where to look; repeatable.",
-)
-@click.option(
-    "--rename",
-    metavar="OLD=NEW",
-    multiple=True,
-    help="What a name of the sources is called here; OLD= leaves it out. Repeatable.",
-)
-@opt.set_option
-@opt.grace_option
-@opt.detach_option
-@opt.progress_option
-@opt.report_option
-@opt.json_option
-@opt.verbose_option
 @click.pass_context
 def run(ctx: click.Context, /, study: str, **options: Any) -> None:
     """Tune STUDY until its budget is used up.
@@ -66,126 +90,117 @@ def run(ctx: click.Context, /, study: str, **options: Any) -> None:
     The last line on stdout is the path of the report. Ctrl-C finishes what is running and stops;
     `spot-dask resume` goes on.
     """
-    _exclusive(ctx, options)
+    _exclude(ctx, options)
     # What the study's own code prints must not end up among the results.
     with redirect_stdout(sys.stderr):
-        finished, where = _run(study, options)
+        from spot_dask.cli.progress import watch
+        from spot_dask.study_file import load
+
+        loaded = load(study, [*options["overrides"], *opt.given(options)])
+        where = _where(options, loaded)
+        with watch(options["progress"], loaded.study.goal) as listener:
+            finished = loaded.study.run(
+                store=options["store"] or loaded.store,
+                warm_start=_sources(options),
+                listener=listener,
+                ending=_ending(options, where),
+                **where,
+            )
     _conclude(ctx, finished, where, options)
 
 
-@click.command(context_settings=opt.ENVIRONMENT)
-@click.argument("store")
-@opt.setting_options("cluster", "budget")
-@opt.tls_options
-@click.option("--study", metavar="FILE", help="The study, if its file is not where it was.")
-@click.option("--takeover", is_flag=True, help="Resume even if another process seems to run it.")
-@opt.grace_option
-@opt.detach_option
-@opt.progress_option
-@opt.report_option
-@opt.json_option
-@opt.verbose_option
+@opt.command(
+    "store",
+    *opt.setting_options("budget", "cluster"),
+    opt.tls_options,
+    opt.study_option,
+    click.option("--takeover", is_flag=True, help="Resume even if another process has it."),
+    *COURSE,
+)
 @click.pass_context
-def resume(ctx: click.Context, /, store: str, **options: Any) -> None:
+def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any) -> None:
     """Go on with the run in STORE, which was stopped, killed or has a larger budget now.
 
     Finished evaluations are kept, trials in flight run again. --evaluations and --wall count over
-    the whole run and replace its budget.
+    the whole run and replace its budget. The study's file is run again: the one that STORE names,
+    if it is as it was, or the one of --study.
     """
-    _exclusive(ctx, options)
+    _exclude(ctx, options)
     with redirect_stdout(sys.stderr):
-        finished, where = _resume(store, options)
+        from spot_dask.cli.progress import watch
+        from spot_dask.run import Run
+        from spot_dask.study_file import reload
+
+        before = Run.open(store)
+        recorded = before.header.study
+        loaded = reload(recorded, study, _agrees)
+        tuned, where = loaded.study, _where(options, loaded)
+        changed = recorded.get("text", tuned.source["text"]) != tuned.source["text"]
+        note = ", which has changed since the run began" if changed else ""
+        click.echo(f"study {tuned.source['file']}{note}", err=True)
+        values = {item.key: KEYS[item.key].read(item.value) for item in opt.given(options, Budget)}
+        budget = Budget(**{name: value for (_, name), value in values.items()})
+        done, goal = len(before.history.evaluations), tuned.under(before.settings, budget).goal
+        with watch(options["progress"], goal) as listener:
+            finished = tuned.resume(
+                before,
+                budget,
+                takeover=options["takeover"],
+                listener=listener,
+                ending=_ending(options, where),
+                **where,
+            )
+    if len(finished.history.evaluations) == done:
+        flag = {"wall": "--wall", "budget": "--evaluations"}.get(finished.ended or "")
+        if finished.state != "done":
+            note = f"no new evaluation; {done} are there"
+        elif flag is None:
+            note = f"nothing to do: all {done} configurations of the search space have been tried"
+        else:
+            used = f"the budget is used up after {done} evaluations"
+            note = f"nothing to do: {used}; raise it with {flag}"
+        click.echo(note, err=True)
     _conclude(ctx, finished, where, options)
 
 
-def _run(target: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
-    from spot_dask.cli.progress import watch
-    from spot_dask.study import default_store
-    from spot_dask.study_file import load
+def _agrees(doubt: str) -> bool:
+    """Whether a user, if there is one, wants the study's file to be run despite a doubt."""
+    return _on_a_terminal() and click.confirm(f"{doubt}. Run it?", err=True)
 
-    loaded = load(target, [*options["overrides"], *opt.given(options)])
-    study, where = loaded.study, _where(options, loaded)
-    store = options["store"] or loaded.store or default_store(study.name)
-    with watch(options["progress"], study.goal) as listener:
-        finished = study.run(
-            store=store,
-            warm_start=_sources(options),
-            listener=listener,
-            ending=_ending(options, where),
-            **where,
-        )
-    return finished, where
+
+def _on_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _sources(options: Mapping[str, Any]) -> list[WarmStart]:
     """The sources of the warm start; every one has the names that are renamed, if it has them."""
     from spot_dask.warmstart import WarmStart
 
-    rename = dict(_renaming(text) for text in options["rename"])
-    if rename and not (options["warm_start"] or options["prior"]):
-        raise click.UsageError("--rename needs a source, --warm-start or --prior")
+    rename = {}
+    for text in options["rename"]:
+        old, equals, new = text.partition("=")
+        if not (old and equals):
+            raise click.UsageError(f"--rename {text}: expected OLD=NEW, or OLD= to leave it out")
+        rename[old] = new
     data = [WarmStart(path, "data", rename) for path in options["warm_start"]]
-    return data + [WarmStart(path, "prior", rename) for path in options["prior"]]
+    data += [WarmStart(path, "prior", rename) for path in options["prior"]]
+    if rename and not data:
+        raise click.UsageError("--rename needs a source, --warm-start or --prior")
+    return data
 
 
-def _renaming(text: str) -> tuple[str, str]:
-    old, equals, new = text.partition("=")
-    if not (old and equals):
-        raise click.UsageError(f"--rename {text}: expected OLD=NEW, or OLD= to leave it out")
-    return old, new
-
-
-def _resume(store: str, options: Mapping[str, Any]) -> tuple[Run, dict[str, Any]]:
-    from spot_dask.cli.progress import watch
-    from spot_dask.run import Run
-    from spot_dask.study_file import reload
-
-    before = Run.open(store)
-    loaded = reload(before.header.study, options["study"])
-    study, where = loaded.study, _where(options, loaded)
-    if before.header.study.get("text", study.source["text"]) != study.source["text"]:
-        click.echo(f"{study.source['file']} has changed since the run began", err=True)
-    raised = {item.key: KEYS[item.key].read(item.value) for item in opt.given(options, Budget)}
-    budget = Budget(**{name: value for (_, name), value in raised.items()})
-    goal = study.under(before.settings, budget).goal
-    with watch(options["progress"], goal) as listener:
-        finished = study.resume(
-            store,
-            budget,
-            takeover=options["takeover"],
-            listener=listener,
-            ending=_ending(options, where),
-            **where,
-        )
-    if len(finished.history.evaluations) == len(before.history.evaluations):
-        click.echo(_nothing_new(finished), err=True)
-    return finished, where
-
-
-def _nothing_new(run: Run) -> str:
-    done = len(run.history.evaluations)
-    if run.state == "done":
-        flag = {"wall": "--wall", "budget": "--evaluations"}.get(run.ended or "")
-        if flag is None:
-            return f"nothing to do: all {done} configurations of the search space have been tried"
-        return (
-            f"nothing to do: the budget is used up after {done} evaluations; raise it with {flag}"
-        )
-    return f"no new evaluation; {done} are there"
-
-
-def _exclusive(ctx: click.Context, options: dict[str, Any]) -> None:
+def _exclude(ctx: click.Context, options: dict[str, Any]) -> None:
     """Leave at most one of --scheduler and --local; a flag beats the environment."""
     if options["scheduler"] is None or options["local"] is None:
         return
-    ours = [n for n in ("scheduler", "local") if _from_command_line(ctx, n)]
-    if len(ours) != 1:
+    typed = [
+        name
+        for name in ("scheduler", "local")
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if len(typed) != 1:
         raise click.UsageError("give either --scheduler or --local, not both")
-    options["local" if ours == ["scheduler"] else "scheduler"] = None
-
-
-def _from_command_line(ctx: click.Context, name: str) -> bool:
-    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    options["local" if typed == ["scheduler"] else "scheduler"] = None
 
 
 def _where(options: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
@@ -211,13 +226,19 @@ def _ending(options: Mapping[str, Any], where: Mapping[str, Any]) -> Ending:
 def _conclude(
     ctx: click.Context, run: Run, where: Mapping[str, Any], options: Mapping[str, Any]
 ) -> None:
-    """Tell the result and write the report; exit as the run ended."""
+    """Print the result and write the report; exit as the run ended."""
+    from spot_dask.cli.stores import show_result
+
     again = None if run.state == "done" else resume_command(run, where)
     if not options["as_json"]:
-        from spot_dask.cli.results import show_result
-
         show_result(run)
-    path = _report(run) if options["with_report"] else None
+    path = None
+    if options["with_report"]:
+        try:
+            path = str(run.report())
+        except Exception as error:  # the run stands, whatever a report meets in it
+            logger.debug("no report", exc_info=True)
+            click.echo(f"no report: {one_line(error)}; the run itself is complete", err=True)
     if options["as_json"]:
         document = {**run.status(), "report": path, "resume": again}
         opt.emit(ctx.command.name or "", document)
@@ -231,16 +252,6 @@ def _conclude(
         ctx.exit(NO_SUCCESS)
 
 
-def _report(run: Run) -> str | None:
-    """The path of the report; None, and why, where it cannot be written: the run stands."""
-    try:
-        return str(run.report())
-    except Exception as error:
-        logger.debug("no report", exc_info=True)
-        click.echo(f"no report: {one_line(error)}; the run itself is complete", err=True)
-        return None
-
-
 def resume_command(run: Run, where: Mapping[str, Any]) -> str:
     """What to type to go on with a run in the same way."""
     words = ["spot-dask", "resume", str(run.path)]
@@ -248,4 +259,4 @@ def resume_command(run: Run, where: Mapping[str, Any]) -> str:
         words += opt.connection_words(where["client"])
     elif where["local"] is not None:
         words += ["--local", str(where["local"])]
-    return shlex.join(map(str, words))
+    return shlex.join(words)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cli_studies import spot, spot_json, write_study
 
-from spot_dask.cli.init import TEMPLATES
+from spot_dask.cli.check import TEMPLATES
 from spot_dask.study_file import load
 
 ROOT = Path(__file__).parents[2]

@@ -88,7 +88,9 @@ def test_a_path_that_is_not_a_store_is_told(command: str, tmp_path: Path) -> Non
 def test_a_store_of_another_space_is_told_with_the_difference(tmp_path: Path) -> None:
     store = run_study(tmp_path)
     changed = write_study(tmp_path, ("Real(0.01,", "Real(0.02,"))
-    assert "x: low 0.02 here, 0.01 there" in told("resume", store, "--evaluations", "7")
+    assert "x: low 0.02 here, 0.01 there" in told(
+        "resume", store, "--evaluations", "7", "--study", changed
+    )
     changed.unlink()
     assert "--study" in told("resume", store)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from spot_dask.cli.options import clock
 from spot_dask.cli.progress import Plain, Screen
-from spot_dask.cli.text import clock
 from spot_dask.coordinator import Lease
 from spot_dask.progress import Goal, Update
 from spot_dask.records import Evaluation, Failure, History, Outcome, Status, Trial

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_studies import run_study, spot, spot_json, write_study
 
 from spot_dask import Run
 from spot_dask.store.journal import Journal
+from spot_dask.store.layout import header_checksum
+from spot_dask.study_file import load
 
 
 def test_a_run_ends_with_the_path_of_its_report(tmp_path: Path) -> None:
@@ -93,11 +97,117 @@ def test_a_run_goes_on_with_a_larger_budget_and_its_own_settings(tmp_path: Path)
     assert {e.trial.config["width"] for e in run.history.evaluations} == {8}
 
 
-def test_a_changed_study_file_is_noted(tmp_path: Path) -> None:
+def test_a_resumed_run_says_which_file_it_runs(tmp_path: Path) -> None:
+    store = run_study(tmp_path, "--no-report")
+    told = spot("resume", store, "--local", "0", "--evaluations", "7", "--no-report").stderr
+    assert told.splitlines()[1] == f"study {tmp_path / 'study.py'}"
+
+
+def test_a_changed_study_file_is_run_only_if_it_is_named(tmp_path: Path) -> None:
+    store = run_study(tmp_path, "--no-report")
+    study = write_study(tmp_path, ("- 0.3", "- 0.4"), ("the study says", "the changed study says"))
+    args = ["resume", store, "--local", "0", "--evaluations", "7", "--no-report"]
+    refused = spot(*args, code=2)
+    assert f"{study} has changed since the run began; " in refused.stderr
+    assert f"--study {study}:study" in refused.stderr
+    assert "changed study says" not in refused.output
+    result = spot(*args, "--study", f"{study}:study")
+    assert f"study {study}, which has changed since the run began" in result.stderr
+    assert len(Run.open(store).history.evaluations) == 7
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 2)])
+def test_on_a_terminal_it_is_asked_whether_a_changed_study_is_run(
+    answer: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = run_study(tmp_path, "--no-report")
     study = write_study(tmp_path, ("- 0.3", "- 0.4"))
-    result = spot("resume", store, "--local", "0", "--evaluations", "7", "--no-report")
-    assert f"{study} has changed since the run began" in result.stderr
+    asked: list[str] = []
+
+    def confirm(text: str, err: bool) -> bool:
+        asked.append(text)
+        return answer == "y"
+
+    monkeypatch.setattr("click.confirm", confirm)
+    monkeypatch.setattr("spot_dask.cli.run._on_a_terminal", lambda: True)
+    spot("resume", store, "--local", "0", "--evaluations", "7", "--no-report", code=code)
+    assert asked == [f"{study} has changed since the run began. Run it?"]
+
+
+def plant(store: Path, **study: Any) -> None:
+    """Have the header of a store, with a checksum that is right, name another study."""
+    root = store / "zarr.json"
+    document = json.loads(root.read_text())
+    header = document["attributes"]["spot_dask"]
+    header["study"] = {**header["study"], **study}
+    header["crc32c"] = header_checksum(header)
+    root.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        ("/dev/stdin", "no Python file"),
+        ("FOLDER/pipe.py", "no Python file"),
+        ("FOLDER", "no Python file"),
+        ("study.py", "is no Python file by its full path"),
+        ("FOLDER/gone.py", "gone"),
+        ("FOLDER/a\nb.py", "does not tell its study's file"),
+        ("FOLDER/" + "a" * 5000 + ".py", "gone"),
+        ("FOLDER/planted.py", "has changed since the run began"),
+        (3, "does not tell its study's file"),
+        (None, "does not tell its study's file"),
+    ],
+)
+def test_a_planted_path_of_a_study_is_refused_in_one_line(
+    file: Any, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = run_study(tmp_path, "--no-report")
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "planted.py").write_text("open('ran', 'w')\n")
+    plant(store, file=file.replace("FOLDER", str(tmp_path)) if isinstance(file, str) else file)
+    refused = spot("resume", store, "--local", "0", "--evaluations", "7", code=2)
+    assert problem in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [3, [3], ["x"], ["space.x=[" + "[" * 5000], ["nothing=1"], ["space.x.low=2.0"]],
+)
+def test_planted_overrides_are_refused_in_one_line(overrides: Any, tmp_path: Path) -> None:
+    store = run_study(tmp_path, "--no-report")
+    plant(store, overrides=overrides)
+    refused = spot("resume", store, "--local", "0", "--evaluations", "7", code=2)
+    assert refused.stderr.splitlines()[-1].startswith("Error: ")
+    assert sum("Error" in line for line in refused.stderr.splitlines()) == 1
+
+
+def test_a_component_that_an_override_of_the_store_names_is_not_loaded(tmp_path: Path) -> None:
+    study, store, ran = (
+        load(str(write_study(tmp_path))).study,
+        tmp_path / "a.zarr",
+        tmp_path / "ran",
+    )
+    named = f"sklearn:utils._testing.check_output(args=['touch', '{ran}'])"
+    study.source = {**study.source, "overrides": [f"surrogate={json.dumps(named)}"]}
+    study.run(local=0, store=store)
+    spot("resume", store, "--local", "0", "--evaluations", "7", "--no-report")
+    assert not ran.exists()
+
+
+def test_the_study_of_another_user_is_run_only_if_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = run_study(tmp_path, "--no-report")
+    with monkeypatch.context() as other:
+        other.setattr(os, "getuid", lambda: 4711)
+        os.chown(tmp_path / "study.py", 4712, -1)
+        args = ["resume", store, "--local", "0", "--evaluations", "7", "--no-report"]
+        assert "is another user's" in spot(*args, code=2).stderr
+        spot(*args, "--study", tmp_path / "study.py")
 
 
 def test_a_resumed_run_takes_its_study_from_where_it_is_now(tmp_path: Path) -> None:

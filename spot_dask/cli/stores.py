@@ -1,0 +1,237 @@
+"""The commands that need a store and nothing else: stop, status, best, report, export, verify."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spot_dask.cli import options as opt
+
+if TYPE_CHECKING:
+    from spot_dask.records import History
+    from spot_dask.run import Run
+
+DAMAGED = 1
+NO_SUCCESS = 3
+STDOUT = "-"
+
+
+@opt.command("store")
+def stop(store: str, as_json: bool) -> None:
+    """Have the run in STORE finish what runs and stop, wherever its coordinator is."""
+    asked = _open(store).request_stop()
+    if as_json:
+        opt.emit("stop", {"store": store, "host": asked.host, "pid": asked.pid})
+    else:
+        click.echo(f"process {asked.pid} on {asked.host} finishes what runs and stops")
+
+
+@opt.command("store")
+def status(store: str, as_json: bool) -> None:
+    """Tell how the run in STORE stands; needs no scheduler."""
+    run = _open(store)
+    document = run.status()
+    if as_json:
+        opt.emit("status", document)
+        return
+    from spot_dask.cli.progress import failure
+
+    state, who = document["state"], ""
+    if state in ("running", "elsewhere", "interrupted"):
+        who = "process {pid} on {host}".format(**document["coordinator"])
+        if state == "elsewhere":
+            age = opt.clock(max(0.0, time.time() - document["last_event"]))
+            who += f", which cannot be seen from here; last record {age} ago"
+        who = f" ({who})"
+    budget, trials = document["budget"], document["trials"]
+    limit, wall = budget["limit"], budget["wall_limit_seconds"]
+    used = f"{budget['used']}" if limit is None else f"{budget['used']} of {limit}"
+    time_used = opt.clock(budget["wall_used_seconds"])
+    click.echo(f"{document['name']}: {state}{who}")
+    click.echo(f"evaluations  {used} ({_ended(run.history)})")
+    click.echo(f"time         {time_used}{'' if wall is None else f' of {opt.clock(wall)}'}")
+    click.echo(f"pending      {trials['pending']}")
+    click.echo(f"imported     {trials['imported']}")
+    if trials["hints"]:
+        click.echo(f"hints        {trials['hints']} (of related objectives)")
+    for evaluation in run.history.failed[-3:]:
+        click.echo(f"trial {evaluation.trial.number} {failure(evaluation)}")
+    if document["incumbent"] is not None:
+        _show_best(run, document["incumbent"])
+
+
+@opt.command(
+    "store",
+    click.option(
+        "--by",
+        type=click.Choice(["model", "observed"]),
+        default="model",
+        help="Lowest mean of the surrogate, or best observed value (which is biased by noise).",
+    ),
+)
+@click.pass_context
+def best(ctx: click.Context, store: str, by: str, as_json: bool) -> None:
+    """Tell the best configuration of the run in STORE."""
+    run = _open(store)
+    document = run.best_json(run.best if by == "model" else run.luckiest)
+    if document is None:
+        click.echo(f"Error: no successful trial in {store} yet", err=True)
+        ctx.exit(NO_SUCCESS)
+    if as_json:
+        opt.emit("best", {"store": store, "by": by, **document})
+    else:
+        _show_best(run, document)
+
+
+@opt.command(
+    "store",
+    click.option(
+        "-o", "--output", metavar="PATH", help="The HTML file; report.json goes beside it."
+    ),
+)
+def report(store: str, output: str | None, as_json: bool) -> None:
+    """Write the report of the run in STORE; the last line is its path."""
+    run = _open(store)
+    with redirect_stdout(sys.stderr):
+        path = run.report(output)
+    if as_json:
+        data = str(path.with_suffix(".json"))
+        opt.emit("report", {"store": store, "report": str(path), "data": data})
+    else:
+        click.echo(str(path))
+
+
+@opt.command(
+    "store",
+    click.option(
+        "--to",
+        type=click.Choice(["csv", "jsonl", "parquet", "zarr"]),
+        required=True,
+        help="The format; parquet needs pyarrow (pip install 'spot-dask[tables]').",
+    ),
+    click.option(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="Where to write it [default: evaluations.* in a folder beside STORE]; - is stdout.",
+    ),
+    click.option("--curves", is_flag=True, help="The learning curves instead (csv only)."),
+    click.option("--force", is_flag=True, help="Replace an earlier export."),
+)
+def export(
+    store: str, to: str, output: str | None, curves: bool, force: bool, as_json: bool
+) -> None:
+    """Write the evaluations of the run in STORE to a file; the last line is its path.
+
+    One row per evaluation. jsonl, parquet and zarr hold the learning curves as well.
+    """
+    if curves and to != "csv":
+        raise click.UsageError(f"--curves is for --to csv; {to} holds the curves anyway")
+    if output == STDOUT and (as_json or to not in ("csv", "jsonl")):
+        raise click.UsageError("-o - is for --to csv or jsonl, without --json; give a path")
+    run = _open(store)
+    kind = "curves.csv" if curves else to
+    if output == STDOUT:
+        from spot_dask.store.export import TEXT_FORMATS
+
+        TEXT_FORMATS[kind](run.table, sys.stdout, run.header.run_id)
+        return
+    path = run.export(kind, output, force=force)
+    if as_json:
+        document = {"store": store, "path": str(path), "format": to, "rows": len(run.table)}
+        opt.emit("export", document)
+    else:
+        click.echo(str(path))
+
+
+@opt.command(
+    "store",
+    click.option(
+        "--salvage",
+        metavar="NEW",
+        type=click.Path(),
+        help="Write what is intact of a damaged STORE to a new one; STORE itself stays as it is.",
+    ),
+)
+@click.pass_context
+def verify(ctx: click.Context, store: str, salvage: str | None, as_json: bool) -> None:
+    """Check every byte of STORE and tell what is wrong and where; exit code 1 if anything is."""
+    from spot_dask.store import verify as checks
+
+    verdict, saved = checks.verify(store), None
+    if salvage is not None and verdict.problems:
+        saved = checks.salvage(store, salvage)
+    count = len(verdict.problems)
+    if as_json:
+        document = {
+            "store": store,
+            "intact": count == 0,
+            "records": verdict.records,
+            "objects": verdict.objects,
+            "bytes": verdict.size,
+            "problems": list(verdict.problems),
+            "salvaged": saved and {"store": salvage, "kept": saved.kept, "losses": saved.losses},
+        }
+        opt.emit("verify", document)
+    else:
+        for problem in verdict.problems:
+            click.echo(problem)
+        state = "intact" if count == 0 else f"{count} problem{'s' if count > 1 else ''}"
+        click.echo(
+            f"{store}: {verdict.records} records in {verdict.objects} objects "
+            f"({verdict.size:,} bytes): {state}"
+        )
+        if salvage is not None and saved is None:
+            click.echo(f"nothing to salvage: {salvage} is not made")
+        if saved is not None:
+            for loss in saved.losses:
+                click.echo(f"not saved: {loss}")
+            click.echo(f"{saved.kept} records saved to {salvage}; `spot-dask resume {salvage}`")
+    if count and saved is None:
+        ctx.exit(DAMAGED)
+
+
+def _open(store: str) -> Run:
+    from spot_dask.run import Run
+
+    return Run.open(store)
+
+
+def show_result(run: Run) -> None:
+    """Print the end of a run: best configuration, how the run went, where its store is."""
+    document = run.best_json(run.best)
+    if document is None:
+        click.echo(f"no successful trial; `spot-dask status {run.path}` lists the failures")
+    else:
+        _show_best(run, document)
+    count, ended = len(run.history.evaluations), _ended(run.history)
+    how = {"done": "done", "stopped": f"stopped by {run.stopped}"}.get(run.state, run.state)
+    click.echo(f"{how}: {count} evaluations ({ended}) in {opt.clock(run.fold.elapsed)}")
+    click.echo(f"store   {run.path}")
+
+
+def _ended(history: History) -> str:
+    """How many evaluations gave no result, and why."""
+    stopped = f", {len(history.stopped)} stopped early" if history.stopped else ""
+    return f"{len(history.failed)} failed{stopped}"
+
+
+def _show_best(run: Run, document: dict[str, Any]) -> None:
+    """Print a recommendation, as ``Run.best_json`` tells it, beside the default configuration."""
+    default = run.space.default
+    rows = [
+        (name, opt.value_text(value), opt.value_text(default[name]) if name in default else "-")
+        for name, value in document["config"].items()
+    ]
+    opt.show_table(f"best: trial {document['trial']}", ("parameter", "value", "default"), rows)
+    text = f"{document['objective']}  observed {opt.number(document['observed'])}"
+    if document["trainings"] > 1:
+        text += f" (mean of {document['trainings']} trainings)"
+    if document["mean"] is not None:
+        interval = f"{opt.number(document['lo'])} to {opt.number(document['hi'])}"
+        text += f", surrogate {opt.number(document['mean'])} ({interval})"
+    click.echo(text)
