@@ -79,7 +79,7 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Recommended:
+class BestSoFar:
     """The recommended configuration: its expected objective and, where known, the 95 % interval."""
 
     trial: int
@@ -90,7 +90,7 @@ class Recommended:
 
 
 @dataclass(frozen=True)
-class Running:
+class Training:
     """A running training: its age (seconds), and the epoch and objective that it reported last.
 
     Both are None until it has reported them.
@@ -117,11 +117,11 @@ class Standing:
     done: int
     elapsed: float
     left: float | None
-    best: Recommended | None
+    best: BestSoFar | None
     workers: int
     slots: int
     busy: int
-    running: tuple[Running, ...]
+    running: tuple[Training, ...]
     failures: Mapping[str, int]
     stopping: str | None
 
@@ -163,10 +163,10 @@ class View:
         best = None
         if update.best is not None:
             trial, value = update.best.evaluation.trial, goal.signed(update.best.expected)
-            best = Recommended(trial.number, trial.config, value)
+            best = BestSoFar(trial.number, trial.config, value)
             if not math.isnan(update.best.sd):
                 half = 1.96 * update.best.sd
-                best = Recommended(trial.number, trial.config, value, value - half, value + half)
+                best = BestSoFar(trial.number, trial.config, value, value - half, value + half)
         oldest = sorted(update.running, key=lambda lease: lease.since)[:SHOWN]
         return Standing(
             goal=goal,
@@ -178,7 +178,7 @@ class View:
             slots=update.slots,
             busy=len(update.running),
             running=tuple(
-                Running(
+                Training(
                     trial=lease.trial.number,
                     attempt=lease.attempt,
                     worker=lease.worker,

@@ -1,8 +1,8 @@
-"""One sitting of a run: the loop that drives the coordinator, where time passes.
+"""A session of a run: the loop that drives the coordinator, where time passes.
 
-The coordinator decides, the tuner proposes, the executor trains, the store remembers; this
-module only carries instructions and events between them, in the order that makes nothing
-acknowledged ever be lost: an entry is durable before anything that follows from it happens.
+The coordinator decides, the tuner proposes, the executor trains, the store remembers; the loop
+carries instructions and events between them. It makes every entry durable before anything that
+follows from it happens, so that nothing acknowledged is ever lost.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ PATIENCE_SECONDS = 60.0
 """How often a run without workers says that it waits for some."""
 
 SHARE = 0.02
-"""Of one core: what the surrogate may take that is fitted only to be shown."""
+"""The share of one core that may be spent on surrogates that are fitted only to be shown."""
 
 PAUSE_SECONDS = 2.0
-"""The least time between two looks."""
+"""The least time between two such surrogates."""
 
 QUIET_SECONDS = 5.0
 """How often a listener is told how things stand while nothing happens."""
@@ -113,26 +113,12 @@ class Session:
             while True:
                 self._handle(self._arrived())
                 if self._ended is not None:
-                    return self._finish(self._ended)
+                    break
                 self._tell_news()
-                self._remind()
-
-    def _handle(self, events: Sequence[Event]) -> None:
-        self._news = self._news or any(isinstance(event, Reported) for event in events)
-        instructions = [
-            instruction
-            for event in events
-            for instruction in self._coordinator.handle(event, self._executor.now())
-        ]
-        # At once, and first: nothing may follow from what is not durable.
-        self._commit([i.entry for i in instructions if isinstance(i, Commit)])
-        for instruction in instructions:
-            self._carry_out(instruction)
-
-    def _hear(self, event: Event) -> None:
-        """Something happens while we wait, in this very thread."""
-        self._handle([event])
-        self._tell_news()
+            if self._ended == "exhausted":
+                self.tell("every configuration of the search space has been tried")
+            self._commit([Closed(self._ended)])
+            return self._ended
 
     def tell(self, message: str | None = None, last: Evaluation | None = None) -> None:
         """Let the listener know how things stand."""
@@ -157,18 +143,23 @@ class Session:
             )
         )
 
+    # ------------------------------------------------------------ events
+
     def _arrived(self) -> list[Event]:
         """What has happened, in order; waits for a moment if nothing has."""
         arrived = self._executor.wait(POLL_SECONDS)
         events = [e for event in arrived for e in (*self._unheard(event), event)]
         while self._signals:
             events.append(self._signals.popleft())
-        if self._stop_is_requested():
-            events.append(Drain(STOP))
+        now = self._executor.now()
+        if not self._coordinator.stopping and now - self._looked >= REQUEST_SECONDS:
+            self._looked = now
+            if self._store.stop_requested:
+                events.append(Drain(STOP))
         return [*events, Tick()]
 
     def _unheard(self, event: Event) -> list[Event]:
-        """The ends, left in the store, of trainings that the event would have run again."""
+        """The outcomes in the store's inbox for trials that this event would otherwise restart."""
         running = self._coordinator.running
         leases: list[Lease] = []
         match event:
@@ -183,40 +174,47 @@ class Session:
             if outcome is not None
         ]
 
+    def _hear(self, event: Event) -> None:
+        """Handle an event of the executor's own thread, which is this one, while it waits."""
+        self._handle([event])
+        self._tell_news()
+
+    def _handle(self, events: Sequence[Event]) -> None:
+        self._news = self._news or any(isinstance(event, Reported) for event in events)
+        instructions = [
+            instruction
+            for event in events
+            for instruction in self._coordinator.handle(event, self._executor.now())
+        ]
+        # At once, and first: nothing may follow from what is not durable.
+        self._commit([i.entry for i in instructions if isinstance(i, Commit)])
+        for instruction in instructions:
+            self._carry_out(instruction)
+
     def _tell_news(self) -> None:
-        """Let a listener know of what has no line of its own, and that we are still there."""
+        """Let the listener know of what has no message of its own, and that the run goes on."""
+        now = self._executor.now()
+        if self._coordinator.fleet.slots:
+            self._reminded = now
+        elif now - self._reminded >= PATIENCE_SECONDS:
+            self._reminded = now
+            self.tell("no worker is there; waiting for one to join")
         if self._listener is None:
             return
-        self._look()
-        if self._news or self._executor.now() - self._told >= QUIET_SECONDS:
+        history = self._coordinator.history
+        # Looked for beside the trainings, but not beside a proposal.
+        if not self._proposing and self._incumbent.begin(history):
+
+            def look() -> Event:
+                self._incumbent.look(history)
+                self._news = True
+                return Tick()
+
+            self._executor.defer(look)
+        if self._news or now - self._told >= QUIET_SECONDS:
             self.tell()
 
-    def _look(self) -> None:
-        """Have the recommendation made anew, beside the trainings and not beside a proposal."""
-        history = self._coordinator.history
-        if self._proposing or not self._incumbent.is_due(history):
-            return
-        self._incumbent.begin()
-
-        def look() -> Event:
-            self._incumbent.look(history)
-            self._news = True
-            return Tick()
-
-        self._executor.defer(look)
-
-    def _stop_is_requested(self) -> bool:
-        now = self._executor.now()
-        if self._coordinator.stopping or now - self._looked < REQUEST_SECONDS:
-            return False
-        self._looked = now
-        return self._store.stop_requested
-
-    def _finish(self, reason: str) -> str:
-        if reason == "exhausted":
-            self.tell("every configuration of the search space has been tried")
-        self._commit([Closed(reason)])
-        return reason
+    # ------------------------------------------------------------ instructions
 
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
@@ -224,16 +222,6 @@ class Session:
                 self._announce(entry)
             case Propose(q):
                 self._propose(q)
-            case Say(message):
-                self.tell(message)
-            case Finish(reason):
-                self._ended = reason
-            case Start() | Stop() | StopEarly() | Kill():
-                self._have_done(instruction)
-
-    def _have_done(self, instruction: Start | Stop | StopEarly | Kill) -> None:
-        """Hand what the executor is to do to it."""
-        match instruction:
             case Start(trial, attempt, worker):
                 self._executor.start(trial, attempt, worker)
                 self._news = True
@@ -243,6 +231,20 @@ class Session:
                 self._executor.stop_early(number, attempt, worker)
             case Kill():
                 self._executor.kill()
+            case Say(message):
+                self.tell(message)
+            case Finish(reason):
+                self._ended = reason
+
+    def _announce(self, entry: Entry) -> None:
+        if isinstance(entry, Told):
+            if self._checkpoints is not None:
+                self._checkpoints.discard(entry.evaluation.trial.number)
+            self.tell(last=entry.evaluation)
+        elif isinstance(entry, Retried):
+            error = entry.outcome.error
+            reason = "" if error is None else f": {error.message}"
+            self.tell(f"trial {entry.number} is tried again ({entry.outcome.status}){reason}")
 
     def _propose(self, q: int) -> None:
         history = self._coordinator.history  # as of now, whatever arrives meanwhile
@@ -256,20 +258,10 @@ class Session:
 
         self._executor.defer(propose)
 
-    def _announce(self, entry: Entry) -> None:
-        if isinstance(entry, Told):
-            if self._checkpoints is not None:
-                self._checkpoints.discard(entry.evaluation.trial.number)
-            self.tell(last=entry.evaluation)
-        elif isinstance(entry, Retried):
-            error = entry.outcome.error
-            reason = "" if error is None else f": {error.message}"
-            self.tell(f"trial {entry.number} is tried again ({entry.outcome.status}){reason}")
-
     def _commit(self, entries: Sequence[Entry]) -> None:
         """Make the entries durable; while the disk is full, wait, and start nothing.
 
-        Trainings go on meanwhile. Who stops the run twice gives the entries up: their trials stay
+        Trainings go on meanwhile. Stopping the run twice gives the entries up: their trials stay
         pending. Raises StoreFull then, StoreError where the store cannot be written at all.
         """
         full = False
@@ -288,13 +280,6 @@ class Session:
                 self.tell("there is space again; the run goes on")
             return
 
-    def _remind(self) -> None:
-        if self._coordinator.fleet.slots:
-            self._reminded = self._executor.now()
-        elif self._executor.now() - self._reminded >= PATIENCE_SECONDS:
-            self._reminded = self._executor.now()
-            self.tell("no worker is there; waiting for one to join")
-
 
 class Incumbent:
     """The tuner's recommendation as of the last look; a look fits the surrogate anew."""
@@ -304,16 +289,17 @@ class Incumbent:
         self._best: Best | None = None
         self._known = 0  # evaluations at the last look
         self._looking = False
-        self._next = 0.0
+        self._next = 0.0  # when the next look may begin
 
-    def is_due(self, history: History) -> bool:
-        """Whether there is something new, nobody looks now and the last look was long ago."""
-        new = len(history.evaluations) > self._known
-        return new and not self._looking and time.monotonic() >= self._next
+    def begin(self, history: History) -> bool:
+        """Whether to ``look`` now: there is something new, and the last look was long ago.
 
-    def begin(self) -> None:
-        """A look is about to be taken, perhaps in another thread."""
-        self._looking = True
+        It is False from then on until that look, perhaps in another thread, has ended.
+        """
+        if self._looking or time.monotonic() < self._next:
+            return False
+        self._looking = len(history.evaluations) > self._known
+        return self._looking
 
     def look(self, history: History) -> None:
         """Make the recommendation from this history."""
@@ -321,7 +307,7 @@ class Incumbent:
         try:
             self._best = self._tuner.recommend(history, self._tuner.model(history))
         except Exception as error:
-            # A run must not end for what is only shown.
+            # The surrogate may be the user's; a run must not end for what is only shown.
             warn_once(logger, "the best so far is not known: %r", error)
         seconds = time.monotonic() - began
         self._known = len(history.evaluations)
@@ -333,15 +319,15 @@ class Incumbent:
         found = [Best((e,)) for e in history.evaluations[self._known :] if e.ok]
         if self._best is not None:
             found.append(self._best)
-        return min(found, key=lambda b: b.expected, default=None)
+        return min(found, key=lambda best: best.expected, default=None)
 
 
 @dataclass(frozen=True)
 class Ending:
-    """What the first signal does with the trainings that run.
+    """What becomes of running trainings after the first signal.
 
-    They are finished; after SIGTERM only within ``grace`` seconds (its sender may follow it up with
-    SIGKILL). Or ``detach``: they are left to the next session of the run.
+    They are finished, after SIGTERM within ``grace`` seconds, because SIGKILL may follow it. Or,
+    with ``detach``, they are left to the next session of the run.
     """
 
     grace: float = math.inf
@@ -356,7 +342,10 @@ class Ending:
 
 @contextmanager
 def as_events(ending: Ending) -> Iterator[deque[Event]]:
-    """SIGINT and SIGTERM as events, in the queue that is given; only in the main thread."""
+    """A queue that SIGINT and SIGTERM are put in as events; empty but in the main thread.
+
+    The first signal ends the run gently, the second at once, the third exits.
+    """
     arrived: deque[Event] = deque()
     if threading.current_thread() is not threading.main_thread():
         yield arrived

@@ -48,17 +48,15 @@ def test_looks_take_a_small_share_of_the_time(clock: list[float]) -> None:
             clock[0] += 1.0
 
     incumbent = Incumbent(Slow(SPACE))
-    assert not incumbent.is_due(History())
-    assert incumbent.is_due(history(0.5))
-    incumbent.begin()
-    assert not incumbent.is_due(history(0.5))
+    assert not incumbent.begin(History())
+    assert incumbent.begin(history(0.5))
+    assert not incumbent.begin(history(0.5))  # somebody looks
     incumbent.look(history(0.5))
-    assert not incumbent.is_due(history(0.5))
     clock[0] = 49.0
-    assert not incumbent.is_due(history(0.5, 0.4))
+    assert not incumbent.begin(history(0.5, 0.4))
     clock[0] = 50.0
-    assert incumbent.is_due(history(0.5, 0.4))
-    assert not incumbent.is_due(history(0.5))
+    assert not incumbent.begin(history(0.5))
+    assert incumbent.begin(history(0.5, 0.4))
 
 
 def test_a_look_that_fails_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -67,7 +65,7 @@ def test_a_look_that_fails_ends_nothing(caplog: pytest.LogCaptureFixture) -> Non
             raise ValueError("no model")
 
     incumbent = Incumbent(Broken(SPACE))
-    incumbent.begin()
+    assert incumbent.begin(history(0.5))
     incumbent.look(history(0.5))
     assert "no model" in caplog.text
-    assert incumbent.is_due(history(0.5, 0.4)) is False  # in a moment
+    assert not incumbent.begin(history(0.5, 0.4))  # not at once

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from spot_dask.cli.options import clock, number, values
 from spot_dask.cli.terminal import relayed, stderr_of_terminal
-from spot_dask.progress import Goal, Listener, Recommended, Running, Standing, Update, View
+from spot_dask.progress import BestSoFar, Goal, Listener, Standing, Training, Update, View
 from spot_dask.records import Evaluation
 
 FAILURES_SHOWN = 3
@@ -238,7 +238,7 @@ def count(standing: Standing) -> str:
     return f"{standing.done}" if limit is None else f"{standing.done}/{limit}"
 
 
-def estimate(best: Recommended) -> str:
+def estimate(best: BestSoFar) -> str:
     """The incumbent's value, its interval where there is one, and its trial."""
     between = (
         ""
@@ -262,7 +262,7 @@ def failures(kinds: Mapping[str, int]) -> Iterator[str]:
         yield f"not ok: {each}"
 
 
-def training(running: Running, objective: str, where: bool) -> str:
+def training(running: Training, objective: str, where: bool) -> str:
     """A training that goes on, and where, in one line."""
     parts = [f"trial {running.trial}", clock(running.seconds)]
     if running.epoch is not None:

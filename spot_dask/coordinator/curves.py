@@ -13,7 +13,7 @@ from spot_dask.records import Evaluation, Objective, Origin, Trial
 logger = logging.getLogger(__name__)
 
 
-class LearningCurves:
+class Courses:
     """The curve of the objective of every training, ended or running, as far as it is reported."""
 
     def __init__(self, objective: Objective, ended: Iterable[Evaluation]) -> None:

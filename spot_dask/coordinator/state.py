@@ -31,7 +31,7 @@ from spot_dask.coordinator import (
     StopEarly,
     Tick,
 )
-from spot_dask.coordinator.curves import LearningCurves
+from spot_dask.coordinator.curves import Courses
 from spot_dask.coordinator.fleet import Attempt, Fleet
 from spot_dask.fold import Fold
 from spot_dask.records import (
@@ -75,7 +75,7 @@ class Coordinator:
         self.stopping: str | None = None
         self.finished = False
         self._fold = past.copy()  # and what was decided since
-        self._curves = LearningCurves(policy.objective, past.history.evaluations)
+        self._curves = Courses(policy.objective, past.history.evaluations)
         self._queue: deque[Trial] = deque()
         self._alone: deque[Trial] = deque()  # to be tried with a worker for themselves
         for trial in past.history.pending:
