@@ -12,7 +12,7 @@ from benchmarks import Unavailable, problems
 from benchmarks.optimisers import OneHot, Optimiser, Spec, names
 from benchmarks.problems import uniform
 
-CHEAP = {"botorch": "botorch:restarts=2,raw=32"}
+CHEAP = {"botorch": "botorch:restarts=2,raw=32", "spot": "spot:design.initial=6"}
 SPACES = ["mixed/branches", "mixed/levels", "crash/oom", "crash/m2"]
 
 
@@ -29,7 +29,7 @@ def test_an_optimiser_proposes_valid_configurations(name: str, where: str) -> No
     except Unavailable as error:
         pytest.skip(str(error))
     told = 0
-    for batch in range(5):
+    for batch in range(3):
         configs = optimiser.ask(4)
         assert len(configs) == 4
         assert [space.validate(c) for c in configs] == [dict(c) for c in configs]
