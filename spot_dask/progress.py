@@ -188,7 +188,10 @@ class View:
                 )
                 for lease in oldest
             ),
-            failures=Counter(str(e.outcome.status) for e in update.history.evaluations if not e.ok),
+            # asdict makes nonsense of a Counter before Python 3.12.
+            failures=dict(
+                Counter(str(e.outcome.status) for e in update.history.evaluations if not e.ok)
+            ),
             stopping=update.stopping,
         )
 
