@@ -14,7 +14,7 @@ import stat
 import sys
 import tomllib
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,8 +53,9 @@ def load(target: str, overrides: Iterable[str | Given] = ()) -> Loaded:
 
     Raises StudyError, in one line, for whatever is wrong with the file, the study or a setting.
     """
+    found = locate(target)
     given = [parse_override(o) if isinstance(o, str) else o for o in overrides]
-    return _load(locate(target), given)
+    return _loaded(found, read_text(found.file), given)
 
 
 def reload(
@@ -73,42 +74,43 @@ def reload(
     if not (isinstance(overrides, list) and all(isinstance(text, str) for text in overrides)):
         raise StudyError("the store's overrides of its study cannot be read")
     given = [parse_override(text, "recorded") for text in overrides]
+    ignored = [key for key, declared in KEYS.items() if declared.kind is COMPONENT]
     if target is not None:
-        return _load(locate(target), given, recorded=True)
+        found = locate(target)
+        return _loaded(found, read_text(found.file), given, ignored)
     if "file" not in recorded:
         raise StudyError("this run was begun from Python; name its study with --study FILE")
-    file, name, text = (recorded.get(key) for key in ("file", "name", "text"))
+    file, name = recorded["file"], recorded.get("name")
     if not (isinstance(file, str) and isinstance(name, str) and f"{file}{name}".isprintable()):
         raise StudyError("the store does not tell its study's file; name it with --study FILE")
     path = Path(file)
     try:
         state = path.stat()
     except OSError as error:
-        raise StudyError(
-            f"the run's study is gone: {file}; name its new place with --study"
-        ) from error
+        gone = f"the run's study is gone: {file}; name its new place with --study"
+        raise StudyError(gone) from error
     if not (path.is_absolute() and path.suffix == ".py" and stat.S_ISREG(state.st_mode)):
         raise StudyError(f"{file} is no Python file by its full path; name it with --study FILE")
-    doubt = None
+    text, doubt = read_text(path), None
     if state.st_uid not in (0, os.getuid()):
         doubt = f"{file}, the run's study, is another user's"
-    elif read_text(path) != text:
+    elif text != recorded.get("text"):
         doubt = f"{file} has changed since the run began"
     if doubt is not None and not agrees(doubt):
         raise StudyError(f"{doubt}; to run it as it is, add --study {file}:{name}")
-    return _load(Source(path, name), given, recorded=True)
+    return _loaded(Target(path, name), text, given, ignored)
 
 
-def _load(source: Source, given: Sequence[Given], *, recorded: bool = False) -> Loaded:
-    """The study of a source with settings laid over it; those of a header may name no component."""
-    settings = (*source.settings, *given)
-    text = read_text(source.file)
-    name, study = _pick(_execute(source.file, text), source)
-    names = [s for s in given if recorded and s.key in KEYS and KEYS[s.key].kind is COMPONENT]
-    loaded = _apply(study, [setting for setting in settings if setting not in names])
+def _loaded(
+    found: Target, text: str, given: Sequence[Given], ignored: Collection[Key] = ()
+) -> Loaded:
+    """The study of a file with this text and settings laid over it, but for the keys ignored."""
+    name, study = _pick(_execute(found.file, text), found)
+    settings = (*found.settings, *given)
+    loaded = _apply(study, [*found.settings, *(s for s in given if s.key not in ignored)])
     kept = [str(setting) for setting in settings if setting.key[0] != "store"]
-    path = str(source.file.resolve())
-    loaded.study.source = {"file": path, "name": name, "overrides": kept, "text": text}
+    file = str(found.file.resolve())
+    loaded.study.source = {"file": file, "name": name, "overrides": kept, "text": text}
     return loaded
 
 
@@ -116,7 +118,7 @@ def _load(source: Source, given: Sequence[Given], *, recorded: bool = False) -> 
 
 
 @dataclass(frozen=True)
-class Source:
+class Target:
     """Which study is meant: its Python file, the name in it, and settings that came along."""
 
     file: Path
@@ -124,7 +126,7 @@ class Source:
     settings: tuple[Given, ...] = ()
 
 
-def locate(target: str) -> Source:
+def locate(target: str) -> Target:
     """Which Python file and name a STUDY argument means; reads a TOML file, runs nothing."""
     bare = target.endswith((".py", ".toml"))
     file, _, name = (target, "", "") if bare else target.rpartition(":")
@@ -134,38 +136,27 @@ def locate(target: str) -> Source:
     if not path.is_file():
         raise StudyError(f"{file}: no such file; `spot-dask init` writes a study to start from")
     if path.suffix == ".py":
-        return Source(path, name or None)
+        return Target(path, name or None)
     if name:
         raise StudyError(f'{target}: a name goes into the file: [study] file = "study.py:{name}"')
-    return _read_toml(path)
-
-
-def read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: cannot be read: {one_line(error)}") from error
-
-
-def _read_toml(path: Path) -> Source:
     try:
         data = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise StudyError(f"{path}: not valid TOML: {one_line(error)}") from error
     settings = {setting.key: setting for setting in _flatten(data, (), str(path))}
-    file = settings.pop(("study", "file"), None)
-    if file is None:
+    which = settings.pop(("study", "file"), None)
+    if which is None:
         raise StudyError(f'{path}: which study? Add [study] file = "study.py:study"')
+    study, _, name = str(which.value).partition(":")
+    python = path.parent / study
+    if python.suffix != ".py" or not python.is_file():
+        raise which.error(f"no such Python file: {python}")
     store = settings.get(("store", "path"))
     if store is not None and isinstance(store.value, str):
         where = address(store.value)
         if isinstance(where, Path):
             settings[store.key] = replace(store, value=str(path.parent / where))
-    study, _, name = str(file.value).partition(":")
-    python = path.parent / study
-    if python.suffix != ".py" or not python.is_file():
-        raise file.error(f"no such Python file: {python}")
-    return Source(python, name or None, tuple(settings.values()))
+    return Target(python, name or None, tuple(settings.values()))
 
 
 def _flatten(table: Mapping[str, Any], key: Key, where: str) -> Iterator[Given]:
@@ -174,6 +165,14 @@ def _flatten(table: Mapping[str, Any], key: Key, where: str) -> Iterator[Given]:
             yield from _flatten(value, (*key, name), where)
         else:
             yield Given((*key, name), value, where)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file; raises StudyError if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: cannot be read: {one_line(error)}") from error
 
 
 # --- running the file -------------------------------------------------------------------------
@@ -210,26 +209,21 @@ def _importable(directory: Path) -> Iterator[None]:
             sys.path.append(str(directory))
 
 
-def _helpers(names: Iterable[str], directory: Path) -> Iterator[ModuleType]:
+def _helpers(names: Iterable[str], directory: Path) -> list[ModuleType]:
     """New top-level modules that only the study's directory has: no worker could import them."""
-    elsewhere = [p for p in sys.path if Path(p).resolve() != directory]
+    own = []
     for name in sorted(name for name in names if "." not in name):
         file = getattr(sys.modules[name], "__file__", None)
-        if file is None or not Path(file).is_relative_to(directory):
-            continue
-        if not _found(name, elsewhere):
-            yield sys.modules[name]
-
-
-def _found(name: str, path: list[str]) -> bool:
-    """Whether the import system finds a module of this name on this path."""
+        if file is not None and Path(file).is_relative_to(directory):
+            own.append(name)
     saved = sys.path[:]
-    sys.path[:] = path
+    sys.path[:] = [path for path in saved if Path(path).resolve() != directory]
     try:
         finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
-        return any(finder.find_spec(name, None) is not None for finder in finders)
+        lost = [n for n in own if all(f.find_spec(n, None) is None for f in finders)]
     finally:
         sys.path[:] = saved
+    return [sys.modules[name] for name in lost]
 
 
 def _blame(error: BaseException, path: Path) -> str:
@@ -242,77 +236,70 @@ def _blame(error: BaseException, path: Path) -> str:
     return f"{path}:{lines[-1] if lines else 1}: {kind}{one_line(error)}"
 
 
-def _pick(module: ModuleType, source: Source) -> tuple[str, Study]:
+def _pick(module: ModuleType, found: Target) -> tuple[str, Study]:
+    """The study that is meant, and its name; StudyError where that is not clear."""
     studies: dict[str, Study] = {}
     for name, value in vars(module).items():
         if isinstance(value, Study) and not any(value is known for known in studies.values()):
             studies[name] = value
-    if source.name is None:
-        if len(studies) == 1:
-            return next(iter(studies.items()))
-        raise StudyError(f"{source.file}: {_undecided(module, source, list(studies))}")
-    value = getattr(module, source.name, None)
-    if not isinstance(value, Study):
-        there = ", ".join(studies) or "none"
-        raise StudyError(f"{source.file}: no Study named {source.name!r}; there are: {there}")
-    return source.name, value
-
-
-def _undecided(module: ModuleType, source: Source, names: Sequence[str]) -> str:
-    if names:
-        listing = ", ".join(f"{source.file}:{name}" for name in names)
-        return f"several studies; say which: {listing}"
-    own = [n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
-    there = ", ".join(own) or "nothing"
-    return f"no Study in it (it defines: {there}); add study = Study(space=..., task=...)"
+    if found.name is not None:
+        value = getattr(module, found.name, None)
+        if isinstance(value, Study):
+            return found.name, value
+        problem = f"no Study named {found.name!r}; there are: {', '.join(studies) or 'none'}"
+    elif len(studies) == 1:
+        return next(iter(studies.items()))
+    elif studies:
+        listing = ", ".join(f"{found.file}:{name}" for name in studies)
+        problem = f"several studies; say which: {listing}"
+    else:
+        own = (
+            n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__
+        )
+        defined = ", ".join(own) or "nothing"
+        problem = f"no Study in it (it defines: {defined}); add study = Study(space=..., task=...)"
+    raise StudyError(f"{found.file}: {problem}")
 
 
 # --- applying settings ------------------------------------------------------------------------
 
 
 def _apply(study: Study, settings: Sequence[Given]) -> Loaded:
-    values = {setting.key: _checked(setting, study) for setting in settings}
-    store = values.pop(("store", "path"), None)
-    where = ", ".join(dict.fromkeys(setting.where for setting in settings)) or "study"
+    """The study with settings laid over it, of which a later one wins."""
+    values: dict[Key, Any] = {}
+    for setting in settings:
+        declared = KEYS.get(setting.key)
+        if declared is None and setting.key not in _space_keys(study.space):
+            raise _unknown(setting, study.space)
+        try:
+            values[setting.key] = declared.read(setting.value) if declared else plain(setting.value)
+        except ValueError as error:
+            raise setting.error(error) from error
+
+    def part(table: str) -> dict[str, Any]:
+        return {key[1]: value for key, value in values.items() if key[0] == table}
+
+    store = values.get(("store", "path"))
     try:
-        changed = replace(
-            study,
-            space=_space(study.space, values),
-            budget=replace(study.budget, **_table(values, "budget")),
-            design=replace(study.design, **_table(values, "design")),
-            **_table(values, "study"),
-        )
+        nested = {name: replace(getattr(study, name), **part(name)) for name in Study.nested()}
+        changed = replace(study, space=_space(study.space, values), **nested, **part("study"))
     except (ValueError, TypeError) as error:
+        where = ", ".join(dict.fromkeys(setting.where for setting in settings)) or "study"
         raise StudyError(f"{where}: {one_line(error)}") from error
-    cluster = _table(values, "cluster")
-    return Loaded(changed, **cluster, store=None if store is None else address(store))
-
-
-def _table(values: Mapping[Key, Any], table: str) -> dict[str, Any]:
-    return {key[1]: value for key, value in values.items() if key[0] == table}
+    return Loaded(changed, **part("cluster"), store=None if store is None else address(store))
 
 
 def _space(space: Space, values: Mapping[Key, Any]) -> Space:
+    """The space with parameters changed (``space.NAME.FIELD``) and fixed (``space.NAME``)."""
     changes: dict[str, dict[str, Any]] = {}
     fixed: dict[str, Any] = {}
-    for key, value in values.items():
-        if key[0] == "space" and len(key) == 3:
-            changes.setdefault(key[1], {})[key[2]] = value
-        elif key[0] == "space":
-            fixed[key[1]] = value
+    for (table, *rest), value in values.items():
+        if table == "space" and len(rest) == 2:
+            changes.setdefault(rest[0], {})[rest[1]] = value
+        elif table == "space":
+            fixed[rest[0]] = value
     changed = space.modify(**changes) if changes else space
     return changed.fix(**fixed) if fixed else changed
-
-
-def _checked(setting: Given, study: Study) -> Any:
-    """The value converted as its key asks; raises StudyError for an unknown key or a bad value."""
-    declared = KEYS.get(setting.key)
-    if declared is None and setting.key not in _space_keys(study.space):
-        raise _unknown(setting, study.space)
-    try:
-        return plain(setting.value) if declared is None else declared.read(setting.value)
-    except ValueError as error:
-        raise setting.error(error) from error
 
 
 def _space_keys(space: Space) -> list[Key]:
@@ -324,6 +311,7 @@ def _space_keys(space: Space) -> list[Key]:
 
 
 def _unknown(setting: Given, space: Space) -> StudyError:
+    """The error that a key is none of the settings'; it names the nearest key."""
     if setting.key[0] == "space" and setting.key[1:2] and setting.key[1] not in space.parameters:
         seen, names = setting.key[1], ", ".join(space.names)
         problem = f"no parameter {seen!r}, there are {names}{did_you_mean(seen, space.names)}"
