@@ -24,6 +24,7 @@ from spot_dask import (
     StoreError,
     Study,
 )
+from spot_dask.executors.open import place_of
 from spot_dask.progress import Update
 from spot_dask.records import Imported, Opened, Origin
 from spot_dask.surrogates.kriging import Kriging
@@ -324,3 +325,9 @@ def test_durability_is_a_setting_which_a_resumed_run_keeps(
 def test_an_unknown_durability_is_refused() -> None:
     with pytest.raises(ValueError, match="durability is 'often'; expected 'fsync' or 'process'"):
         study(durability="often")
+
+
+@pytest.mark.parametrize("run_id", ["", "..", "../b", "/home", "a/b", ".a", "a\nb"])
+def test_a_run_whose_id_leads_to_another_directory_is_refused(run_id: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="whose id is"):
+        place_of(None, tmp_path / "run.zarr", run_id, "")

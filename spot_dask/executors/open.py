@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spot_dask.errors import StoreError
 from spot_dask.executors import Executor
 from spot_dask.executors.connection import Connection
 from spot_dask.executors.serial import SerialExecutor
@@ -27,8 +29,11 @@ def place_of(
     """The place of a run's checkpoints: in ``directory``, or beside a store that is a directory.
 
     ``text`` is that of the study's file: another text makes its checkpoints unusable. Returns None,
-    with a warning, for a store of objects without a directory.
+    with a warning, for a store of objects without a directory. Raises StoreError for an id that is
+    no name of a directory: what is in the place is removed at the end.
     """
+    if not re.fullmatch(r"\w[\w.-]*", run_id):
+        raise StoreError(f"{store} holds a run whose id is {run_id!r}; expected letters and digits")
     if directory is None and isinstance(store, str):
         logger.warning(
             "trainings that are interrupted will begin anew: %s can keep no checkpoints; "
