@@ -39,7 +39,7 @@ from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
 from spot_dask.store.tables import Published
 from spot_dask.tasks import Task
-from spot_dask.tasks.function import FunctionTask
+from spot_dask.tasks.function import as_task
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.model import Best
 from spot_dask.warmstart import WarmStart, summary, take_over
@@ -69,12 +69,7 @@ class Study(Settings):
     _last: Run | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if callable(self.task) and not hasattr(self.task, "objective"):
-            self.task = FunctionTask(self.task)
-        if not isinstance(self.task, Task):
-            raise ValueError(
-                f"task is {self.task!r}; expected a TorchTask, a FunctionTask or a function"
-            )
+        self.task = as_task(self.task)
         super().__post_init__()
         if self.sync and self.batch is None:
             raise ValueError("sync is on without a batch size; expected batch (--batch q) as well")

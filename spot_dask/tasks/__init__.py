@@ -7,6 +7,7 @@ sign of an objective to be maximised is flipped here, once, in ``score``.
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 import os
@@ -14,15 +15,15 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Literal, Protocol
 
-from spot_dask.errors import did_you_mean
+from spot_dask.errors import did_you_mean, shown
 from spot_dask.records import Configuration, Value
 
 Direction = Literal["min", "max"]
 
 PARTIAL = ".partial"
-"""How the name of a file ends that is still being written."""
+"""The end of the name of a file that is still being written."""
 
 
 class Config(Mapping[str, Value]):
@@ -56,7 +57,11 @@ class Config(Mapping[str, Value]):
 
 
 class Context(Protocol):
-    """What a running training knows about its trial and can tell about itself."""
+    """What a running training knows about its trial, and how it reports its progress.
+
+    ``number`` and ``seed`` are the trial's; ``attempt`` counts from 1; ``slot`` is the worker's
+    slot (from 0) that the training occupies.
+    """
 
     number: int
     attempt: int
@@ -66,28 +71,27 @@ class Context(Protocol):
 
     @property
     def checkpoint(self) -> Path:
-        """A directory for what the next attempt at the trial shall find in its own.
+        """A directory whose content the next attempt at the trial finds in its own.
 
-        It is made at the first access, with all that the last attempt had saved there, and
-        removed when the trial has its evaluation. Save with ``replacing``, since an attempt may
-        end at any moment.
+        The first access creates it with all that the last attempt saved there; it is removed when
+        the trial has its evaluation. Save with ``replacing``, since an attempt may end at any
+        moment.
         """
         ...
 
     @property
     def keeps_checkpoint(self) -> bool:
-        """Whether there will be a next attempt that finds it; else it is a temporary directory."""
+        """Whether a next attempt would find ``checkpoint``; else it is a temporary directory."""
         ...
 
     def report(self, epoch: int, **metrics: float) -> None:
-        """Record the metrics of a finished epoch (counted from 1); kept as learning curves.
+        """Record the metrics of a finished epoch (counted from 1) as points of learning curves.
 
-        Raises StoppedEarly where the training is to end now: what it has reported counts.
+        Raises StoppedEarly if the training shall end now; the metrics reported so far count.
         """
         ...
 
 
-@runtime_checkable
 class Task(Protocol):
     """A training whose metrics include the objective, to be minimised or maximised."""
 
@@ -98,30 +102,70 @@ class Task(Protocol):
     def direction(self) -> Direction: ...
 
     def __call__(self, config: Config, trial: Context) -> Mapping[str, float]:
-        """Run the training and return its final metrics; whatever it raises is its failure."""
+        """Run the training and return its final metrics; any exception is its failure."""
         ...
 
     def shortened(self) -> Task:
-        """The same task cut to one epoch where it has epochs, for ``spot-dask check``."""
+        """The same task, cut to one epoch if it has epochs, for ``spot-dask check``."""
         ...
 
 
-class StoppedEarly(BaseException):
-    """Raised by ``report`` in a training whose remaining epochs are not worth it.
+MEMBERS = ("objective", "direction", "shortened")
+"""What a task has beside its call."""
 
-    No Exception, so that a training that goes on after its own errors does not go on after this.
+
+def check(task: object) -> None:
+    """Check an object against the whole protocol; raises ValueError naming what it lacks."""
+    what = f"task is {shown(task)}"
+    if isinstance(task, type):
+        raise ValueError(f"{what}, a class; give an object of it")
+    lacks = [name for name in MEMBERS if not hasattr(task, name)]
+    if not callable(task):
+        lacks.append("__call__(config, trial)")
+    if lacks:
+        raise ValueError(
+            f"{what} without {', '.join(lacks)}; expected a TorchTask, a FunctionTask, a function"
+            " or an object with objective, direction, shortened() and __call__(config, trial)"
+        )
+    given: Any = task
+    if not isinstance(given.objective, str) or not given.objective:
+        raise ValueError(f"{what} with the objective {shown(given.objective)}; expected a name")
+    check_direction(given.direction)
+    check_call(f"{what} that", given, "config", "trial")
+    check_call(f"{what} whose shortened()", given.shortened)
+
+
+def check_call(what: str, function: Any, *arguments: str, **named: str) -> None:
+    """Raises ValueError, saying ``what`` it is, if a function does not take these arguments."""
+    if not callable(function):
+        raise ValueError(f"{what} is {shown(function)}; expected a function")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions written in C have no signature
+        return
+    try:
+        signature.bind(*arguments, **named)
+    except TypeError as error:
+        call = f"({', '.join((*arguments, *named))})"
+        raise ValueError(f"{what} cannot be called with {call}: {error}") from None
+
+
+class StoppedEarly(BaseException):
+    """Raised by ``report`` in a training whose remaining epochs are not worth their time.
+
+    It is no Exception, so a training that continues after its own errors still ends here.
     """
 
 
 class Diverged(ArithmeticError):
-    """A training whose loss is no longer finite; any task may raise it to say so."""
+    """The loss of a training is no longer finite; any task may raise it."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A binary file to write that becomes ``path`` when it is complete, and on disk, or never.
+    """Open a binary file that replaces ``path`` once it is complete and on disk, or never.
 
-    Whoever reads ``path`` meanwhile, or after a crash, finds what was there before.
+    A reader of ``path`` in the meantime, or after a crash, finds the old content.
     """
     aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
     try:
@@ -153,7 +197,7 @@ def score(task: Task, metrics: Mapping[str, float]) -> float:
 def check_direction(direction: str) -> None:
     """Raises ValueError for anything but "min" and "max"."""
     if direction not in ("min", "max"):
-        raise ValueError(f"direction is {direction!r}; expected 'min' or 'max'")
+        raise ValueError(f"direction is {shown(direction)}; expected 'min' or 'max'")
 
 
 def measured(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -163,8 +207,14 @@ def measured(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def number(name: str, value: Any) -> float:
-    """A real number, numpy scalar or array without dimensions (numpy's or torch's) as a float."""
-    wrong = ValueError(f"{name!r} is {_described(value)}; expected one real number")
+    """A real number, numpy scalar or array without dimensions (numpy's or torch's) as a float.
+
+    Raises ValueError naming the value for anything else.
+    """
+    shape = getattr(value, "shape", None)
+    text = f" (shape {tuple(shape)})" if shape else "" if value is None else f" ({shown(value)})"
+    kind = "None" if value is None else type(value).__name__
+    wrong = ValueError(f"{name!r} is {kind}{text}; expected one real number")
     real = not isinstance(value, numbers.Complex) or isinstance(value, numbers.Real)
     scalar = not hasattr(value, "ndim") or value.ndim == 0
     if isinstance(value, bool | str | bytes) or not real or not scalar:
@@ -176,14 +226,6 @@ def number(name: str, value: Any) -> float:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """What to say after naming something unknown: the nearest known name, or all of them."""
+    """The end of a message about an unknown name: the nearest known name, or all of them."""
     names = list(known)
     return did_you_mean(name, names) or f"; there are: {', '.join(names) or 'none'}"
-
-
-def _described(value: Any) -> str:
-    if value is None:
-        return "None"
-    shape = getattr(value, "shape", None)
-    text = f"shape {tuple(shape)}" if shape else repr(value)
-    return f"{type(value).__name__} ({text if len(text) <= 60 else text[:57] + '...'})"

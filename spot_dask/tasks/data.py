@@ -1,4 +1,4 @@
-"""Data of a training: what ``data()`` returned, its hold-out split and its batches.
+"""Data of a training: the result of ``data()``, its hold-out split and its batches.
 
 Plain tensors stay tensors: a batch is one indexing operation. Any other dataset is read item by
 item through torch's DataLoader.
@@ -6,7 +6,7 @@ item through torch's DataLoader.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -27,8 +27,9 @@ RESIDENT_BYTES = 2**30
 class Split:
     """A hold-out split: the share of the training data that validates, stratified by class.
 
-    Stratified where the targets are class numbers that can be had without reading the items (plain
-    tensors, or a dataset with ``targets`` or ``labels``, as torchvision's); otherwise at random.
+    It is stratified if the targets are class numbers that are known without reading the items
+    (plain tensors, or a dataset with ``targets`` or ``labels``, as torchvision's), else random.
+    Raises ValueError unless ``validation`` is between 0 and 1.
     """
 
     validation: float = 0.2
@@ -41,16 +42,18 @@ class Split:
             )
 
     def __call__(self, data: Data, seed: int) -> tuple[Data, Data]:
-        """The training and the validation part, the same ones for the same seed.
+        """The training and the validation part, the same for the same seed.
 
-        Raises ValueError where one of them would be empty.
+        Raises ValueError if one of them would be empty.
         """
         n = length(data)
         rng = np.random.default_rng(seed)
         order = rng.permutation(n)
         labels = class_numbers(data) if self.stratify else None
-        if labels is not None:
-            order = _by_class(order, labels, rng)
+        if labels is not None:  # sort by class, the classes in random order
+            _, numbers = np.unique(labels, return_inverse=True)
+            ranks = rng.permutation(int(numbers.max()) + 1)
+            order = order[np.argsort(ranks[numbers[order]], kind="stable")]
         # Systematic sampling: of every run of consecutive samples, so of every class, its share
         # up to rounding; of all of them exactly round(n * validation).
         marks = np.floor(np.arange(n + 1) * self.validation + 0.5)
@@ -63,16 +66,14 @@ class Split:
         return part(data, np.sort(order[~held_out])), part(data, np.sort(order[held_out]))
 
 
-def _by_class(order: Indices, labels: Indices, rng: np.random.Generator) -> Indices:
-    """The permutation sorted by class, the classes in random order."""
-    _, numbers = np.unique(labels, return_inverse=True)
-    ranks = rng.permutation(int(numbers.max()) + 1)
-    return order[np.argsort(ranks[numbers[order]], kind="stable")]
-
-
 def as_parts(returned: Any) -> tuple[Data, Data | None]:
-    """What ``data()`` returned, as (training data, test data or None); raises ValueError."""
-    if _is_dataset(returned):
+    """The result of ``data()`` as (training data, test data or None).
+
+    Raises ValueError unless it is a dataset, a pair of them or arrays (X, y).
+    """
+    is_sequence = hasattr(returned, "__getitem__") and hasattr(returned, "__len__")
+    is_other = _is_array(returned) or isinstance(returned, tuple | list | dict | str)
+    if isinstance(returned, Dataset) or (is_sequence and not is_other):
         return _in_memory(returned), None
     if isinstance(returned, tuple | list) and len(returned) == 2:
         first, second = returned
@@ -114,7 +115,7 @@ def part(data: Data, indices: Indices) -> Data:
 
 
 def class_numbers(data: Data) -> Indices | None:
-    """The targets (n) where they are class numbers known without reading the items, else None."""
+    """The targets (n) if they are class numbers and known without reading the items, else None."""
     if isinstance(data, TensorDataset):
         targets: Any = data.tensors[-1]
     elif isinstance(data, Subset):
@@ -133,7 +134,8 @@ def class_numbers(data: Data) -> Indices | None:
 def transformed(data: Data, transform: Callable[[Any], Any]) -> Data:
     """The data with ``transform`` applied to the inputs.
 
-    To all inputs at once for plain tensors, to each item's input as it is read otherwise.
+    ``transform`` gets all inputs at once of plain tensors, of any other dataset the input of one
+    item when the item is read.
     """
     if isinstance(data, TensorDataset):
         X, y = data.tensors
@@ -156,85 +158,67 @@ class Transformed(Dataset[Any]):
         return self._transform(x), y
 
 
-@dataclass(frozen=True)
 class Batches:
-    """The batches of a dataset on a device, in new random order each time if given a generator.
+    """The batches of a dataset on a device; each iteration is one epoch.
 
-    In training (with a generator) a last batch of one sample is left out, since batch
-    normalisation cannot learn from one; the order is random, so it is another one each epoch.
+    The order is new and random in each epoch if a generator is given, as in training. A last batch
+    of one sample is then left out, since batch normalisation cannot learn from one; with the
+    random order it is another sample each epoch. ``workers`` processes load data that are not
+    plain tensors.
     """
 
-    data: Data
-    size: int
-    device: torch.device
-    generator: torch.Generator | None = None
-    workers: int = 0
-
-    def open(self) -> Iterable[tuple[Any, Tensor]]:
-        """Something to iterate over once an epoch."""
-        if isinstance(self.data, TensorDataset):
-            return _TensorBatches(self, *self._resident(self.data))
+    def __init__(
+        self,
+        data: Data,
+        size: int,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+        workers: int = 0,
+    ) -> None:
+        n = length(data)
+        self._size, self._device, self._generator = size, device, generator
+        self._drops_last = generator is not None and n > size > 1 and n % size == 1
+        if isinstance(data, TensorDataset):
+            X, y = data.tensors
+            resident = X.nbytes + y.nbytes <= RESIDENT_BYTES
+            self._tensors = (X.to(device), y.to(device)) if resident else (X, y)
+            self._loader: DataLoader[Any] | None = None
+            return
         # One generator for the order alone: the loader's own draws depend on when it was opened.
         seeds, order = torch.Generator(), None
-        if self.generator is not None:
-            seeds.manual_seed(self.generator.initial_seed())
-            order = RandomSampler(range(length(self.data)), generator=self.generator)
-        loader = DataLoader(
-            self.data,
-            batch_size=self.size,
+        if generator is not None:
+            seeds.manual_seed(generator.initial_seed())
+            order = RandomSampler(range(n), generator=generator)
+        self._loader = DataLoader(
+            data,
+            batch_size=size,
             sampler=order,
             generator=seeds,
-            drop_last=self.short,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=self.device.type == "cuda",
+            drop_last=self._drops_last,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=device.type == "cuda",
         )
-        return _LoaderBatches(loader, self.device)
-
-    @property
-    def short(self) -> bool:
-        """Whether the last batch is left out."""
-        n = length(self.data)
-        return self.generator is not None and n > self.size > 1 and n % self.size == 1
-
-    def _resident(self, data: TensorDataset) -> tuple[Tensor, Tensor]:
-        X, y = data.tensors
-        if X.nbytes + y.nbytes > RESIDENT_BYTES:
-            return X, y
-        return X.to(self.device), y.to(self.device)
-
-
-class _TensorBatches:
-    def __init__(self, batches: Batches, X: Tensor, y: Tensor) -> None:
-        self._batches = batches
-        self._X = X
-        self._y = y
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        b = self._batches
-        n = len(self._y)
-        order = None
-        if b.generator is not None:
-            order = torch.randperm(n, generator=b.generator).to(self._X.device)
-        for start in range(0, n - 1 if b.short else n, b.size):
-            chosen: Any = slice(start, start + b.size)
-            if order is not None:
-                chosen = order[chosen]
-            yield self._X[chosen].to(b.device), self._y[chosen].to(b.device)
-
-
-class _LoaderBatches:
-    def __init__(self, loader: DataLoader[Any], device: torch.device) -> None:
-        self._loader = loader
-        self._device = device
 
     def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
-        for batch in self._loader:
-            if not isinstance(batch, tuple | list) or len(batch) != 2:
-                raise ValueError(
-                    f"a batch of the data is {_named(batch)}; expected pairs of input and target"
-                )
-            yield _to(batch[0], self._device), _to(batch[1], self._device)
+        if self._loader is not None:
+            for batch in self._loader:
+                if not isinstance(batch, tuple | list) or len(batch) != 2:
+                    raise ValueError(
+                        f"a batch of the data is {_named(batch)};"
+                        " expected pairs of input and target"
+                    )
+                yield _to(batch[0], self._device), _to(batch[1], self._device)
+            return
+        X, y = self._tensors
+        n, order = len(y), None
+        if self._generator is not None:
+            order = torch.randperm(n, generator=self._generator).to(X.device)
+        for start in range(0, n - 1 if self._drops_last else n, self._size):
+            chosen: Any = slice(start, start + self._size)
+            if order is not None:
+                chosen = order[chosen]
+            yield X[chosen].to(self._device), y[chosen].to(self._device)
 
 
 def _to(value: Any, device: torch.device) -> Any:
@@ -266,15 +250,6 @@ def as_tensor(values: Any) -> Tensor:
 
 def _is_array(value: Any) -> bool:
     return isinstance(value, Tensor) or hasattr(value, "__array__")
-
-
-def _is_dataset(value: Any) -> bool:
-    return isinstance(value, Dataset) or (
-        not _is_array(value)
-        and not isinstance(value, tuple | list | dict | str)
-        and hasattr(value, "__getitem__")
-        and hasattr(value, "__len__")
-    )
 
 
 def _named(value: Any) -> str:

@@ -5,19 +5,39 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from spot_dask.tasks import Config, Context, Direction, check_direction, measured
+from spot_dask.tasks import (
+    MEMBERS,
+    Config,
+    Context,
+    Direction,
+    Task,
+    check,
+    check_call,
+    check_direction,
+    measured,
+)
+
+
+def as_task(given: object) -> Task:
+    """A task as it is, or a function as one; raises ValueError naming what a task lacks."""
+    is_plain = callable(given) and not isinstance(given, type)
+    if is_plain and not any(hasattr(given, name) for name in MEMBERS):
+        given = FunctionTask(cast(Callable[..., Any], given))
+    check(given)
+    return cast(Task, given)
 
 
 @dataclass(frozen=True)
 class FunctionTask:
     """A function ``f(cfg)`` or ``f(cfg, trial)`` that trains and returns what it measured.
 
-    It returns the objective as one number, or a mapping of metrics that has it. ``trial`` is
-    passed where the function has a parameter of that name or a second required one; it carries
-    ``seed`` and ``slot``, ``trial.report(epoch, val_loss=...)`` keeps learning curves, and
+    It returns the objective as one number, or a mapping of metrics that contains it. ``trial`` is
+    passed if the function has a parameter of that name or a second required one; it carries
+    ``seed`` and ``slot``, ``trial.report(epoch, val_loss=...)`` records learning curves, and
     ``trial.checkpoint`` is a directory that survives the attempt (see ``tasks.Context``).
+    Raises ValueError if the function cannot be called so, or for another direction than min, max.
     """
 
     function: Callable[..., Any]
@@ -25,39 +45,31 @@ class FunctionTask:
     direction: Direction = "min"
 
     def __post_init__(self) -> None:
-        if not callable(self.function):
-            raise ValueError(
-                f"function is {type(self.function).__name__}; expected a callable f(cfg)"
-            )
+        given, named = self._arguments("cfg", "trial")
+        check_call("function", self.function, *given, **named)
         check_direction(self.direction)
 
     def __call__(self, config: Config, trial: Context) -> Mapping[str, float]:
-        """The function's metrics; raises ValueError where it returned anything but numbers."""
-        returned = self._call(config, trial)
-        if isinstance(returned, Mapping):
-            return measured(returned)
-        return measured({self.objective: returned})
+        """The function's metrics; raises ValueError if it returned anything but numbers."""
+        given, named = self._arguments(config, trial)
+        returned = self.function(*given, **named)
+        if not isinstance(returned, Mapping):
+            returned = {self.objective: returned}
+        return measured(returned)
 
     def shortened(self) -> FunctionTask:
         """The task itself: a function has no epochs that could be cut."""
         return self
 
-    def _call(self, config: Config, trial: Context) -> Any:
-        wanted = _trial_parameter(self.function)
-        if wanted is None:
-            return self.function(config)
-        if wanted.name == "trial":
-            return self.function(config, trial=trial)
-        return self.function(config, trial)
-
-
-def _trial_parameter(function: Callable[..., Any]) -> inspect.Parameter | None:
-    """The parameter that takes the trial, None for a function of the configuration alone."""
-    try:
-        others = list(inspect.signature(function).parameters.values())[1:]
-    except ValueError:  # some functions written in C have no signature
-        return None
-    named = [p for p in others if p.name == "trial" and p.kind is not p.POSITIONAL_ONLY]
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    required = [p for p in others if p.kind in positional and p.default is p.empty]
-    return next(iter(named + required), None)
+    def _arguments(self, config: Any, trial: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the function is called with: positional arguments, and those by name."""
+        try:
+            others = list(inspect.signature(self.function).parameters.values())[1:]
+        except (TypeError, ValueError):  # some functions written in C have no signature
+            return (config,), {}
+        if any(p.name == "trial" and p.kind is not p.POSITIONAL_ONLY for p in others):
+            return (config,), {"trial": trial}
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        if any(p.kind in positional and p.default is p.empty for p in others):
+            return (config, trial), {}
+        return (config,), {}

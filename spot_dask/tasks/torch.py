@@ -28,7 +28,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spot_dask.tasks import Config, Context, Direction, Diverged, check_direction, nearest, number
+from spot_dask.tasks import (
+    Config,
+    Context,
+    Direction,
+    Diverged,
+    check_call,
+    check_direction,
+    nearest,
+    number,
+)
 from spot_dask.tasks.data import Batches, Data, Split, as_parts, length, transformed
 from spot_dask.tasks.snapshot import Snapshots, State, random_state, restore_random_state
 
@@ -156,11 +165,18 @@ class TorchTask:
     checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("model", "data", "optimizer", "loss"):
-            if not callable(getattr(self, name)):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected a function")
+        check_call("model", self.model, "cfg")
+        check_call("data", self.data)
+        check_call("optimizer", self.optimizer, "parameters", "cfg")
+        check_call("loss", self.loss, "output", "target")
+        if self.prepare is not None:
+            check_call("prepare", self.prepare, "train", "cfg")
         for name in ("epochs", "batch_size"):
-            _check_count(name, getattr(self, name))
+            value = getattr(self, name)
+            if not isinstance(value, str) and (type(value) is not int or value < 1):
+                raise ValueError(
+                    f"{name} is {value!r}; expected a number from 1 or a parameter's name"
+                )
         if isinstance(self.metrics, str):
             raise ValueError(f"metrics is {self.metrics!r}; expected a tuple: ({self.metrics!r},)")
         if getattr(self.loss, "reduction", "mean") != "mean":
@@ -170,7 +186,17 @@ class TorchTask:
                 f"checkpoint_seconds is {self.checkpoint_seconds!r}; expected seconds, at least 0"
             )
         check_direction(self.direction)
-        self._check_objective()
+        possible = {"train_loss": self.measures["loss"]}
+        possible |= {f"val_{name}": metric for name, metric in self.measures.items()}
+        if self.objective not in possible:
+            hint = nearest(self.objective, possible)
+            raise ValueError(f"no metric {self.objective!r} to be the objective{hint}")
+        better = possible[self.objective].better
+        if better not in (None, self.direction):
+            raise ValueError(
+                f"{self.objective} is the better the {'larger' if better == 'max' else 'smaller'} "
+                f"it is, but direction is {self.direction!r}; use direction={better!r}"
+            )
         if self.device != "auto":
             torch.device(self.device)
 
@@ -182,28 +208,40 @@ class TorchTask:
         """
         device = choose_device(self.device, trial.slot)
         trial.device = str(device)
-        train, test = _loaded(self)
+        if self not in _parts:
+            _seed(0)  # every process must see the same data, also where data() draws at random
+            _parts[self] = as_parts(self.data())
+        train, test = _parts[self]
         train, held_out = self.split(train, trial.seed)
         _seed(trial.seed)
         if self.prepare is not None:
-            train, held_out, test = self._prepared(config, train, held_out, test)
-        snapshots = Snapshots(trial, self.checkpoint_seconds)
-        order = torch.Generator()
+            transform = self.prepare(train, config)
+            if not callable(transform):
+                raise ValueError(
+                    f"prepare() returned {type(transform).__name__};"
+                    " expected a function of the inputs"
+                )
+            train, held_out = transformed(train, transform), transformed(held_out, transform)
+            test = None if test is None else transformed(test, transform)
+        snapshots, order = Snapshots(trial, self.checkpoint_seconds), torch.Generator()
         fit, epochs = self._begun(config, trial.seed, device, order, snapshots)
         for epoch, metrics in enumerate(epochs, 1):
             trial.report(epoch, **metrics)
-        batches = self._batches(config, train, device, order).open()
-        validation = self._batches(config, held_out, device).open()
+        batches = self._batches(config, train, device, order)
+        validation = self._batches(config, held_out, device)
         last = _count("epochs", self.epochs, config)
         for epoch in range(len(epochs) + 1, last + 1):
             metrics = {"train_loss": fit.train(batches)} | fit.judge(validation, "val_")
             trial.report(epoch, **metrics)
-            _check_finite(metrics, epoch)
+            for name in ("train_loss", "val_loss"):
+                if not math.isfinite(metrics[name]):
+                    raise Diverged(f"{name} became {metrics[name]} in epoch {epoch}")
             epochs.append(metrics)
             if epoch < last:
                 snapshots.offer(epochs, lambda: fit.state() | {"order": order.get_state()})
-        tested = self._batches(config, test, device).open() if test is not None else None
-        return epochs[-1] | ({} if tested is None else fit.judge(tested, "test_"))
+        if test is None:
+            return epochs[-1]
+        return epochs[-1] | fit.judge(self._batches(config, test, device), "test_")
 
     def shortened(self) -> TorchTask:
         """The same task cut to one epoch."""
@@ -219,19 +257,6 @@ class TorchTask:
                 f"two metrics have the same name: {', '.join(m.name for m in metrics)}"
             )
         return named
-
-    def _check_objective(self) -> None:
-        possible = {"train_loss": self.measures["loss"]}
-        possible |= {f"val_{name}": metric for name, metric in self.measures.items()}
-        if self.objective not in possible:
-            hint = nearest(self.objective, possible)
-            raise ValueError(f"no metric {self.objective!r} to be the objective{hint}")
-        better = possible[self.objective].better
-        if better not in (None, self.direction):
-            raise ValueError(
-                f"{self.objective} is the better the {'larger' if better == 'max' else 'smaller'} "
-                f"it is, but direction is {self.direction!r}; use direction={better!r}"
-            )
 
     def _begun(
         self,
@@ -258,18 +283,6 @@ class TorchTask:
         except Exception as error:  # of another model, or the user's own
             snapshots.refuse(error)
             return new(), []
-
-    def _prepared(
-        self, config: Config, train: Data, held_out: Data, test: Data | None
-    ) -> tuple[Data, Data, Data | None]:
-        assert self.prepare is not None
-        transform = self.prepare(train, config)
-        if not callable(transform):
-            raise ValueError(
-                f"prepare() returned {type(transform).__name__}; expected a function of the inputs"
-            )
-        after = None if test is None else transformed(test, transform)
-        return transformed(train, transform), transformed(held_out, transform), after
 
     def _batches(
         self,
@@ -377,24 +390,11 @@ def aligned(target: Tensor, output: Any) -> Any:
 _parts: WeakKeyDictionary[TorchTask, Parts] = WeakKeyDictionary()
 
 
-def _loaded(task: TorchTask) -> Parts:
-    """The task's data, loaded once per process."""
-    if task not in _parts:
-        _seed(0)  # every process must see the same data, also where data() draws at random
-        _parts[task] = as_parts(task.data())
-    return _parts[task]
-
-
 def _seed(seed: int) -> None:
     """Seed whatever the user's model and transforms may draw from, on CPU and GPU."""
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - for the user's transforms, we draw nothing there
-
-
-def _check_count(name: str, value: int | str) -> None:
-    if not isinstance(value, str) and (type(value) is not int or value < 1):
-        raise ValueError(f"{name} is {value!r}; expected a number from 1 or a parameter's name")
 
 
 def _count(name: str, value: int | str, config: Config) -> int:
@@ -414,9 +414,3 @@ def _scalar(name: str, value: Any) -> Tensor:
     if isinstance(value, Tensor) and value.ndim == 0:
         return value
     return torch.tensor(number(name, value))
-
-
-def _check_finite(metrics: Mapping[str, float], epoch: int) -> None:
-    for name in ("train_loss", "val_loss"):
-        if not math.isfinite(metrics[name]):
-            raise Diverged(f"{name} became {metrics[name]} in epoch {epoch}")

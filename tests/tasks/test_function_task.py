@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import torch
 
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks import Config, score
-from spot_dask.tasks.function import FunctionTask
+from spot_dask.tasks.function import FunctionTask, as_task
 from spot_dask.worker.context import Running
 from spot_dask.worker.training_main import attempt_trial
 
@@ -167,6 +168,72 @@ def test_the_traceback_keeps_its_end() -> None:
     assert len(error.traceback) <= 16 * 1024
     assert error.traceback.endswith("the end\n")
     assert len(error.message) <= 500
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda: 1.0, "with (cfg): too many positional arguments"),
+        (lambda cfg, a, b: 1.0, "with (cfg, trial): missing a required argument: 'b'"),
+        (lambda cfg, a, trial: 1.0, "with (cfg, trial): missing a required argument: 'a'"),
+        (lambda cfg, *, lr: 1.0, "with (cfg): missing a required argument: 'lr'"),
+        ("train", "function is 'train'; expected a function"),
+    ],
+)
+def test_a_function_that_cannot_be_called_is_refused_at_once(function: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        FunctionTask(function)
+
+
+def test_a_function_without_a_signature_is_taken_as_it_is() -> None:
+    assert run(FunctionTask(max), a=1).status is Status.FAILED
+
+
+class Whole:
+    """All that a task has."""
+
+    objective, direction = "loss", "min"
+
+    def __call__(self, config: Config, trial: Running) -> dict[str, float]:
+        return {"loss": config.x}
+
+    def shortened(self) -> Whole:
+        return self
+
+
+def without_member(name: str) -> Any:
+    return type("Less", (), {n: v for n, v in vars(Whole).items() if n != name})()
+
+
+def with_member(name: str, value: Any) -> Any:
+    return type("Other", (Whole,), {name: value})()
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [
+        (without_member("objective"), "without objective; expected"),
+        (without_member("direction"), "without direction; expected"),
+        (without_member("shortened"), "without shortened; expected"),
+        (without_member("__call__"), "without __call__(config, trial); expected"),
+        (Whole, "a class; give an object of it"),
+        ("digits", "'digits' without objective, direction, shortened, __call__(config, trial)"),
+        (with_member("objective", None), "with the objective None; expected a name"),
+        (with_member("direction", "up"), "direction is 'up'; expected 'min' or 'max'"),
+        (with_member("__call__", lambda self, config: {}), "with (config, trial): too many"),
+        (with_member("shortened", lambda self, n: self), "shortened() cannot be called with ()"),
+    ],
+)
+def test_a_task_is_checked_against_its_whole_protocol(task: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)) as told:
+        as_task(task)
+    assert "\n" not in str(told.value)
+
+
+def test_a_task_is_taken_as_it_is_and_a_function_becomes_one() -> None:
+    task = Whole()
+    assert as_task(task) is task
+    assert as_task(abs) == FunctionTask(abs)
 
 
 def test_a_wrong_direction_is_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,15 @@ from spot_dask.tasks.data import Split
 from spot_dask.tasks.torch import TorchTask, choose_device
 from spot_dask.worker.context import Running
 from spot_dask.worker.training_main import attempt_trial
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads cost such small models more than they bring."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def run(task: TorchTask, seed: int = 1, **config: Any) -> Outcome:
