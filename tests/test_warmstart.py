@@ -6,8 +6,12 @@ import csv
 import hashlib
 import json
 import math
+import os
+import re
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +19,22 @@ from typing import Any
 import optuna
 import pytest
 
-from spot_dask import Budget, Categorical, FunctionTask, Integer, Real, Run, Space, Study, WarmStart
+from spot_dask import (
+    Budget,
+    Categorical,
+    FunctionTask,
+    Integer,
+    Real,
+    Run,
+    Space,
+    Study,
+    WarmStart,
+    warmstart,
+)
 from spot_dask.errors import StoreError
-from spot_dask.records import History, Imported, Origin
+from spot_dask.records import History, Imported, Opened, Origin
 from spot_dask.settings import Design
+from spot_dask.store.journal import Journal
 from spot_dask.warmstart import summary, take_over
 
 SPACE = Space(
@@ -379,6 +395,147 @@ def test_what_cannot_be_read_is_told_in_one_line(
     with pytest.raises(StoreError, match=message) as told:
         taken(WarmStart(path, rename=rename))
     assert "\n" not in str(told.value)
+
+
+# --- hostile sources: data, whatever they hold ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("t.jsonl", '{"lr": ' + "[" * 10**5 + "]" * 10**5 + ', "loss": 1}', "t.jsonl:1: not JSON"),
+        ("t.jsonl", '{"lr": ' + "[" * 90 + "]" * 90 + ', "loss": 1}', "line 1 is no evaluation"),
+        ("t.jsonl", '{"lr": 0.1, "loss": 1' + "0" * 5000 + "}", "t.jsonl:1: not JSON"),
+        ("t.jsonl", '{"a\\nb": 0.1, "loss": 1}', "no printable name"),
+        ("t.jsonl", '{"\\ud800": 0.1, "loss": 1}', "no printable name"),
+        ("t.jsonl", '{"run": 1, "record": 1, "trial": Infinity, "status": "ok", "objective": 1}',
+         "not as `spot-dask export` writes it"),
+        ("t.csv", '"a\nb",loss\n1,1\n', "no printable name"),
+        ("t.csv", "lr,loss\n" + "1" * 200_000 + ",1\n", "t.csv:2: not a line of CSV"),
+        ("t.csv", ",".join(f"x{i}" for i in range(20_000)) + "\n", "and 19980 more"),
+        ("t.log", '{"op_code": ' + "[" * 10**5 + "]" * 10**5 + "}\n", "cannot read it"),
+        ("t.log", '{"op_code": 99, "worker_id": "a"}\n', "cannot read it"),
+    ],
+)  # fmt: skip
+def test_a_hostile_file_is_refused_in_one_line(
+    name: str, text: str, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(StoreError, match=re.escape(reason)) as told:
+        taken(tmp_path / name)
+    assert str(told.value).isprintable()
+    assert len(str(told.value)) < 1000
+
+
+def test_values_out_of_range_are_dropped_each_with_its_reason(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    huge = "1" + "0" * 400
+    values = [f'0.1, "loss": {huge}', f'{huge}, "loss": 1', '[1], "loss": 1', '"x", "loss": 1']
+    path.write_text("".join(f'{{"lr": {value}}}\n' for value in values))
+    (found,) = taken(path)
+    assert not found.items
+    assert [d.partition(": ")[0] for d in found.dropped] == [f"line {n}" for n in range(1, 5)]
+    assert all(d.isprintable() and len(d) < 300 for d in found.dropped)
+
+
+def test_a_line_of_json_may_hold_what_other_texts_take_for_its_end(tmp_path: Path) -> None:
+    space = Space(text=Categorical(["a\u2028b", "c"], default="c"))
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"text": "a\u2028b", "loss": 1}\r\n{"text": "c", "loss": 2}\n')
+    (found,) = taken(path, mine=study(space))
+    assert [i.config["text"] for i in found.items] == ["a\u2028b", "c"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".db", ".log"])
+def test_what_is_no_regular_file_is_refused_at_once(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / f"loop{suffix}").symlink_to(tmp_path / f"loop{suffix}")
+    (tmp_path / f"folder{suffix}").mkdir()
+    (tmp_path / f"large{suffix}").write_bytes(b"lr,loss\n")
+    monkeypatch.setattr(warmstart, "LARGEST_FILE", 7)
+    for name in ("pipe", "loop", "folder", "large", "x" * 300):
+        with pytest.raises(StoreError, match=name[:5]) as told:
+            taken(tmp_path / f"{name}{suffix}")
+        assert str(told.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE trials SET number = 'first'",
+        "UPDATE trial_params SET param_name = x'00' WHERE param_name = 'lr'",
+        """UPDATE trial_params SET distribution_json = '{"name": "os.system"}'""",
+    ],
+)
+def test_a_database_that_optuna_has_not_written_is_refused(
+    change: str, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    with pytest.raises(StoreError) as told:
+        taken(write_changed(tmp_path, rows[:2], change))
+    assert str(told.value).isprintable()
+
+
+def write_changed(folder: Path, rows: list[dict[str, Any]], change: str) -> Path:
+    path = write_sqlite(folder, rows)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(change)
+    return path
+
+
+def test_a_database_runs_nothing_and_its_texts_are_no_objectives(
+    rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    trigger = "CREATE TRIGGER t AFTER UPDATE ON trials BEGIN SELECT load_extension('x'); END"
+    path = write_changed(tmp_path, rows[:2], trigger)
+    assert len(taken(path)[0].items) == 2
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE trial_values SET value = 'best'")
+    (found,) = taken(path)
+    assert not found.items
+    assert "'best' is no number" in found.dropped[0]
+
+
+EVIL = [
+    "sklearn:utils._testing.check_output(args=['touch', {marker!r}])",
+    "sklearn:datasets.clear_data_home(data_home={marker!r})",
+    "planted_module:Surrogate",
+]
+
+
+def test_a_store_that_names_components_is_read_without_them(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, marker = Run.open(store), tmp_path / "marker"
+    (tmp_path / "planted_module.py").write_text(f"open({str(marker)!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    past = [(r.time, r.entry) for r in old.records if not isinstance(r.entry, Opened)]
+    (whole,) = taken(store)
+    for i, name in enumerate(EVIL):
+        name = name.format(marker=str(marker))
+        settings = {
+            **old.header.settings,
+            **dict.fromkeys(("surrogate", "infill", "early_stopping"), name),
+        }
+        path = tmp_path / f"{i}.zarr"
+        header = replace(old.header, settings=settings)
+        with closing(Journal.create(path, header, past=past)):
+            pass
+        for source in (path, WarmStart(path, "prior")):
+            (found,) = taken(source)
+            assert found.items == whole.items
+        assert not marker.exists()
+        assert "planted_module" not in sys.modules
+
+
+def test_a_store_whose_header_holds_no_space_is_damaged(store: Path, tmp_path: Path) -> None:
+    header = replace(Run.open(store).header, space={"format": "spot-dask/space/1"})
+    with closing(Journal.create(tmp_path / "a.zarr", header)):
+        pass
+    with pytest.raises(StoreError) as told:
+        taken(tmp_path / "a.zarr")
+    assert str(told.value).isprintable()
 
 
 @pytest.mark.parametrize("name", ["gone.csv", "gone.jsonl", "gone.db", "gone.log", "gone.zarr"])

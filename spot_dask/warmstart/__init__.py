@@ -2,34 +2,39 @@
 
 A format of earlier evaluations is one file of this folder with one public class that has
 ``suffixes``, the endings of its files' names, and ``read``; a directory or an address is a store of
-spot-dask. Sources are only read: nothing is ever created, locked or changed beside them.
+spot-dask. Sources are data: nothing that they name is imported or called, and nothing is created,
+locked or changed beside them.
 
-Parameters are mapped by name (``WarmStart.rename`` says otherwise), type and bounds. An evaluation
-that has no equivalent in the new space is dropped, and why is recorded:
+Parameters are mapped by name (``WarmStart.rename`` changes names), type and bounds. An evaluation
+without an equivalent in the new space is dropped, and the reason is recorded:
 
-* changed bounds: what lies outside of the new ones is dropped;
-* added parameters are taken to have been at their default *here*: it is the study that knows what
-  the earlier trainings did, so this is said and recorded;
-* removed parameters must have been at their default there. Where the source records no defaults
-  (anything but a store) they must have had one value throughout, or be left out by the user.
+* changed bounds: values outside the new ones are dropped;
+* an added parameter is assumed to have been at its default *here*: the study knows what the earlier
+  trainings did; the assumption is reported and recorded;
+* a removed parameter must have been at its default there. If the source records no defaults
+  (anything but a store), it must have had one value throughout, or the user leaves it out.
 """
 
 from __future__ import annotations
 
 import math
+import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from spot_dask import plugins
-from spot_dask.errors import StoreError, did_you_mean
+from spot_dask.errors import StoreError, did_you_mean, shown
 from spot_dask.records import Header, Import, Imported, Value
 from spot_dask.space import Categorical, Integer, Parameter, Real, Space
 
+LARGEST_FILE = 2**30
+"""Bytes of the largest file that is read."""
+
 Mode = Literal["data", "prior"]
-STORE = "store"
 
 
 @dataclass(frozen=True)
@@ -39,19 +44,23 @@ class WarmStart:
     ``data``: evaluations of the same objective, which count as known. ``prior``: those of another
     one (other data, another budget), which inform proposals and count as nothing. ``rename`` maps
     the source's names (parameters, or the objective's column) to those of the study; a name mapped
-    to ``""`` is left out.
+    to ``""`` is left out. Raises ValueError for another mode.
     """
 
     path: str | Path
     mode: Mode = "data"
     rename: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.mode not in ("data", "prior"):
+            raise ValueError(f"mode is {shown(self.mode)}; expected 'data' or 'prior'")
+
 
 @dataclass(frozen=True)
 class Row:
-    """An earlier evaluation as its source has it: its run and number there, values by name.
+    """An earlier evaluation in its source's terms: its run and number there, values by name.
 
-    ``y`` is in the source's own direction; NaN where there is none, and ``why``.
+    ``y`` is in the source's own direction; if there is none it is NaN, and ``why`` says so.
     """
 
     run: str
@@ -63,10 +72,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What a source holds; None stands for what it does not record.
+    """The content of a source; None stands for what it does not record.
 
-    ``unit`` is what its rows are called; ``textual`` says that values are texts, to be read as the
-    parameter they belong to asks.
+    ``unit`` is the word for one of its rows. ``textual``: values are texts, to be converted to the
+    type of their parameter.
     """
 
     rows: Sequence[Row]
@@ -76,68 +85,53 @@ class Earlier:
     unit: str = "trial"
     textual: bool = False
 
+    @cached_property
+    def columns(self) -> dict[str, None]:
+        """The names of the source's parameters, in their order."""
+        if self.space is not None:
+            return dict.fromkeys(self.space.names)
+        return dict.fromkeys(name for row in self.rows for name in row.values)
 
-class Source(Protocol):
+
+class Format(Protocol):
     """A format of earlier evaluations."""
 
     suffixes: Sequence[str]
 
     def read(self, path: str, objectives: Sequence[str]) -> Earlier:
-        """What is at ``path``; in a table, the first of these names is the objective's column.
+        """The evaluations at ``path``.
 
-        Raises StoreError, in one line, for whatever cannot be read.
+        In a table, the first of ``objectives`` that is there is the objective's column. Raises
+        StoreError, in one line, for anything that cannot be read.
         """
         ...
-
-
-def read(path: str, objectives: Sequence[str]) -> Earlier:
-    """The evaluations at a path, in the format that its name says; raises StoreError."""
-    return _find(path).read(path, objectives)
-
-
-def split(path: str) -> tuple[str, str | None]:
-    """``file:name`` as the file and the name of the study in it, where there is no file ``path``"""
-    file, colon, name = path.rpartition(":")
-    if colon and not Path(path).exists() and Path(file).is_file():
-        return file, name
-    return path, None
-
-
-def _find(path: str) -> Source:
-    file = Path(split(path)[0])
-    if "://" in path or file.is_dir():
-        return _named(STORE)
-    formats = {name: _named(name) for name in plugins.names(__name__, "read")}
-    for found in formats.values():
-        if file.suffix.lower() in found.suffixes:
-            return found
-    known = ", ".join(suffix for found in formats.values() for suffix in found.suffixes)
-    raise StoreError(f"{path}: no warm start from it; expected a store's directory or {known}")
-
-
-def _named(name: str) -> Source:
-    found: Source = plugins.find(__name__, "read", name)
-    return found
 
 
 def take_over(sources: Iterable[str | Path | WarmStart], header: Header) -> list[Imported]:
     """The sources' successful evaluations as those of the study that ``header`` describes.
 
-    What a source had itself imported comes along; an evaluation that reaches the study by two
-    ways counts once, as data if it is that to one of them. Raises StoreError if a source cannot be
-    read, does not fit the names it is to have, or is no data for the study's objective.
+    Evaluations that a source had imported as data are taken with it. An evaluation that reaches the
+    study by two ways counts once, as data if it is data to one of them. Raises StoreError if a
+    source cannot be read, does not have the names to be renamed, or is data of another objective.
     """
     given = [s if isinstance(s, WarmStart) else WarmStart(s) for s in sources]
     given.sort(key=lambda source: source.mode)  # data first
     space = Space.from_json(header.space)
-    found = [(source, _read(source, space, header)) for source in given]
-    _check_renamed(found, header.objective)
+    found = [_read(source, space, header) for source in given]
+    there = dict.fromkeys(name for earlier in found for name in earlier.columns)
+    for source in given:
+        for old, new in source.rename.items():
+            if new != header.objective and old not in there:
+                raise StoreError(
+                    f"{source.path}: there is no {old!r} to be renamed, there are "
+                    f"{listed(there)}{did_you_mean(old, there)}"
+                )
     taken: set[tuple[str, int]] = set()
-    return [_take(source, earlier, space, header, taken) for source, earlier in found]
+    return [_taken(*pair, space, header, taken) for pair in zip(given, found, strict=True)]
 
 
 def summary(imported: Imported) -> str:
-    """One line: how many evaluations were taken, as what, how many dropped, and over what."""
+    """One line: how many evaluations were taken, as what, how many were dropped, and why."""
     total = len(imported.items) + len(imported.dropped)
     line = f"took {len(imported.items)} of {total} evaluations"
     if imported.mode == "prior":
@@ -151,35 +145,121 @@ def summary(imported: Imported) -> str:
     return "; ".join([line, *imported.assumed])
 
 
+# --- reading ----------------------------------------------------------------------------------
+
+
 def _read(source: WarmStart, space: Space, header: Header) -> Earlier:
-    _check_targets(source, (*space.names, header.objective))
-    names = [old for old, new in source.rename.items() if new == header.objective]
-    earlier = read(str(source.path), (*names, header.objective))
-    theirs = (earlier.objective, earlier.direction or header.direction)
-    ours = (header.objective, header.direction)
-    same = theirs[0] in (None, *names, header.objective) and theirs[1] == ours[1]
+    """The content of a source, checked to be of the study's objective if it is to be data."""
+    names = (*space.names, header.objective)
+    for old, new in source.rename.items():
+        if new and new not in names:
+            raise StoreError(
+                f"{source.path}: {old} is renamed to {new!r}, which this study does not have; "
+                f"there are {listed(names)}{did_you_mean(new, names)}"
+            )
+    path = str(source.path)
+    objectives = [old for old, new in source.rename.items() if new == header.objective]
+    objectives.append(header.objective)
+    earlier = _format_of(path).read(path, objectives)
+    for row in earlier.rows:
+        if type(row.number) is not int or any(map(_is_deep, row.values.values())):
+            raise StoreError(
+                f"{path}: {earlier.unit} {shown(row.number)} is no evaluation; expected a number "
+                "and, by name, values that are numbers or texts"
+            )
+    for name in (*earlier.columns, earlier.objective or ""):
+        if not isinstance(name, str) or not name.isprintable():
+            raise StoreError(f"{path}: {shown(name)} in it is no printable name; rename it there")
+    direction = earlier.direction or header.direction
+    same = earlier.objective in (None, *objectives) and direction == header.direction
     if source.mode == "data" and not same:
         raise StoreError(
-            f"{source.path} cannot warm-start this study: its objective is {theirs[0] or 'unnamed'}"
-            f" ({theirs[1]}imised), this study's is {ours[0]} ({ours[1]}imised); if it is related, "
+            f"{path} cannot warm-start this study: its objective is "
+            f"{earlier.objective or 'unnamed'} ({direction}imised), this study's is "
+            f"{header.objective} ({header.direction}imised); if it is related, "
             "give it as a prior (--prior)"
         )
     return earlier
 
 
-def _take(
+def _is_deep(value: object, levels: int = 10) -> bool:
+    """Whether a value nests more than so many levels of lists and tables."""
+    if not isinstance(value, list | tuple | Mapping):
+        return False
+    inner = value.values() if isinstance(value, Mapping) else value
+    return levels == 0 or any(_is_deep(v, levels - 1) for v in inner)
+
+
+def _format_of(path: str) -> Format:
+    try:
+        is_store = "://" in path or Path(path).is_dir()
+        suffix = Path(split(path)[0]).suffix.lower()
+    except OSError as error:
+        raise StoreError(f"{shown(path)}: cannot be read ({reason(error)})") from None
+    formats: dict[str, Format] = {
+        name: plugins.find(__name__, "read", name) for name in plugins.names(__name__, "read")
+    }
+    if is_store:
+        return formats["store"]
+    for found in formats.values():
+        if suffix in found.suffixes:
+            return found
+    known = ", ".join(suffix for found in formats.values() for suffix in found.suffixes)
+    raise StoreError(f"{path}: no warm start from it; expected a store's directory or {known}")
+
+
+def split(path: str) -> tuple[str, str | None]:
+    """``file:name`` as the file and the name of a study in it, unless ``path`` is a file itself."""
+    file, colon, name = path.rpartition(":")
+    if colon and not Path(path).exists() and Path(file).is_file():
+        return file, name
+    return path, None
+
+
+def check_file(path: str) -> None:
+    """Raises StoreError unless there is a regular file, and not too large a one, at ``path``."""
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{shown(path)}: cannot be read ({reason(error)})") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"{path}: not a regular file; save the evaluations in one")
+    if found.st_size > LARGEST_FILE:
+        raise StoreError(
+            f"{path}: {found.st_size} bytes; a warm start is read from at most {LARGEST_FILE}"
+        )
+
+
+def reason(error: Exception) -> str:
+    """What an exception tells, in one short line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.strip().partition("\n")[0][:200]
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names for a message, the first twenty of them."""
+    known = list(names)
+    more = f" and {len(known) - 20} more" if len(known) > 20 else ""
+    return (", ".join(known[:20]) or "none") + more
+
+
+# --- taking -----------------------------------------------------------------------------------
+
+
+def _taken(
     source: WarmStart, earlier: Earlier, space: Space, header: Header, taken: set[tuple[str, int]]
 ) -> Imported:
+    """The evaluations of a source that fit the space, without those ``taken`` already."""
     path = str(source.path)
     earlier = _renamed(earlier, source)
     assumed = _assumed(earlier, space, path)
     sign = -1.0 if (earlier.direction or header.direction) == "max" else 1.0
-    columns, items, dropped = _columns(earlier), [], []
+    items, dropped = [], []
     for row in earlier.rows:
         try:
             if row.why or (row.run, row.number) in taken:
                 raise ValueError(row.why or "it was taken already")
-            config = _adopted(row.values, columns, earlier, space)
+            config = _adopted(row.values, earlier, space)
         except ValueError as error:
             dropped.append(f"{earlier.unit} {row.number}: {error}")
             continue
@@ -188,44 +268,11 @@ def _take(
     return Imported(path, tuple(items), tuple(dropped), source.mode, tuple(assumed))
 
 
-# --- names ------------------------------------------------------------------------------------
-
-
-def _check_targets(source: WarmStart, names: Sequence[str]) -> None:
-    """Raise StoreError where a name is mapped to what the study does not have."""
-    for old, new in source.rename.items():
-        if new and new not in names:
-            near = did_you_mean(new, names)
-            raise StoreError(
-                f"{source.path}: {old} is renamed to {new!r}, which this study does not have; "
-                f"there are {', '.join(names)}{near}"
-            )
-
-
-def _check_renamed(found: Sequence[tuple[WarmStart, Earlier]], objective: str) -> None:
-    """Raise StoreError if no source has a name that is to be renamed."""
-    there = list(dict.fromkeys(name for _, earlier in found for name in _columns(earlier)))
-    for source, _ in found:
-        for old, new in source.rename.items():
-            if new != objective and old not in there:
-                raise StoreError(
-                    f"{source.path}: there is no {old!r} to be renamed, there are "
-                    f"{', '.join(there)}{did_you_mean(old, there)}"
-                )
-
-
-def _columns(earlier: Earlier) -> dict[str, None]:
-    """The names of the parameters there, in their order."""
-    if earlier.space is not None:
-        return dict.fromkeys(earlier.space.names)
-    return dict.fromkeys(name for row in earlier.rows for name in row.values)
-
-
 def _renamed(earlier: Earlier, source: WarmStart) -> Earlier:
-    """The source in the study's names, without the values that are to be left out."""
-    named = {old: source.rename.get(old, old) for old in _columns(earlier)}
-    new = [name for name in named.values() if name]
-    if double := next((name for name in new if new.count(name) > 1), None):
+    """The source in the study's names, without the values that are left out."""
+    named = {old: source.rename.get(old, old) for old in earlier.columns}
+    uses = Counter(named.values())
+    if double := next((name for name, n in uses.items() if name and n > 1), None):
         raise StoreError(
             f"{source.path}: two of its names stand for {double}; leave one out (--rename NAME=)"
         )
@@ -233,50 +280,47 @@ def _renamed(earlier: Earlier, source: WarmStart) -> Earlier:
         replace(row, values={named[n]: v for n, v in row.values.items() if named[n]})
         for row in earlier.rows
     ]
-    space = earlier.space and _renamed_space(earlier.space, {o: n or o for o, n in named.items()})
+    space = earlier.space
+    if space is not None:
+        # What is left out keeps a name in its own space, longer than any that could be the same.
+        kept = {old: new or old + "_" * max(map(len, uses)) for old, new in named.items()}
+        data = space.to_json()
+        for parameter in data["parameters"]:
+            parameter["name"] = kept[parameter["name"]]
+            parameter["when"] = {kept[n]: v for n, v in parameter["when"].items()}
+        space = Space.from_json(data)
     return replace(earlier, rows=rows, space=space)
 
 
-def _renamed_space(space: Space, named: Mapping[str, str]) -> Space:
-    data = space.to_json()
-    for parameter in data["parameters"]:
-        parameter["name"] = named[parameter["name"]]
-        parameter["when"] = {named[parent]: v for parent, v in parameter["when"].items()}
-    return Space.from_json(data)
-
-
 def _assumed(earlier: Earlier, space: Space, path: str) -> list[str]:
-    """What has to be assumed where the source and the study have different parameters.
+    """The assumptions where the source and the study have different parameters.
 
-    Raises StoreError where a parameter that is only there may have mattered.
+    Raises StoreError if a parameter that only the source has may have mattered.
     """
-    columns = _columns(earlier)
     assumed = [
         f"{name} is not in it: taken to be {space.parameters[name].default!r}"
         for name in space.names
-        if name not in columns
+        if name not in earlier.columns
     ]
     if earlier.space is not None:
         return assumed  # it has defaults: each evaluation is judged by itself
-    for name in columns:
+    for name in earlier.columns:
+        if name in space.names:
+            continue
         seen = {repr(row.values.get(name)) for row in earlier.rows if not row.why}
-        if name not in space.names and len(seen) > 1:
+        if len(seen) > 1:
             raise StoreError(
                 f"{path}: {name!r} is no parameter of this study and has different values; there "
-                f"are {', '.join(space.names)}{did_you_mean(name, space.names)}; say which it is "
+                f"are {listed(space.names)}{did_you_mean(name, space.names)}; say which it is "
                 f"(--rename {name}=NAME) or leave it out (--rename {name}=)"
             )
-        if name not in space.names:
-            assumed += [f"{name} is not in this study: it was {value} throughout" for value in seen]
+        assumed += [
+            f"{name} is not in this study: it was {value[:80]} throughout" for value in seen
+        ]
     return assumed
 
 
-# --- values -----------------------------------------------------------------------------------
-
-
-def _adopted(
-    values: Mapping[str, Value], columns: Iterable[str], earlier: Earlier, space: Space
-) -> Mapping[str, Value]:
+def _adopted(values: Mapping[str, Value], earlier: Earlier, space: Space) -> Mapping[str, Value]:
     """A row's values as a configuration of the space; ValueError says why they are none."""
     if earlier.space is not None:
         return space.adopt(values, earlier.space)
@@ -286,7 +330,7 @@ def _adopted(
         if name in space.parameters
     }
     config = space.validate(given)
-    for name in columns:
+    for name in earlier.columns:
         if name in config and name not in given:
             raise ValueError(f"{name}: has no value")
         if name in given and name not in config:
@@ -294,24 +338,23 @@ def _adopted(
     return config
 
 
-def _native(name: str, value: Value, parameter: Parameter, textual: bool) -> Value:
-    """A table's value as the parameter's type has it: texts are read, 64.0 is 64."""
+def _native(name: str, value: Any, parameter: Parameter, textual: bool) -> Any:
+    """A table's value in the type of its parameter: texts are read, 64.0 is 64."""
     if textual and isinstance(parameter, Categorical):
-        return next((level for level in parameter.levels if _same(level, value)), value)
+        return next((level for level in parameter.levels if _is_text_of(value, level)), value)
     if textual and isinstance(parameter, Real | Integer):
         try:
             value = float(value)
         except ValueError:
-            raise ValueError(f"{name}: {value!r} is no number") from None
+            raise ValueError(f"{name}: {shown(value)} is no number") from None
     if isinstance(parameter, Integer) and isinstance(value, float) and value.is_integer():
         return int(value)
     return value
 
 
-def _same(level: Value, text: Value) -> bool:
-    """Whether a text is that of a level."""
+def _is_text_of(text: str, level: Value) -> bool:
     if isinstance(level, bool):
-        return str(text).lower() == str(level).lower()
+        return text.lower() == str(level).lower()
     if isinstance(level, str):
         return level == text
     try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from spot_dask.errors import StoreError
 from spot_dask.warmstart import Earlier
-from spot_dask.warmstart.table import Lines, digest, text_of
+from spot_dask.warmstart.table import Lines, text_of
 
 
 class Csv:
@@ -32,5 +32,4 @@ class Csv:
                 values.append({n: v for n, v in zip(names, fields, strict=True) if v != ""})
         except csv.Error as error:
             raise StoreError(f"{path}:{lines.line_num}: not a line of CSV ({error})") from None
-        table = Lines(path, f"csv:{digest(text)}", names, numbers, values, textual=True)
-        return table.earlier(objectives)
+        return Lines(path, text, names, numbers, values, textual=True).earlier(objectives)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from spot_dask.errors import StoreError, did_you_mean
-from spot_dask.warmstart import Earlier, Row, split
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+from spot_dask.errors import StoreError, did_you_mean, shown
+from spot_dask.warmstart import Earlier, Row, check_file, listed, reason, split
+from spot_dask.warmstart.table import number
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -25,89 +23,81 @@ class Optuna:
     suffixes = (".db", ".sqlite", ".sqlite3", ".log", ".journal")
 
     def read(self, path: str, objectives: Sequence[str]) -> Earlier:
+        file, name = split(path)
+        check_file(file)
         try:
             import optuna
         except ImportError:
             raise StoreError(
                 f"{path}: Optuna is not installed here; pip install 'spot-dask[optuna]'"
             ) from None
-        file, name = split(path)
         level = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         try:
             with _storage(file) as storage:
-                name = _chosen(file, name, optuna.get_all_study_names(storage))
-                study = optuna.load_study(study_name=name, storage=storage)
-                return _earlier(path, study)
-        except StoreError:
-            raise
+                names = optuna.get_all_study_names(storage)
+                if name is None and len(names) == 1:
+                    (name,) = names
+                if name in names:
+                    study = optuna.load_study(study_name=name, storage=storage)
+                    trials = study.get_trials(deepcopy=False)
+                    directions, metrics = study.directions, study.metric_names
         except Exception as error:  # whatever a broken file makes Optuna raise
             kind = type(error).__name__
             raise StoreError(
-                f"{file}: Optuna {optuna.__version__} cannot read it ({kind}: {_line(error)})"
+                f"{file}: Optuna {optuna.__version__} cannot read it ({kind}: {reason(error)})"
             ) from error
         finally:
             optuna.logging.set_verbosity(level)
+        if name not in names:
+            raise StoreError(f"{file}: {_which(file, name, names)}")
+        if len(directions) != 1:
+            raise StoreError(f"{path}: a study of {len(directions)} objectives; expected one")
+        # A study has no identity of its own: its name and the start of its first trial stand for
+        # it.
+        began = next((t.datetime_start for t in trials if t.datetime_start), None)
+        run = f"optuna:{name}" + (f":{began.isoformat()}" if began else "")
+        rows = [_row(run, t) for t in trials if t.state.is_finished()]
+        direction = "max" if directions[0].name == "MAXIMIZE" else "min"
+        return Earlier(rows, metrics[0] if metrics else None, direction)
 
 
-def _earlier(path: str, study: Any) -> Earlier:
-    if len(study.directions) != 1:
-        raise StoreError(f"{path}: a study of {len(study.directions)} objectives; expected one")
-    trials = study.get_trials(deepcopy=False)
-    # A study has no identity of its own: its name and the start of its first trial stand for it.
-    began = next((t.datetime_start for t in trials if t.datetime_start), None)
-    run = f"optuna:{study.study_name}" + (f":{began.isoformat()}" if began else "")
-    direction = {"MINIMIZE": "min", "MAXIMIZE": "max"}[study.direction.name]
-    rows = [_row(run, t) for t in trials if t.state.is_finished()]
-    names = study.metric_names
-    return Earlier(rows, names[0] if names else None, direction)
-
-
-def _row(run: str, trial: FrozenTrial) -> Row:
-    state = trial.state.name
-    if state != "COMPLETE":
-        why = "it was pruned" if state == "PRUNED" else "it had failed"
-        return Row(run, trial.number, trial.params, math.nan, why)
-    assert trial.values is not None
-    (y,) = trial.values
-    return Row(run, trial.number, trial.params, y, "" if math.isfinite(y) else "it had failed")
-
-
-def _chosen(file: str, name: str | None, names: list[str]) -> str:
+def _which(file: str, name: str | None, names: Sequence[str]) -> str:
+    """Why none of the studies of a file is the one that is meant."""
     if not names:
-        raise StoreError(f"{file}: there is no study of Optuna in it")
-    if name is None and len(names) == 1:
-        return names[0]
-    listed = ", ".join(f"{file}:{n}" for n in names)
+        return "there is no study of Optuna in it"
+    there = listed(f"{file}:{n}" if n.isprintable() else shown(n) for n in names)
     if name is None:
-        raise StoreError(f"{file}: {len(names)} studies of Optuna in it; say which: {listed}")
-    if name not in names:
-        near = did_you_mean(name, names)
-        raise StoreError(f"{file}: no study named {name!r}, there are: {listed}{near}")
-    return name
+        return f"{len(names)} studies of Optuna in it; say which: {there}"
+    return f"no study named {name!r}, there are: {there}{did_you_mean(name, names)}"
+
+
+def _row(run: str, trial: Any) -> Row:
+    if trial.state.name != "COMPLETE":
+        why = "it was pruned" if trial.state.name == "PRUNED" else "it had failed"
+        return Row(run, trial.number, trial.params, why=why)
+    (y,) = trial.values if trial.values and len(trial.values) == 1 else (None,)
+    return Row(run, trial.number, trial.params, *number(y))
 
 
 @contextmanager
 def _storage(file: str) -> Iterator[Any]:
     """A storage of Optuna on a copy: it creates what is missing and locks what it opens."""
-    try:
-        content = Path(file).read_bytes()
-    except OSError as error:
-        raise StoreError(f"{file}: cannot be read ({error.strerror})") from None
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
 
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
-        if not content.startswith(_SQLITE):
-            copy.write_bytes(content)
+        with Path(file).open("rb") as opened:
+            is_sqlite = opened.read(len(_SQLITE)) == _SQLITE
+        if not is_sqlite:
+            shutil.copyfile(file, copy)
             yield JournalStorage(JournalFileBackend(str(copy)))
             return
         # By its backup, which waits for a writer to finish where a copy of the file would not.
+        address = f"{Path(file).resolve().as_uri()}?mode=ro"
         with (
-            closing(
-                sqlite3.connect(f"{Path(file).resolve().as_uri()}?mode=ro", uri=True)
-            ) as source,
+            closing(sqlite3.connect(address, uri=True)) as source,
             closing(sqlite3.connect(copy)) as target,
         ):
             source.backup(target)
@@ -117,7 +107,3 @@ def _storage(file: str) -> Iterator[Any]:
         finally:
             storage.remove_session()
             storage.engine.dispose()
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

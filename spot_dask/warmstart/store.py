@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from spot_dask.errors import StoreCorrupt
 from spot_dask.run import Run
 from spot_dask.warmstart import Earlier, Row
 
 
-class Store:
-    """A run's own evaluations and those it had taken as data; what had informed it is left."""
+class EarlierRun:
+    """The evaluations of a run and those it had taken as data, but not its priors.
+
+    No component that its header names is made: a surrogate there is a name and no more.
+    """
 
     suffixes = (".zarr",)
 
     def read(self, path: str, objectives: Sequence[str]) -> Earlier:
         run = Run.open(path)
-        history = run.history
-        taken = [
+        try:
+            space = run.space
+        except ValueError as error:
+            raise StoreCorrupt(f"{path}: its header holds no space: {error}") from None
+        header, history = run.header, run.history
+        rows = [
             Row(i.source_run, i.source_trial, i.config, run.signed(i.y)) for i in history.imports
         ]
-        own = [
-            Row(
-                run.header.run_id,
-                t.number,
-                t.config,
-                run.signed(e.y),
-                "" if e.ok else "it had failed",
-            )
-            for e in history.evaluations
-            for t in [e.trial]
-        ]
-        return Earlier((*taken, *own), run.header.objective, run.header.direction, run.space)
+        for e in history.evaluations:
+            why = "" if e.ok else "it had failed"
+            rows.append(Row(header.run_id, e.trial.number, e.trial.config, run.signed(e.y), why))
+        return Earlier(rows, header.objective, header.direction, space)

@@ -4,112 +4,103 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from spot_dask.errors import StoreError
-from spot_dask.records import Value
-from spot_dask.warmstart import Earlier, Row
+from spot_dask.errors import StoreError, shown
+from spot_dask.warmstart import Earlier, Row, check_file, listed, reason
+
+EXPORTED = frozenset({"run", "record", "trial", "status", "objective"})
+"""Columns of a table that ``spot-dask export`` has written."""
 
 
 def text_of(path: str) -> str:
     """The text of a file; raises StoreError if there is none."""
+    check_file(path)
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise StoreError(f"{path}: not a text in UTF-8; save it so") from None
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
+        raise StoreError(f"{path}: cannot be read ({reason(error)})") from None
+
+
+def number(value: object) -> tuple[float, str]:
+    """The value of an objective as a float, NaN if it is none, and then the reason."""
+    try:
+        y = math.nan if value is None or value == "" else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan, f"its objective {shown(value)} is no number"
+    return y, "" if math.isfinite(y) else "it had failed"
 
 
 @dataclass(frozen=True)
 class Lines:
-    """A table as its file has it: ``values[i]`` stands in line ``numbers[i]``.
+    """The content of a file: ``values[i]`` stands in line ``numbers[i]``.
 
-    ``identity`` tells it from another table: a copy of it elsewhere is the same source.
+    A copy of ``text`` elsewhere is the same source. ``textual`` values are texts, as in CSV.
     """
 
     path: str
-    identity: str
+    text: str
     names: Sequence[str]
     numbers: Sequence[int]
-    values: Sequence[Mapping[str, Value]]
+    values: Sequence[Mapping[str, Any]]
     textual: bool = False
 
     def earlier(self, objectives: Sequence[str]) -> Earlier:
         """The evaluations in it; raises StoreError if there is no column of the objective."""
         if set(self.names) >= EXPORTED:
-            return _exported(self, objectives)
-        objective = _objective_in(self.names, objectives, self.path)
+            return self._exported(objectives)
+        double = next((name for name, n in Counter(self.names).items() if n > 1), None)
+        if double is not None:
+            raise StoreError(
+                f"{self.path}: two columns are named {double!r}; expected each name once"
+            )
+        objective = next((name for name in objectives if name in self.names), None)
+        if objective is None:
+            wanted = objectives[-1]
+            raise StoreError(
+                f"{self.path}: no column {wanted!r}, which is the objective; there are: "
+                f"{listed(self.names)}; say which it is with --rename NAME={wanted}"
+            )
+        digest = hashlib.sha256(self.text.encode()).hexdigest()[:32]
+        run = f"{'csv' if self.textual else 'jsonl'}:{digest}"
         rows = []
         for line, values in zip(self.numbers, self.values, strict=True):
             others = {name: value for name, value in values.items() if name != objective}
-            rows.append(Row(self.identity, line, others, *number(values.get(objective))))
+            rows.append(Row(run, line, others, *number(values.get(objective))))
         return Earlier(rows, unit="line", textual=self.textual)
 
+    def _exported(self, objectives: Sequence[str]) -> Earlier:
+        """The evaluations of a run, each with its identity there.
 
-EXPORTED = frozenset({"run", "record", "trial", "status", "objective"})
-"""Columns by which a table is known as one that ``spot-dask export`` has written."""
-
-
-def _exported(table: Lines, objectives: Sequence[str]) -> Earlier:
-    """The evaluations of a run, each with its identity there.
-
-    Their objective is the first of ``objectives`` that is a metric there; else whatever the run's
-    own was, which the table does not say.
-    """
-    known = (n for n in objectives if n == "objective" or f"metric.{n}" in table.names)
-    objective = next(known, "objective")
-    column = "objective" if objective == "objective" else f"metric.{objective}"
-    ok = [row for row in table.values if row.get("status") == "ok"]
-    same = all(row.get(column) == row.get("objective") for row in ok)
-    rows = []
-    for line, row in zip(table.numbers, table.values, strict=True):
-        try:
-            rows.append(_exported_row(row, column, same))
-        except (KeyError, ValueError, TypeError) as error:
-            raise StoreError(
-                f"{table.path}:{line}: not as `spot-dask export` writes it ({error!r}); export the "
-                "run again, or leave out the columns that are no parameters"
-            ) from None
-    return Earlier(rows, objective, textual=table.textual)
-
-
-def _exported_row(row: Mapping[str, Value], column: str, same: bool) -> Row:
-    """``same`` says that ``column`` is the run's objective: imported rows have no other metric."""
-    imported = row["status"] == "imported"
-    y = row["objective"] if imported and same else row.get(column)
-    value, why = number(y) if row["status"] in ("ok", "imported") else (math.nan, "it had failed")
-    values = {n.removeprefix("config."): v for n, v in row.items() if n.startswith("config.")}
-    run, trial = ("source_run", "source_trial") if imported else ("run", "trial")
-    return Row(str(row[run]), int(row[trial]), values, value, why)
-
-
-def _objective_in(names: Sequence[str], objectives: Sequence[str], path: str) -> str:
-    """The objective's column among those of a table, each of which must be there once."""
-    double = next((n for i, n in enumerate(names) if n in names[:i]), None)
-    if double is not None:
-        raise StoreError(f"{path}: two columns are named {double!r}; expected each name once")
-    for objective in objectives:
-        if objective in names:
-            return objective
-    there, wanted = ", ".join(names) or "none", objectives[-1]
-    raise StoreError(
-        f"{path}: no column {wanted!r}, which is the objective; there are: {there}; "
-        f"say which it is with --rename NAME={wanted}"
-    )
-
-
-def digest(text: str) -> str:
-    """What tells a text from another one."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def number(value: object) -> tuple[float, str]:
-    """An objective's value as a number, NaN where it is none, and then why."""
-    try:
-        y = math.nan if value is None or value == "" else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return math.nan, f"its objective {value!r} is no number"
-    return y, "" if math.isfinite(y) else "it had failed"
+        Their objective is the first of ``objectives`` that is a metric there; else whatever the
+        run's own was, which the table does not say.
+        """
+        known = (n for n in objectives if n == "objective" or f"metric.{n}" in self.names)
+        objective = next(known, "objective")
+        column = "objective" if objective == "objective" else f"metric.{objective}"
+        ok = [row for row in self.values if row.get("status") == "ok"]
+        # Imported rows have an objective and no metrics: it serves if it is the same there.
+        is_own = all(row.get(column) == row.get("objective") for row in ok)
+        rows = []
+        for line, row in zip(self.numbers, self.values, strict=True):
+            try:
+                is_imported = row["status"] == "imported"
+                y = row["objective"] if is_imported and is_own else row.get(column)
+                is_value = is_imported or row["status"] == "ok"
+                value, why = number(y) if is_value else (math.nan, "it had failed")
+                run, trial = ("source_run", "source_trial") if is_imported else ("run", "trial")
+                identity = str(row[run]), int(row[trial])
+            except (KeyError, ValueError, TypeError, OverflowError) as error:
+                raise StoreError(
+                    f"{self.path}:{line}: not as `spot-dask export` writes it ({shown(error)});"
+                    " export the run again, or leave out the columns that are no parameters"
+                ) from None
+            values = {n.removeprefix("config."): v for n, v in row.items() if n[:7] == "config."}
+            rows.append(Row(*identity, values, value, why))
+        return Earlier(rows, objective, textual=self.textual)
