@@ -83,8 +83,8 @@ report.sections.checks report.sections.verdict
 session
 run
 warmstart
-warmstart.optuna warmstart.store warmstart.table
-warmstart.csv warmstart.jsonl
+warmstart.store warmstart.table
+warmstart.csv warmstart.jsonl warmstart.optuna
 study
 spot_dask
 study_file
