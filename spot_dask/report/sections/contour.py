@@ -119,8 +119,8 @@ def draw_contour(ax: Axes, c: Contour, objective: str) -> None:
     else:
         filled = ax.contourf(x, y, z, levels=12, cmap="viridis")
     inside = ax.get_xlim(), ax.get_ylim()
-    tried_x = c.x_axis.place((a for a, _ in c.points))
-    tried_y = c.y_axis.place((b for _, b in c.points))
+    tried_x = c.x_axis.place(a for a, _ in c.points)
+    tried_y = c.y_axis.place(b for _, b in c.points)
     figures.dots(ax, tried_x, tried_y, "#ffffff", 4.6)
     figures.dots(ax, tried_x, tried_y, "#30353c", 2.6)
     ax.plot(

@@ -78,25 +78,16 @@ class CostSection:
             attempts = text.plural(found.repeated, "attempt")
             said += f". {attempts} had to be repeated because a worker was lost"
         times = (found.training, found.mean, found.median, found.longest, found.wall)
-        rows = [
-            (w.name or "–", w.device or "–", str(w.trials), text.seconds(w.seconds), busy)
-            for w, busy in ((w, text.percent(w.share)) for w in found.workers)
-        ]
-        return [
-            Text(f"{said}."),
-            table(
-                ("training, total", "mean", "median", "longest", "working time"),
-                [tuple(map(text.seconds, times))],
-            ),
-            Details(
-                text.plural(len(rows), "worker"),
-                [
-                    table(("worker", "device", "trainings", "training time", "busy"), rows),
-                    Text(
-                        "Busy is a worker's training time over the whole working time of the "
-                        "study; a worker that joined late or trains several at once can be far "
-                        "from 100 %."
-                    ),
-                ],
-            ),
-        ]
+        titles = ("training, total", "mean", "median", "longest", "working time")
+        total = table(titles, [tuple(map(text.seconds, times))])
+        rows = []
+        for w in found.workers:
+            trained, busy = text.seconds(w.seconds), text.percent(w.share)
+            rows.append((w.name or "–", w.device or "–", str(w.trials), trained, busy))
+        each = table(("worker", "device", "trainings", "training time", "busy"), rows)
+        explanation = (
+            "Busy is a worker's training time over the whole working time of the study; a worker "
+            "that joined late or trains several at once can be far from 100 %."
+        )
+        workers = Details(text.plural(len(rows), "worker"), [each, Text(explanation)])
+        return [Text(f"{said}."), total, workers]

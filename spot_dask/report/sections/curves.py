@@ -31,7 +31,7 @@ class LearningCurve:
 
 
 @dataclass(frozen=True)
-class LearningCurves:
+class BestCurves:
     """Learning curves by metric, those of the best trial first.
 
     ``judged`` is the objective where it was reported by epoch, else empty; its last epoch was the
@@ -48,7 +48,7 @@ class CurvesSection:
     title = "Did the best trainings converge?"
     order = 80
 
-    def facts(self, context: ReportContext) -> LearningCurves | Missing:
+    def facts(self, context: ReportContext) -> BestCurves | Missing:
         """Learning curves of the best few trials that reported any."""
         reported = [
             e
@@ -70,9 +70,9 @@ class CurvesSection:
         full = [np.array(c.values) for c in metrics.get(judged, ()) if len(c.values) > 1]
         minimised = [np.where(np.isfinite(v), context.sign * v, math.inf) for v in full]
         ends = sum(bool(np.isfinite(v[-1]) and v[-1] <= v.min()) for v in minimised)
-        return LearningCurves(metrics, judged, ends, len(full))
+        return BestCurves(metrics, judged, ends, len(full))
 
-    def render(self, found: LearningCurves, context: ReportContext) -> Sequence[Block]:
+    def render(self, found: BestCurves, context: ReportContext) -> Sequence[Block]:
         most = max(len(lines) for lines in found.metrics.values())
         said = f"Values by epoch of the best {text.plural(most, 'trial')} that reported them."
         if found.judged_of:

@@ -128,7 +128,7 @@ def draw_effect(
     x = e.axis.place(e.values)
     figures.frame(ax, figures.short(e.axis.name, 40), figures.short(objective, 30))
     figures.scale(ax, "x", e.axis, e.values)
-    seen = e.axis.place((v for v, _ in e.points))
+    seen = e.axis.place(v for v, _ in e.points)
     figures.dots(ax, seen, np.array([y for _, y in e.points]), figures.POINT, 2.8)
     mean, low, high = (np.array(part) for part in (e.mean, e.low, e.high))
     if e.axis.kind == "categorical":

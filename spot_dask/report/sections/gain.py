@@ -47,14 +47,8 @@ class GainSection:
         if isinstance(model, Missing):
             return model
         d = difference(joint_of(model), *model.space.encode([default.trial.config, best.config]))
-        return Gain(
-            default=context.sign * default.y,
-            observed=default.y - best.observed,
-            mean=d.mean,
-            sd=d.sd,
-            low=d.low,
-            high=d.high,
-        )
+        observed = default.y - best.observed
+        return Gain(context.sign * default.y, observed, d.mean, d.sd, d.low, d.high)
 
     def render(self, found: Gain, context: ReportContext) -> Sequence[Block]:
         r, doubt = context.recommended, context[ImportanceSection]

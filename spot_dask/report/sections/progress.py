@@ -68,15 +68,10 @@ class ProgressSection:
             for i in range(len(found.best))
             if found.y[i] == found.best[i] and (i == 0 or found.best[i] != found.best[i - 1])
         ]
-        rows = [
-            (
-                str(i + 1),
-                str(found.number[i]),
-                text.seconds(found.elapsed[i]),
-                text.number(found.best[i]),
-            )
-            for i in steps
-        ]
+        rows = []
+        for i in steps:
+            elapsed, best = text.seconds(found.elapsed[i]), text.number(found.best[i])
+            rows.append((str(i + 1), str(found.number[i]), elapsed, best))
         by_evaluations = figures.chart(
             lambda ax: draw_search(ax, found, name, "evaluations"),
             "progress-evaluations",

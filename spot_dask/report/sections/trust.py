@@ -41,13 +41,8 @@ class TrustSection:
             return model
         if loo is None:
             return Missing("there is no model that can predict its own evaluations from the others")
-        return Trust(
-            observed=context.signed(loo.y),
-            mean=context.signed(loo.mean),
-            sd=floats(loo.sd),
-            q2=loo.q2,
-            within=loo.share_within(2),
-        )
+        y, mean = context.signed(loo.y), context.signed(loo.mean)
+        return Trust(y, mean, floats(loo.sd), loo.q2, loo.share_within(2))
 
     def render(self, found: Trust, context: ReportContext) -> Sequence[Block]:
         if math.isnan(found.q2):
