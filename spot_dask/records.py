@@ -242,6 +242,8 @@ class History:
 
 # What a run writes down, in order; replaying the entries gives the history back.
 
+_LATER = {"later": True}  # a field that older records do not have
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -296,8 +298,8 @@ class Imported:
     source: str
     items: Sequence[Import]
     dropped: Sequence[str] = ()
-    mode: str = "data"
-    assumed: Sequence[str] = ()
+    mode: str = field(default="data", metadata=_LATER)
+    assumed: Sequence[str] = field(default=(), metadata=_LATER)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from spot_dask.space import Space
 from spot_dask.store.backend import address
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
-from spot_dask.store.tables import Published
+from spot_dask.store.tables import TableKeeper
 from spot_dask.tasks import Task
 from spot_dask.tasks.function import as_task
 from spot_dask.tuner import Tuner
@@ -115,7 +115,7 @@ class Study(Settings):
             closing(
                 Journal.create(path, header, durability=study.durability, fold=Fold())
             ) as journal,
-            closing(Published(journal)) as published,
+            closing(TableKeeper(journal)) as published,
         ):
             for entry in imported:
                 journal.append(entry)
@@ -167,7 +167,7 @@ class Study(Settings):
             late = len(journal.take_in())
             taken = f"inbox: {late} trainings had ended without a coordinator; taken in"
             notes = [taken] if late else []
-            with closing(Published(journal)) as published:
+            with closing(TableKeeper(journal)) as published:
                 study._drive(published, executor, place, listener, ending, path, notes)
         self._last = Run.of(path, journal)
         return self._last
@@ -244,7 +244,7 @@ class Study(Settings):
 
     def _drive(
         self,
-        store: Published,
+        store: TableKeeper,
         executor: Executor,
         place: Place | None,
         listener: Listener | None,

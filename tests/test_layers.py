@@ -63,9 +63,10 @@ executors executors.checkpoints executors.connection executors.page executors.se
 executors.cluster executors.service
 executors.dask
 executors.open
-store store.curves store.entries store.layout store.objects store.table
-store.chain store.files store.table_format
-store.bucket
+store store.objects store.table
+store.layout
+store.curves store.files
+store.bucket store.chain
 store.backend
 store.inbox
 store.journal

@@ -8,10 +8,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from spot_dask.codec import dump, entry_from_json, entry_to_json, load
 from spot_dask.errors import RunTakenOver
 from spot_dask.records import Entry, Header, Opened, Record
-from spot_dask.store.entries import entry_from_json, entry_to_json
-from spot_dask.store.layout import dump, load
 
 
 class MemoryStore:

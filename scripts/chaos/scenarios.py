@@ -27,7 +27,6 @@ from chaos.story import (
     write,
 )
 from chaos.system_calls import intercepted
-from spot_dask.codec import outcome_to_json
 from spot_dask.errors import RunTakenOver, StoreError
 from spot_dask.records import Asked
 from spot_dask.store.inbox import Inbox
@@ -292,7 +291,7 @@ def _rivals(path: Path, first: int) -> Callable[[Callable[[Promise], None]], Non
 def _worker(inbox: Inbox, first: int) -> Callable[[Callable[[Promise], None]], None]:
     def act(say: Callable[[Promise], None]) -> None:
         for i in range(first, 200):
-            if inbox.leave(i, 0, outcome_to_json(story(0, i).evaluation.outcome)):
+            if inbox.leave(i, 0, story(0, i).evaluation.outcome):
                 say((0, 0, 0, i))
 
     return act

@@ -30,9 +30,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from spot_dask.errors import StoreError
+from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.store.files import utc
-from spot_dask.store.objects import STALE_SECONDS, WRITER, refuse_existing
+from spot_dask.store.objects import MOST_BYTES, STALE_SECONDS, WRITER, refuse_existing
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -71,7 +71,10 @@ class Bucket:
 
         def read() -> bytes | None:
             try:
-                return bytes(_obstore().get(self.store, key).bytes())
+                found = _obstore().get(self.store, key)
+                if found.meta["size"] > MOST_BYTES:
+                    raise StoreCorrupt(f"{key} of {self.where} is too large for an object of a run")
+                return bytes(found.bytes())
             except FileNotFoundError:
                 return None
 

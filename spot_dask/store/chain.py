@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import index
 from typing import Any
 
+from spot_dask.codec import UnknownKind, entry_from_json, load, number_from_json, separated
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.records import Entry, Record
 from spot_dask.store.curves import attach
-from spot_dask.store.entries import UnknownKind, entry_from_json, separated
 from spot_dask.store.layout import (
     BLOCK,
     CHUNKS,
@@ -21,14 +21,17 @@ from spot_dask.store.layout import (
     checksum,
     chunk_key,
     decode_chunk,
-    load,
     parse_root,
 )
 from spot_dask.store.objects import Backend
 
 VERSION = 1
+MOST_TOLD = 100
 AHEAD = 64
 """Records read in one go, so that those of an object store arrive together."""
+NO_ENTRY = (ValueError, KeyError, TypeError, AttributeError)
+"""What is raised where JSON is not what it should be."""
+
 _PLACE = ("v", "seq", "epoch", "prev_crc")
 
 
@@ -91,8 +94,9 @@ def read_link(key: str, data: bytes) -> Link:
         raw = load(decode_chunk(data))
         version, seq, epoch, previous = map(index, (raw[name] for name in _PLACE))
         body = {"kind": raw["kind"], "items": list(raw["items"])}
-        link = Link(key, seq, epoch, previous, checksum(data), float(raw["ts"]), body)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        then = number_from_json(raw["ts"])
+        link = Link(key, seq, epoch, previous, checksum(data), then, body)
+    except NO_ENTRY as error:
         raise StoreCorrupt(f"{key} is damaged: {error}") from error
     if version != VERSION:
         raise StoreCorrupt(f"{key} is a record of version {version}, expected {VERSION}")
@@ -133,7 +137,7 @@ def read_records(backend: Backend, link: Link, *, newer: bool = False) -> list[R
     """What was committed at once; raises StoreCorrupt where one of the entries is none."""
     try:
         entries = [read_entry(backend, body, newer=newer) for body in separated(link.body)]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except NO_ENTRY as error:
         raise StoreCorrupt(f"{link.key} is damaged: {error}") from error
     return [Record(link.seq, link.epoch, link.time, e) for e in entries if e is not None]
 
@@ -180,12 +184,33 @@ def next_object(backend: Backend, seq: int) -> bytes | None:
 
 
 def numbers(backend: Backend) -> Iterator[int]:
-    """The numbers of all objects of the log; raises StoreCorrupt for what is none."""
+    """The numbers of all objects of the log; raises StoreCorrupt at the end for what is none."""
+    strange: StoreCorrupt | None = None
     for block in backend.names(CHUNKS):
-        number = _number(CHUNKS, block)
+        try:
+            number = _number(CHUNKS, block)
+        except StoreCorrupt as error:
+            strange = error
+            continue
         key = block_key(number)
         for name in backend.names(key):
-            yield number * BLOCK + _number(key, name, BLOCK)
+            try:
+                yield number * BLOCK + _number(key, name, BLOCK)
+            except StoreCorrupt as error:
+                strange = error
+    if strange is not None:
+        raise strange
+
+
+def gaps(present: Iterable[int], end: int, what: str = "missing") -> Iterator[str]:
+    """What is missing of records 0 .. ``end`` - 1, one line each; of a long gap the first ones."""
+    following = 0
+    for seq in (*sorted({n for n in present if n < end}), end):
+        for lost in range(following, min(seq, following + MOST_TOLD)):
+            yield f"{chunk_key(lost)} is {what}"
+        if seq > following + MOST_TOLD:
+            yield f"all records from {following} to {seq - 1} are {what}"
+        following = seq + 1
 
 
 def length(backend: Backend) -> int:

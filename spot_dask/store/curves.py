@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
-from typing import Any
+from operator import index
 
-import google_crc32c
 import numpy as np
-from numcodecs import zstd
 from numpy.typing import NDArray
+
+from spot_dask.codec import JSON
+from spot_dask.store.layout import packed, unpacked
 
 LARGE = 8192
 """Values; as JSON about 160 kB."""
@@ -31,8 +32,6 @@ GROUP = f"{CURVES}/zarr.json"
 GROUP_DOCUMENT = json.dumps(
     {"zarr_format": 3, "node_type": "group", "attributes": {}}, indent=2
 ).encode()
-
-JSON = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -79,18 +78,19 @@ def attach(body: JSON, get: Callable[[str], bytes | None]) -> JSON:
     place = _outcome(body).get("curves_in")
     if place is None:
         return body
-    values = decode(place["array"], get(chunk_of(place["array"]))).tolist()
-    sizes = place["sizes"]
+    name, sizes = place["array"], place["sizes"]
+    if not re.fullmatch("[0-9a-f]{32}", name) or min(map(index, sizes.values()), default=0) < 0:
+        raise ValueError(f"{place!r:.80} names no array of curves")
+    values = decode(name, get(chunk_of(name))).tolist()
     if sum(sizes.values()) != len(values):
-        raise ValueError(f"{chunk_of(place['array'])} has {len(values)} values, not {sizes}")
+        raise ValueError(f"{chunk_of(name)} has {len(values)} values, not {sizes}")
     cuts = pairwise(accumulate(sizes.values(), initial=0))
     return _with_curves(body, {n: values[a:b] for n, (a, b) in zip(sizes, cuts, strict=True)})
 
 
 def encode(values: NDArray[np.float64]) -> SideArray:
     """A vector as an array of one chunk: little-endian, then zstd, then crc32c."""
-    packed = bytes(zstd.compress(values.astype("<f8").tobytes(), 1))
-    chunk = packed + struct.pack("<I", google_crc32c.value(packed))
+    chunk = packed(values.astype("<f8").tobytes())
     name = hashlib.sha256(chunk).hexdigest()[:32]
     return SideArray(name, chunk, metadata(len(values)))
 
@@ -101,7 +101,7 @@ def decode(name: str, chunk: bytes | None) -> NDArray[np.float64]:
         raise ValueError(f"{chunk_of(name)} is missing")
     if hashlib.sha256(chunk).hexdigest()[:32] != name:
         raise ValueError(f"{chunk_of(name)} is not what was written: its digest is wrong")
-    return np.frombuffer(zstd.decompress(chunk[:-4]), "<f8")
+    return np.frombuffer(unpacked(chunk), "<f8")
 
 
 def metadata(length: int) -> bytes:

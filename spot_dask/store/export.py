@@ -24,8 +24,7 @@ from spot_dask.codec import number_to_json
 from spot_dask.errors import SpotDaskError, StoreError
 from spot_dask.store.files import PARTIAL, Directory, failure, make_directories, what_is_at
 from spot_dask.store.table import Array, Column, Table
-from spot_dask.store.table_format import parse_group
-from spot_dask.store.tables import write_table
+from spot_dask.store.tables import parse_group, write_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,19 +15,24 @@ import logging
 import os
 import shutil
 import socket
+import stat
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spot_dask.codec import load
 from spot_dask.errors import StoreCorrupt, StoreError, StoreFull
 from spot_dask.settings import Durability, check
-from spot_dask.store.objects import STALE_SECONDS, WRITER, refuse_existing
+from spot_dask.store.objects import MOST_BYTES, STALE_SECONDS, WRITER, refuse_existing
 
 PARTIAL = ".partial"
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_FILE = frozenset({errno.ENXIO, errno.ELOOP, errno.ENODEV})  # a socket, links in a circle
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_open = os.open  # the tests that count what writes do not count what reads
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
@@ -54,8 +59,7 @@ class Directory:
         """The object's bytes, None if there is no such object."""
         with self._reported("read", key):
             try:
-                with open(f"{self._base}/{key}", "rb", buffering=0) as file:  # noqa: PTH123
-                    return file.readall()
+                return read_object(f"{self._base}/{key}")
             except FileNotFoundError:
                 return None
 
@@ -228,8 +232,31 @@ class Directory:
         except (NotADirectoryError, IsADirectoryError) as error:
             raise StoreCorrupt(f"{key} of {self.root}: {error.strerror}") from error
         except OSError as error:
+            if error.errno in _NO_FILE:
+                raise StoreCorrupt(f"{key} of {self.root}: {error.strerror}") from error
             kind = StoreFull if error.errno in _NO_SPACE else StoreError
             raise kind(failure(f"cannot {doing} {key} of {self.root}", error)) from error
+
+
+def read_object(path: str) -> bytes:
+    """The bytes of a file, also behind a symbolic link.
+
+    Raises StoreCorrupt, and waits for nobody, where it is a FIFO, a device or a socket, or larger
+    than any object of a run.
+    """
+    descriptor = _open(path, _READ)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise StoreCorrupt(f"{path} is no regular file")
+        if found.st_size > MOST_BYTES:
+            raise StoreCorrupt(
+                f"{path} has {found.st_size:,} bytes, expected {MOST_BYTES:,} at most"
+            )
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
+            return file.readall()
+    finally:
+        os.close(descriptor)
 
 
 def make_directories(path: Path, durability: Durability) -> None:
@@ -312,8 +339,8 @@ class WriterLock:
 def noted_head(path: Path) -> int:
     """The last record acknowledged, as its writer noted at ``path``; -1 if nothing is known."""
     try:
-        return int(json.loads(path.read_bytes())["head"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return int(load(read_object(str(path)))["head"])
+    except (OSError, ValueError, KeyError, TypeError, StoreCorrupt):
         return -1
 
 

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from spot_dask import codec
+from spot_dask.codec import dump, from_json, load, to_json
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.records import Evaluation, Outcome, Status, Trial
 from spot_dask.store.backend import backend_at
-from spot_dask.store.layout import ROOT, decode_chunk, dump, encode_chunk, load, parse_root
+from spot_dask.store.layout import ROOT, decode_chunk, encode_chunk, parse_root
 from spot_dask.store.objects import Backend
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Inbox:
         """
         if outcome.status not in KEPT:
             return False
-        told = codec.outcome_to_json(outcome)
+        told = to_json(outcome)
         item = {"run": self.run_id, "trial": number, "attempt": attempt, "outcome": told}
         try:
             backend = backend_at(self.path, "fsync")
@@ -74,7 +74,7 @@ def read_item(key: str, data: bytes) -> JSON:
         item = load(decode_chunk(data))
         if key_of(item["trial"], item["attempt"]) != key:
             raise ValueError("it belongs elsewhere")
-        codec.outcome_from_json(item["outcome"])
+        from_json(Outcome, item["outcome"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreCorrupt(f"{key} is damaged: {error}") from error
     return dict(item)
@@ -97,7 +97,7 @@ def left(backend: Backend, run_id: str, pending: Iterable[Trial]) -> Iterator[Ev
         if trial is None:
             backend.discard(key)
         else:
-            outcome = codec.outcome_from_json(item["outcome"])
+            outcome = from_json(Outcome, item["outcome"])
             yield Evaluation(trial, outcome, item["attempt"])
 
 
@@ -110,4 +110,4 @@ def outcome_of(backend: Backend, run_id: str, number: int, attempt: int) -> Outc
     except StoreError as error:
         logger.warning("%s: its training is run again", error)
         return None
-    return codec.outcome_from_json(item["outcome"]) if item and item["run"] == run_id else None
+    return from_json(Outcome, item["outcome"]) if item and item["run"] == run_id else None

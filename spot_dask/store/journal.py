@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from spot_dask.codec import dump, entry_to_json, joined
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
 from spot_dask.fold import Fold
 from spot_dask.records import Entry, Evaluation, Header, Opened, Outcome, Record, Told
@@ -38,7 +39,6 @@ from spot_dask.store.chain import (
     tabulated_head,
 )
 from spot_dask.store.curves import CURVES, SideArray, detach
-from spot_dask.store.entries import entry_to_json, joined
 from spot_dask.store.files import utc
 from spot_dask.store.inbox import key_of, left, outcome_of
 from spot_dask.store.layout import (
@@ -48,7 +48,6 @@ from spot_dask.store.layout import (
     Root,
     checksum,
     chunk_key,
-    dump,
     encode_chunk,
     header_attributes,
     log_blocks,

@@ -15,13 +15,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import struct
-from typing import Any, NoReturn
 
 import google_crc32c
 from numcodecs import zstd
 
+from spot_dask.codec import JSON, dump, from_json, load
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.records import Header
+from spot_dask.store.objects import MOST_BYTES
 
 FORMAT = "spot-dask-run"
 SCHEMA = (1, 1)
@@ -33,8 +34,6 @@ ROOT = "zarr.json"
 CHUNKS = "log/c"
 TABLES = "tables"
 
-JSON = dict[str, Any]
-
 
 def block_key(block: int) -> str:
     return f"{CHUNKS}/{block}"
@@ -45,39 +44,54 @@ def chunk_key(seq: int) -> str:
     return f"{CHUNKS}/{seq // BLOCK}/{seq % BLOCK}"
 
 
-def dump(data: Any) -> str:
-    """Strict compact JSON in ASCII; raises ValueError or TypeError for what JSON cannot hold."""
-    # ASCII, so that lone surrogates (undecodable bytes in a traceback) survive as escapes.
-    return json.dumps(data, allow_nan=False, separators=(",", ":"))
-
-
-def _not_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def load(text: str | bytes) -> Any:
-    """The inverse of ``dump``; raises ValueError."""
-    return json.loads(text, parse_constant=_not_json)
-
-
 # ---------------------------------------------------------------- chunks
+
+
+def packed(raw: bytes) -> bytes:
+    """The bytes as an object holds them: zstd, then the crc32c of that."""
+    if len(raw) > MOST_BYTES:
+        raise ValueError(f"{len(raw):,} bytes are too many for one object ({MOST_BYTES:,})")
+    data = bytes(zstd.compress(raw, 1))
+    return data + struct.pack("<I", google_crc32c.value(data))
+
+
+def unpacked(data: bytes) -> bytes:
+    """The inverse of ``packed``; raises ValueError where any byte is not as written.
+
+    What would unpack to more than ``MOST_BYTES`` is refused before it is unpacked.
+    """
+    if len(data) < 4 or google_crc32c.value(data[:-4]) != checksum(data):
+        raise ValueError("its checksum is wrong")
+    size = unpacked_size(data)
+    if size is None or size > MOST_BYTES:
+        raise ValueError(f"it unpacks to {'?' if size is None else format(size, ',')} bytes")
+    try:
+        return bytes(zstd.decompress(data[:-4]))
+    except RuntimeError as error:
+        raise ValueError(f"it cannot be decompressed ({error})") from error
+
+
+def unpacked_size(data: bytes) -> int | None:
+    """The size of the content that a zstd frame declares in its header (RFC 8878, 3.1.1.1)."""
+    if len(data) < 6 or data[:4] != b"\x28\xb5\x2f\xfd":
+        return None
+    flags = data[4]
+    single = flags >> 5 & 1  # a frame of one segment has no window descriptor
+    width = (single, 2, 4, 8)[flags >> 6]
+    start = 6 - single + (0, 1, 2, 4)[flags & 3]
+    size = int.from_bytes(data[start : start + width], "little")
+    return None if width == 0 else size + 256 * (width == 2)
 
 
 def encode_chunk(text: str) -> bytes:
     """The bytes of a chunk holding this one string."""
     raw = text.encode()
-    packed = bytes(zstd.compress(struct.pack("<II", 1, len(raw)) + raw, 1))
-    return packed + struct.pack("<I", google_crc32c.value(packed))
+    return packed(struct.pack("<II", 1, len(raw)) + raw)
 
 
 def decode_chunk(data: bytes) -> str:
     """The string of a chunk; raises ValueError where any byte is not as written."""
-    if len(data) < 4 or google_crc32c.value(data[:-4]) != checksum(data):
-        raise ValueError("its checksum is wrong")
-    try:
-        raw = bytes(zstd.decompress(data[:-4]))
-    except RuntimeError as error:
-        raise ValueError(f"it cannot be decompressed ({error})") from error
+    raw = unpacked(data)
     if struct.unpack_from("<II", raw.ljust(8, b"\0")) != (1, len(raw) - 8):
         raise ValueError("it is not one string")
     return raw[8:].decode()
@@ -124,7 +138,7 @@ def log_blocks(data: bytes | None) -> int:
         blocks = int(document["shape"][0])
         if document == load(log_document(blocks)):
             return blocks
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError):
         pass
     raise StoreCorrupt(f"{LOG} is missing or damaged: expected the metadata of a journal")
 
@@ -190,9 +204,9 @@ def parse_root(data: bytes, where: str) -> Root:
     if attributes.get("crc32c") != crc:
         raise StoreCorrupt(f"{ROOT} of {where} is damaged: its header fails its checksum")
     try:
-        header = Header(**{f.name: attributes[f.name] for f in dataclasses.fields(Header)})
-    except KeyError as error:
-        raise StoreCorrupt(f"{ROOT} of {where} is damaged: its header lacks {error}") from error
+        header = from_json(Header, attributes)
+    except ValueError as error:
+        raise StoreCorrupt(f"{ROOT} of {where} is damaged: its header: {error}") from error
     return Root(header, crc, schema)
 
 

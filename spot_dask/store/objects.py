@@ -14,6 +14,9 @@ WRITER = "log/.writer"
 """Where the sign of life of a run's writer is kept; no part of the Zarr hierarchy."""
 
 
+MOST_BYTES = 2**27
+"""What an object may have, packed or unpacked: a hostile one must not fill the memory."""
+
 STALE_SECONDS = 3600.0
 """After so long what a crashed writer has left behind is removed."""
 

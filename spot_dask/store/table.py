@@ -80,7 +80,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Curve:
+class CurveColumn:
     """The learning curves of one metric: ``sizes`` (n) and all points one after the other (m).
 
     The first point of a row is that of epoch 1.
@@ -96,7 +96,7 @@ class Table:
     """The evaluations of a run, in the order of its journal."""
 
     columns: tuple[Column, ...]
-    curves: tuple[Curve, ...]
+    curves: tuple[CurveColumn, ...]
 
     def __len__(self) -> int:
         return len(self.columns[0].values)
@@ -139,10 +139,10 @@ def _joined(first: Column | None, second: Column | None, n: int, more: int) -> C
     return replace(known, values=np.concatenate(parts))
 
 
-def _spliced(name: str, parts: Sequence[tuple[Curve | None, int]]) -> Curve:
+def _spliced(name: str, parts: Sequence[tuple[CurveColumn | None, int]]) -> CurveColumn:
     sizes = [np.zeros(n, np.int64) if part is None else part.sizes for part, n in parts]
     values = [part.values for part, _ in parts if part is not None]
-    return Curve(name, np.concatenate(sizes), np.concatenate(values))
+    return CurveColumn(name, np.concatenate(sizes), np.concatenate(values))
 
 
 IMPORTED = "imported"
@@ -289,12 +289,12 @@ def _metrics(rows: Sequence[Arrival]) -> Iterable[Column]:
         yield Column(f"metric.{name}", "real", _array("real", values), long_name=f"metric {name}")
 
 
-def _curves(rows: Sequence[Arrival]) -> Iterable[Curve]:
+def _curves(rows: Sequence[Arrival]) -> Iterable[CurveColumn]:
     found = [row.evaluation.outcome.curves if row.evaluation else {} for row in rows]
     for name in _names(found):
         curves = [c.get(name, ()) for c in found]
         sizes = np.array([len(curve) for curve in curves], np.int64)
-        yield Curve(name, sizes, np.fromiter(chain.from_iterable(curves), "<f8", sizes.sum()))
+        yield CurveColumn(name, sizes, np.fromiter(chain.from_iterable(curves), "<f8", sizes.sum()))
 
 
 def _names(found: Sequence[Mapping[str, object]]) -> list[str]:

@@ -12,14 +12,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from spot_dask.codec import dump, load, separated
 from spot_dask.errors import StoreCorrupt
 from spot_dask.fold import Fold
 from spot_dask.records import Asked, Entry, Header, Retried, Told, Trial
 from spot_dask.store import curves, tables
 from spot_dask.store.backend import backend_at
 from spot_dask.store.chain import (
+    NO_ENTRY,
     Link,
     Tail,
+    gaps,
     numbers,
     read_entry,
     read_link,
@@ -27,10 +30,9 @@ from spot_dask.store.chain import (
     read_root,
     tabulated_head,
 )
-from spot_dask.store.entries import separated
 from spot_dask.store.inbox import INBOX, read_item
 from spot_dask.store.journal import Journal
-from spot_dask.store.layout import LOG, chunk_key, decode_chunk, dump, load, log_blocks, parse_root
+from spot_dask.store.layout import LOG, chunk_key, decode_chunk, log_blocks, parse_root
 from spot_dask.store.objects import Backend
 
 
@@ -80,11 +82,15 @@ class _Check:
     def log(self) -> None:
         with self._noted():
             log_blocks(self._get(LOG))
-        present: list[int] = []
+        present: set[int] = set()
         with self._noted():
-            present.extend(numbers(self.backend))
+            for seq in numbers(self.backend):
+                present.add(seq)
         head = max(self.backend.noted_head(), tabulated_head(self.backend))
-        for seq in range(max([*present, head], default=0) + 1):
+        self.problems.extend(gaps(present, max([*present, head], default=0) + 1))
+        for seq in sorted(present):
+            if seq - 1 not in present:
+                self.tail = self.tail if seq == 0 else None
             with self._noted():
                 self._record(seq)
 
@@ -123,7 +129,8 @@ class _Check:
     def tables(self) -> None:
         if self.journal is not None:
             with self._noted():
-                self.problems.extend(tables.problems(self.journal))
+                rows = None if self.problems else self.fold.rows
+                self.problems.extend(tables.problems(self.journal, rows))
 
     def _get(self, key: str) -> bytes | None:
         data = self.backend.get(key)
@@ -165,7 +172,6 @@ def intact_links(backend: Backend) -> Iterator[Link]:
 
 
 Dated = tuple[float, Entry]
-_NO_ENTRY = (ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclass
@@ -212,14 +218,13 @@ def _header(backend: Backend, saved: Salvaged) -> Header:
 def _entries(backend: Backend, saved: Salvaged) -> Iterator[Dated]:
     """What the intact records say, in their order."""
     links = {link.seq: link for link in intact_links(backend)}
-    for seq in range(max([*numbers(backend), backend.noted_head()]) + 1):
-        if seq not in links:
-            saved.losses.append(f"{chunk_key(seq)} is missing or damaged: dropped")
-            continue
+    end = max([*numbers(backend), backend.noted_head()]) + 1
+    saved.losses += [f"{gap}: dropped" for gap in gaps(links, end, "missing or damaged")]
+    for seq in sorted(links):
         for body in separated(links[seq].body):
             try:
                 entry = read_entry(backend, body)
-            except _NO_ENTRY as error:
+            except NO_ENTRY as error:
                 entry = _without_curves(backend, body)
                 kept = "dropped" if entry is None else "kept without curves"
                 saved.losses.append(f"{chunk_key(seq)} is damaged: {error}: {kept}")
@@ -233,7 +238,7 @@ def _without_curves(backend: Backend, body: dict[str, Any]) -> Entry | None:
         (item,) = body["items"]
         del item["outcome"]["curves_in"]
         return read_entry(backend, body)
-    except _NO_ENTRY:
+    except NO_ENTRY:
         return None
 
 
@@ -249,7 +254,11 @@ def _consistent(entries: Iterable[Dated], saved: Salvaged) -> Iterator[Dated]:
             case Retried(number) if not fold.knows(number):
                 saved.losses.append(f"a retry of trial {number}, which is not known: dropped")
                 continue
-        fold.add(entry)
+        try:
+            fold.add(entry)
+        except StoreCorrupt as error:
+            saved.losses.append(f"{error}: dropped")
+            continue
         yield time, entry
 
 

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from store_examples import ENTRIES, entries
 
+from spot_dask.codec import dump, entry_from_json, entry_to_json, load
 from spot_dask.records import Evaluation, Outcome, Status, Told
-from spot_dask.store.entries import entry_from_json, entry_to_json
-from spot_dask.store.layout import dump, load
 
 
 @pytest.mark.parametrize("kind", ENTRIES)

@@ -17,8 +17,7 @@ from spot_dask.fold import Fold
 from spot_dask.records import Asked, Evaluation, Outcome, Status, Told, Trial
 from spot_dask.store.export import FORMATS, export, write_csv, write_curves_csv, write_jsonl
 from spot_dask.store.table import tabulate
-from spot_dask.store.table_format import node
-from spot_dask.store.tables import about
+from spot_dask.store.tables import about, node
 
 ABOUT = {"run_id": "f00d"}
 

@@ -6,10 +6,11 @@ import shutil
 import pytest
 from store_examples import HEADER, succeeded, trial
 
+from spot_dask.codec import load
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.records import Asked, Closed
 from spot_dask.store.journal import Journal
-from spot_dask.store.layout import encode_chunk, header_checksum, load, root_document
+from spot_dask.store.layout import encode_chunk, header_checksum, root_document
 
 
 @pytest.fixture

@@ -6,10 +6,12 @@ import errno
 import json
 import logging
 import shutil
+import tarfile
 import threading
 import time
 from contextlib import closing, suppress
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from table_examples import header, publish, story
@@ -23,7 +25,7 @@ from spot_dask.store import tables
 from spot_dask.store.journal import Journal
 from spot_dask.store.layout import chunk_key
 from spot_dask.store.table import tabulate as tabulated
-from spot_dask.store.tables import Published
+from spot_dask.store.tables import TableKeeper
 from spot_dask.store.verify import verify
 
 
@@ -89,7 +91,7 @@ def test_a_published_table_reads_as_the_journal_does(path):
     assert name == "g0000000017"  # 1 opened, 1 import, 3 batches of 1 + 4
     same(read(path), truth(path))
     assert not list(tables.problems(Journal.open(path)))
-    assert json.loads((path / "tables/zarr.json").read_text())["attributes"] == {"latest": name}
+    assert json.loads((path / "tables/zarr.json").read_text())["attributes"]["latest"] == name
 
 
 def test_a_table_and_the_records_after_it_read_as_the_journal_does(path, monkeypatch):
@@ -104,8 +106,8 @@ def test_a_table_and_the_records_after_it_read_as_the_journal_does(path, monkeyp
 
 
 def test_large_tables_are_kept_in_several_chunks(path, monkeypatch):
-    monkeypatch.setattr("spot_dask.store.table_format.ROW_CHUNK", 4)
-    monkeypatch.setattr("spot_dask.store.table_format.POINT_CHUNK", 7)
+    monkeypatch.setattr("spot_dask.store.tables.ROW_CHUNK", 4)
+    monkeypatch.setattr("spot_dask.store.tables.POINT_CHUNK", 7)
     publish(path)
     same(read(path), truth(path))
     assert len(list(path.glob("tables/g*/objective/c/*"))) == 4
@@ -160,7 +162,7 @@ def test_a_full_disk_while_publishing_is_a_warning_and_the_run_goes_on(
         publish(path)
         extend(path, [Closed("x")])
     journal = Journal.resume(path, before=Journal.open(path), durability="process")
-    store = Published(journal)
+    store = TableKeeper(journal)
     store.commit([Closed("y")])
     with file_system(call, error=errno.ENOSPC):
         store.close()
@@ -173,11 +175,19 @@ def test_a_full_disk_while_publishing_is_a_warning_and_the_run_goes_on(
     assert complete(path)[0] == len(Journal.open(path).records())
 
 
+def found(path):
+    """What is wrong with the tables, by themselves and beside the journal."""
+    journal = Journal.open(path)
+    journal.read()
+    return list(tables.problems(journal, journal.fold.rows))
+
+
 def test_every_flipped_or_cut_byte_is_found_and_what_is_read_stays_right(path, monkeypatch, caplog):
     monkeypatch.setattr(table_module, "_FIELDS", table_module._FIELDS[:1])
     publish(path)
     expected = truth(path)
-    files = sorted(p for p in path.rglob("tables/g*/**/*") if p.is_file())
+    assert found(path) == []
+    files = sorted(p for p in path.rglob("tables/**/*") if p.is_file())
     assert len(files) > 30
     for file in files:
         data = file.read_bytes()
@@ -186,17 +196,87 @@ def test_every_flipped_or_cut_byte_is_found_and_what_is_read_stays_right(path, m
             damaged[place] ^= 0x10
             for bad in (bytes(damaged), data[:place]):
                 file.write_bytes(bad)
-                assert list(tables.problems(Journal.open(path))), (file, place)
+                assert found(path), (file, place)
+        same(read(path), expected)
         file.unlink()
-        if file.name != "zarr.json" or file.parent.name.startswith("g"):
-            same(read(path), expected)
-        if file.parent.name.startswith("g"):
-            assert not list(tables.problems(Journal.open(path)))  # as if it was never published
-        else:
-            assert list(tables.problems(Journal.open(path)))
+        same(read(path), expected)
+        assert found(path), file
         file.write_bytes(data)
-    assert not list(tables.problems(Journal.open(path)))
+    assert found(path) == []
     assert "is missing); ignored" in caplog.text
+
+
+def test_every_byte_of_the_documents_that_bind_a_table_counts(path, few_columns):
+    publish(path)
+    for file in (path / "tables/zarr.json", path / "tables/g0000000017/zarr.json"):
+        data = file.read_bytes()
+        for place in range(0, len(data), 5 if len(data) < 500 else 31):
+            file.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+            assert found(path), (file, place, data[place : place + 1])
+        file.write_bytes(data)
+    assert found(path) == []
+
+
+def test_columns_that_are_swapped_or_stale_or_another_run_s_are_found(path, tmp_path):
+    publish(path)
+    extend(path, story(16)[-5:])
+    publish(path)
+    expected = truth(path)
+    first, second = (path / "tables" / name for name in names(path))
+    other = tmp_path / "other.zarr"
+    create(other, story(16)[:-5])
+    publish(other)
+    (theirs,) = other.glob("tables/g*")
+
+    def replaced(column, by):
+        kept = (second / column).rename(tmp_path / "kept")
+        shutil.copytree(by, second / column)
+        assert any(column in line for line in found(path))
+        same(read(path), expected)
+        shutil.rmtree(second / column)
+        kept.rename(second / column)
+        assert found(path) == []
+
+    replaced("config.lr", second / "seconds")
+    replaced("objective", first / "objective")
+    replaced("seed", theirs / "seed")
+    for one, other in (("config.lr", "seconds"), ("started", "finished")):
+        for _ in range(2):
+            (second / one).rename(second / "x")
+            (second / other).rename(second / one)
+            (second / "x").rename(second / other)
+            assert bool(found(path)) is (_ == 0)
+            same(read(path), expected)
+    (second / "zarr.json").write_bytes((first / "zarr.json").read_bytes())
+    assert any("it is the table of" in line for line in found(path))
+    same(read(path), expected)
+
+
+def test_a_table_that_says_something_else_than_the_journal_is_found(path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(table_module, "_y", lambda row: 1.0)
+        publish(path)
+    assert found(path) == ["tables/g0000000017: objective is not what the journal says"]
+    assert not list(tables.problems(Journal.open(path)))
+    assert verify(path).problems == tuple(found(path))
+
+
+def test_a_table_of_the_version_before_is_checked_and_made_anew(tmp_path, caplog):
+    with tarfile.open(Path(__file__).parent / "golden/tables-1.0.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    path = tmp_path / "oldrun.zarr"
+    assert found(path) == []
+    same(read(path), truth(path))
+    seed = path / "tables/g0000000017/seed"
+    seed.rename(tmp_path / "seed")
+    shutil.copytree(path / "tables/g0000000017/trial", seed)
+    assert found(path)
+    same(read(path), truth(path))
+    extend(path, [Closed("x")])
+    publish(path)
+    latest = json.loads((path / "tables/zarr.json").read_text())["attributes"]["latest"]
+    assert latest == names(path)[-1] == "g0000000019"
+    assert not caplog.text
 
 
 def test_a_damaged_table_is_replaced_by_the_one_before(path, caplog):
@@ -317,7 +397,7 @@ def test_tables_are_made_at_growing_intervals_and_at_the_end(tmp_path, eager, mo
 
     monkeypatch.setattr(tables, "publish", noted)
     with closing(Journal.create(path, header(), durability="process", fold=Fold())) as journal:
-        store = Published(journal)
+        store = TableKeeper(journal)
         for entry in story(100, points=1):
             store.commit([entry])
             if store._thread is not None:
@@ -341,7 +421,7 @@ def test_a_run_is_not_held_up_while_its_tables_are_written(tmp_path, eager, monk
     with closing(
         Journal.create(tmp_path / "run.zarr", header(), durability="process", fold=Fold())
     ) as journal:
-        store = Published(journal)
+        store = TableKeeper(journal)
         for entry in story(40):
             store.commit([entry])
         assert began.wait(60)
@@ -357,7 +437,7 @@ def test_at_most_one_table_a_minute_is_made(tmp_path, eager, monkeypatch):
     with closing(
         Journal.create(tmp_path / "run.zarr", header(), durability="process", fold=Fold())
     ) as journal:
-        store = Published(journal)
+        store = TableKeeper(journal)
         for entry in story(40):
             store.commit([entry])
         assert not (tmp_path / "run.zarr/tables").exists()
@@ -370,7 +450,7 @@ def test_a_resumed_run_counts_from_its_last_table(path, eager, monkeypatch):
     monkeypatch.setattr(tables, "GROWTH", 0.5)
     publish(path)
     with closing(Journal.resume(path, before=Journal.open(path), durability="process")) as journal:
-        store = Published(journal)
+        store = TableKeeper(journal)
         for entry in story(16)[-5:-1]:
             store.commit([entry])
         assert store._thread is None  # 3 more than 14
@@ -378,7 +458,7 @@ def test_a_resumed_run_counts_from_its_last_table(path, eager, monkeypatch):
 
 def test_a_coordinator_that_was_taken_over_publishes_nothing(path):
     with closing(Journal.resume(path, before=Journal.open(path), durability="process")) as journal:
-        first = Published(journal)
+        first = TableKeeper(journal)
         Journal.resume(path, takeover=True, durability="process").close()
         with pytest.raises(RunTakenOver):
             first.commit([Closed("stale")])

@@ -20,7 +20,7 @@ from spot_dask.store.journal import Journal
 from spot_dask.store.layout import checksum, chunk_key, decode_chunk, encode_chunk
 from spot_dask.store.verify import verify
 
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tar.xz"))
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("schema-*.tar.xz"))
 
 
 def unpacked(archive, folder):
