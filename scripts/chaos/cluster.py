@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import shutil
@@ -33,12 +34,16 @@ END_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Size:
-    """How large a run is: trainings, their seconds, a fault about every ``pause`` seconds."""
+    """How large a run is: trainings, their seconds, a fault about every ``pause`` seconds.
+
+    The first fault comes when a training has begun; after ``faults`` the run is left in peace.
+    """
 
     evaluations: int = 120
     seconds: float = 4.0
     pause: float = 1.5
     limit: float = 1200.0
+    faults: float = math.inf
 
 
 @dataclass
@@ -57,6 +62,11 @@ class Scene:
     def store(self) -> Path:
         return self.folder / "run.zarr"
 
+    @property
+    def notes(self) -> Path:
+        """What trainings note; there is nothing before the first has begun."""
+        return self.folder / "notes"
+
     def play(self) -> tuple[Verdict, list[str]]:
         """Run it to its end; the verdict, and the kinds of the faults that were injected."""
         chance = random.Random(self.seed)
@@ -65,13 +75,13 @@ class Scene:
         altered = 0
         with self._cluster() as cluster:
             mischief = Mischief(self.name, cluster, chance, self.targets)
-            began = time.monotonic()
-            watch = strike = began + 5.0  # the cluster comes up
+            began = strike = watch = time.monotonic()
             while not self._is_over(cluster) and time.monotonic() - began < self.size.limit:
                 mischief.tend()
                 for service in cluster:
                     service.tend(chance)
-                if time.monotonic() >= strike:
+                peace = len(mischief.done) >= self.size.faults or not self.notes.exists()
+                if time.monotonic() >= strike and not peace:
                     strike = time.monotonic() + chance.expovariate(1 / self.size.pause)
                     mischief.strike()
                 if time.monotonic() >= watch:
@@ -85,7 +95,7 @@ class Scene:
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         verdict = judge(
-            trainings(self.folder / "notes"),
+            trainings(self.notes),
             mischief.done,
             seen,
             present(self.store),
@@ -183,7 +193,7 @@ class Scene:
         environment = {
             **os.environ,
             MARK: self.name,
-            LOG: str(self.folder / "notes"),
+            LOG: str(self.notes),
             "OMP_NUM_THREADS": "1",
             "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": tcp,
         }
@@ -207,6 +217,7 @@ def _free_port() -> int:
 @click.option("--seconds", default=Size.seconds, help="Of a training, about.")
 @click.option("--pause", default=Size.pause, help="Seconds between faults, on average.")
 @click.option("--limit", default=Size.limit, help="Seconds after which a run has failed.")
+@click.option("--faults", type=float, default=Size.faults, help="After which it is left in peace.")
 @click.option("--sabotage", type=click.Choice(list(SABOTAGE)), help="Break the product first.")
 @click.option("--folder", type=click.Path(file_okay=False), help="Where to keep all files.")
 @click.option("--target", "targets", multiple=True, type=click.Choice(TARGETS), default=TARGETS)
