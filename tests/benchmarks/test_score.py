@@ -57,9 +57,9 @@ def test_ties_share_their_ranks() -> None:
 def test_the_interval_covers_the_true_ratio_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
     covered = 0
-    for _ in range(40):
+    for _ in range(16):
         draws = 0.2 * np.exp(rng.normal([[[0.0]], [[np.log(2)]]], 0.3, (2, 12, 6)))
         one, other = ({f"p{i}": dict(enumerate(row)) for i, row in enumerate(d)} for d in draws)
         found = score.ratio(one, other, UNIT)
         covered += found.low <= 0.5 <= found.high
-    assert covered >= 32
+    assert covered >= 13
