@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from spot_dask.errors import StoreError
+from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.fold import Fold
 from spot_dask.records import STOP, Header, History, Opened, Record
 from spot_dask.settings import Settings, shared
@@ -96,7 +96,11 @@ class Run:
 
     @cached_property
     def space(self) -> Space:
-        return Space.from_json(self.header.space)
+        """The search space; raises StoreCorrupt if the header holds none."""
+        try:
+            return Space.from_json(self.header.space)
+        except ValueError as error:
+            raise StoreCorrupt(f"{self.path}: the space in its header: {error}") from None
 
     @cached_property
     def fold(self) -> Fold:

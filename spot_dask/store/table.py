@@ -191,15 +191,19 @@ _FIELDS = (
 def tabulate(header: Header, rows: Sequence[Arrival], before: Table | None = None) -> Table:
     """The table of a fold's rows; ``before`` is the table of all rows before them.
 
-    Raises StoreCorrupt where a configuration is not one of the run's space.
+    Raises StoreCorrupt if the header holds no space, or a row no configuration of it.
     """
     if before is not None and not rows:
         return before
+    try:
+        space = Space.from_json(header.space)
+    except ValueError as error:
+        raise StoreCorrupt(f"the space in the run's header: {error}") from None
     columns = [
         *_common(rows, header),
         *(_column(field, rows) for field in _FIELDS),
         *_provenance(rows),
-        *_parameters(rows, Space.from_json(header.space)),
+        *_parameters(rows, space),
         *_metrics(rows),
     ]
     table = Table(tuple(columns), tuple(_curves(rows)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spot_dask.errors import StoreCorrupt
 from spot_dask.run import Run
 from spot_dask.warmstart import Earlier, Row
 
@@ -19,10 +18,6 @@ class EarlierRun:
 
     def read(self, path: str, objectives: Sequence[str]) -> Earlier:
         run = Run.open(path)
-        try:
-            space = run.space
-        except ValueError as error:
-            raise StoreCorrupt(f"{path}: its header holds no space: {error}") from None
         header, history = run.header, run.history
         rows = [
             Row(i.source_run, i.source_trial, i.config, run.signed(i.y)) for i in history.imports
@@ -30,4 +25,4 @@ class EarlierRun:
         for e in history.evaluations:
             why = "" if e.ok else "it had failed"
             rows.append(Row(header.run_id, e.trial.number, e.trial.config, run.signed(e.y), why))
-        return Earlier(rows, header.objective, header.direction, space)
+        return Earlier(rows, header.objective, header.direction, run.space)
