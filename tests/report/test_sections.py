@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from types import ModuleType
 
 import pytest
@@ -11,30 +13,8 @@ from report_studies import Builder, fill
 from spot_dask.report import sections, write
 from spot_dask.space import Real, Space
 
-NOISE = """
-from dataclasses import dataclass
-
-from spot_dask.report import text
-from spot_dask.report.blocks import Text, table
-from spot_dask.report.context import Missing
-from spot_dask.report.sections.gain import GainSection
-
-@dataclass(frozen=True)
-class Noise:
-    share: float
-
-class NoiseSection:
-    title = "How noisy are the trainings?"
-    order = 85
-
-    def facts(self, context):
-        model = context.fitted
-        return model if isinstance(model, Missing) else Noise(float(model.posterior.nugget))
-
-    def render(self, found, context):
-        gain = context[GainSection]
-        return [Text(f"A share of {text.percent(found.share)}."), table(["gain"], [[gain.mean]])]
-"""
+EXAMPLE = textwrap.dedent(re.search(r"::\n\n((?:    .*\n|\n)+)", sections.__doc__)[1])
+"""The section that the documentation of the folder shows."""
 
 
 @pytest.fixture
@@ -47,17 +27,18 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_file_in_the_folder_is_a_section(folder):
-    (folder / "noise.py").write_text(NOISE)
+    (folder / "median.py").write_text(EXAMPLE)
     space = Space(x=Real(0.0, 1.0, default=0.9))
     write(fill(Builder(space=space), 12, lambda c: c["x"]).context(), folder / "report.html")
     page = (folder / "report.html").read_text()
-    body = page.split('<section id="noise">')[1].split("</section>")[0]
-    assert "<h2>How noisy are the trainings?</h2>" in body
-    assert "A share of " in body
-    assert page.index('id="curves"') < page.index('id="noise"') < page.index('id="trust"')
-    assert set(json.loads((folder / "report.json").read_text())["noise"]) == {"share"}
+    body = page.split('<section id="median">')[1].split("</section>")[0]
+    assert "<h2>What is a typical value?</h2>" in body
+    assert "Half of the trainings reached" in body
+    assert page.index('id="curves"') < page.index('id="median"') < page.index('id="trust"')
+    assert json.loads((folder / "report.json").read_text())["median"] > 0
     write(Builder(space=space).context(), folder / "report.html")
-    assert json.loads((folder / "report.json").read_text())["noise"]["reason"]
+    assert "no evaluation" in json.loads((folder / "report.json").read_text())["median"]["reason"]
+    assert "Not shown because" in (folder / "report.html").read_text().split('id="median"')[1]
 
 
 def module(source):

@@ -3,21 +3,30 @@
 A section is a file in this folder with one class whose name ends in ``Section``. The file's name
 is the section's anchor on the page and its key in report.json; there is no list to edit::
 
-    class NoiseSection:
-        title = "How noisy are the trainings?"   # the heading, a question
-        order = 85                               # its place: the others are 0, 10, ..., 140
+    import statistics
+    from collections.abc import Sequence
 
-        def facts(self, context):
-            '''What is said, as numbers, texts, tuples and frozen dataclasses of these.'''
-            model = context.fitted
-            return model if isinstance(model, Missing) else float(model.posterior.nugget)
+    from spot_dask.report import text
+    from spot_dask.report.blocks import Block, Text
+    from spot_dask.report.context import Missing, ReportContext
 
-        def render(self, found, context):
-            '''The blocks that show the facts; not called where they are Missing.'''
-            return [Text(f"A share of {text.percent(found)} of the variation is noise.")]
+    class MedianSection:
+        title = "What is a typical value?"
+        order = 85
 
-``context`` (``report/context.py``) holds the run and its model; ``context[GainSection]`` are the
-facts of another section. Blocks are in ``report/blocks.py``, what charts are drawn with in
+        def facts(self, context: ReportContext) -> float | Missing:
+            if not context.ranked:
+                return Missing("no evaluation has succeeded")
+            return context.sign * statistics.median(e.y for e in context.ranked)
+
+        def render(self, found: float, context: ReportContext) -> Sequence[Block]:
+            return [Text(f"Half of the trainings reached {text.number(found)} or better.")]
+
+``title`` is the heading, a question; ``order`` the place on the page, where the others stand at 0,
+10, ..., 140. Facts are numbers, texts, tuples, mappings and frozen dataclasses of these, with
+objectives in the user's sign; ``render`` is not called where they are ``Missing``: the page then
+gives the reason. ``context`` holds the run and its model, ``context[GainSection]`` the facts of
+another section. Blocks are in ``report/blocks.py``, what charts are drawn with in
 ``report/figures.py``, numbers as people read them in ``report/text.py``.
 """
 
