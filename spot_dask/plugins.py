@@ -1,8 +1,18 @@
-"""Extensions by name: the folder is the registry.
+"""Components by name: the folder is the registry.
 
 A file of an extension folder that holds one public class with the folder's method is an extension
-and its name is the file's; there is no list to edit. Classes from elsewhere are named
-``package.module:Name``. Settings may follow a name as they do in Python: ``kriging(starts=4)``.
+and its name is the file's; there is no list to edit. The forms of a name:
+
+================================================= =============================================
+``log_nei``                                       the file of that name, with default settings
+``kriging(starts=4)``                             with settings: plain values, by name
+``mean(kriging, kriging(starts=4))``              with other components, the field ``parts``
+``sklearn:ensemble.ExtraTreesRegressor()``        what the file ``sklearn`` makes of the rest
+``package.module:Name(size=3)``                   a class, or an object, from anywhere
+================================================= =============================================
+
+A name that was read from data is not *trusted*: it may name the files of the folder, and what
+these make of it without running foreign code. Everything else raises ``NotLoaded``.
 """
 
 from __future__ import annotations
@@ -12,9 +22,35 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from dataclasses import MISSING, fields, is_dataclass
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import wraps
 from types import ModuleType
 from typing import Any
+from weakref import WeakValueDictionary
+
+DEEPEST = 8  # brackets in brackets in a name
+LONGEST = 4000  # characters of a name
+
+
+class NotLoaded(ValueError):
+    """Data name a component that only a study may load."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(
+            f"{label} is not loaded: it runs code that the store only names; give the study's file"
+        )
+
+
+@dataclass(frozen=True)
+class Named:
+    """A name taken apart: ``head(part, part, setting=value)``."""
+
+    head: str
+    parts: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def names(folder: str, method: str) -> list[str]:
@@ -22,26 +58,57 @@ def names(folder: str, method: str) -> list[str]:
 
     Only classes that can be made without arguments count: others need more than a name.
     """
-    return [name for name in _files(folder) if _is_extension(f"{folder}.{name}", method)]
+    found = {name: _extension(f"{folder}.{name}", method) for name in _files(folder)}
+    return [name for name, kind in found.items() if kind is not None and not _required(kind)]
 
 
-def find(folder: str, method: str, name: str, *, also: tuple[str, ...] = ()) -> Any:
-    """An extension with its default settings, by file name or as ``package.module:Name``.
+def find(
+    folder: str, method: str, name: str, *, also: tuple[str, ...] = (), trusted: bool = True
+) -> Any:
+    """The extension of that name, an object that has the method; the forms stand above.
 
-    ``also`` are further forms of a name that the caller understands, shown to the user. Raises
-    ValueError if there is no such extension.
+    ``also`` are further forms of a name, shown to the user. Raises ValueError if there is no such
+    extension, NotLoaded where a name that is not trusted stands for foreign code.
     """
     kind = folder.rpartition(".")[2].removesuffix("s")  # surrogates, infill
-    name, settings = parse(name)
-    label = f"{kind} {name!r}"
-    if ":" in name:
-        return _made(_load(kind, name), method, settings, label)
-    # Only the file that is asked for is imported: a neighbour may import much more.
-    if name not in _files(folder) or not _is_extension(f"{folder}.{name}", method):
-        known = ", ".join([*names(folder, method), *also])
-        raise ValueError(f"no {kind} named {name!r}; there are: {known}")
-    (found,) = _classes(importlib.import_module(f"{folder}.{name}"), method)
-    return make(found, settings, label)
+    named = parse(name)
+    label = f"{kind} {named.head!r}"
+    head, colon, rest = named.head.partition(":")
+    if (
+        colon
+        and head.startswith(f"{folder}.")
+        and head.removeprefix(f"{folder}.") in _files(folder)
+    ):
+        head, colon = head.removeprefix(f"{folder}."), ""  # a class of ours by its full name
+    if colon and head in _files(folder):
+        if named.parts:
+            raise ValueError(f"{label} takes settings by name, not {', '.join(named.parts)}")
+        return importlib.import_module(f"{folder}.{head}").named(rest, named.settings, trusted)
+    if colon and not trusted:
+        raise NotLoaded(label)
+    if colon:
+        found = _load(kind, named.head)
+        if not callable(getattr(found, method, None)):
+            raise ValueError(f"{label} has no method {method!r}; name a class that has it")
+        if not isinstance(found, type):
+            return found
+    else:
+        # Only the file that is asked for is imported: a neighbour may import much more.
+        found = _extension(f"{folder}.{head}", method) if head in _files(folder) else None
+        if found is None or rest not in ("", found.__name__):
+            known = ", ".join([*names(folder, method), *also])
+            raise ValueError(f"no {kind} named {named.head!r}; there are: {known}")
+    settings = named.settings
+    if named.parts:
+        settings |= {
+            "parts": tuple(find(folder, method, p, also=also, trusted=trusted) for p in named.parts)
+        }
+    if needed := [name for name in _required(found) if name not in settings]:
+        raise ValueError(f"{label} cannot be made without arguments: it needs {', '.join(needed)}")
+    try:
+        return found(**settings)
+    except TypeError as error:
+        raise ValueError(f"{label} does not take these settings: {error}") from None
 
 
 def name_of(component: object) -> str:
@@ -52,54 +119,120 @@ def name_of(component: object) -> str:
     if isinstance(component, str):
         return component
     kind = type(component)
-    name = f"{kind.__module__}:{kind.__qualname__}"
     try:
         findable = importlib.util.find_spec(kind.__module__) is not None
     except (ImportError, ValueError):
         findable = False
-    settings = _settings(component)
+    listed, settings = [], _settings(component)
+    if isinstance(settings.get("parts"), tuple):
+        listed += [name_of(part) for part in settings.pop("parts")]
     if not findable or any(_literal(repr(value)) != value for value in settings.values()):
         raise ValueError(
             f"{component!r} cannot be recorded in a store and made again from there; give its name "
             "instead, such as 'kriging(starts=4)' or 'sklearn:ensemble.RandomForestRegressor()', "
             "or define it in an importable module"
         )
-    listed = ", ".join(f"{key}={value!r}" for key, value in settings.items())
-    return f"{name}({listed})" if listed else name
+    listed += [f"{key}={value!r}" for key, value in settings.items()]
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    return f"{name}({', '.join(listed)})" if listed else name
 
 
-def parse(name: str) -> tuple[str, dict[str, Any]]:
-    """``kriging(starts=4)`` as its name and its settings; ValueError if it is malformed."""
+def same(one: object, other: object) -> bool:
+    """Whether two components are equal, or of one class with equal attributes."""
+    if one == other:
+        return True
+    return type(one) is type(other) and getattr(one, "__dict__", 0) == getattr(other, "__dict__", 1)
+
+
+def parse(name: str) -> Named:
+    """``kriging(starts=4)`` taken apart; ValueError if it is malformed, too long or too deep."""
     head, parenthesis, rest = name.partition("(")
     if not parenthesis:
-        return name, {}
+        return Named(name)
+    parts: list[str] = []
+    settings: dict[str, Any] = {}
     try:
-        call = ast.parse(f"f({rest}", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
-            raise ValueError("settings are given by name")
-        return head, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError) as error:
+        if len(name) > LONGEST:
+            raise ValueError(f"it has more than {LONGEST} characters")
+        for piece in filter(None, map(str.strip, _pieces(rest))):
+            setting = re.match(r"(\w+)\s*=(?!=)", piece)
+            if setting is None:
+                parts.append(piece)
+            elif setting[1] in settings:
+                raise ValueError(f"{setting[1]} is set twice")
+            else:
+                settings[setting[1]] = ast.literal_eval(piece[setting.end() :].strip())
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        shown = name if len(name) <= 200 else f"{name[:200]}..."
         raise ValueError(
-            f"{name!r} cannot be read ({error}); expected name(setting=value, ...), plain values"
+            f"{shown!r} cannot be read ({error}); expected name(setting=value, ...), plain values"
         ) from None
+    return Named(head, tuple(parts), settings)
 
 
-def make(found: Any, settings: dict[str, Any], label: str) -> Any:
-    """An object of a class with settings; ValueError if it does not take them."""
+def check_call(label: str, method: Callable[..., object], *arguments: str) -> None:
+    """Raise ValueError unless a method can be called with so many arguments, named for the user."""
     try:
-        return found(**settings)
+        signature = inspect.signature(method)
+    except ValueError:  # a method of C need not tell
+        return
+    try:
+        signature.bind(*arguments)
     except TypeError as error:
-        raise ValueError(f"{label} does not take these settings: {error}") from None
+        raise ValueError(f"{label} does not take ({', '.join(arguments)}): {error}") from None
+
+
+def once(check: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A check of components that is not made again of a name or an object that has passed it."""
+    passed: set[str] = set()
+    objects: WeakValueDictionary[int, object] = WeakValueDictionary()
+
+    @wraps(check)
+    def checked(component: Any) -> None:
+        if isinstance(component, str):
+            if component not in passed:
+                check(component)
+                passed.add(component)
+        elif objects.get(id(component)) is not component:
+            check(component)
+            with suppress(TypeError):  # one that cannot be referred to is checked again
+                objects[id(component)] = component
+
+    return checked
+
+
+def _pieces(text: str) -> list[str]:
+    """What stands between the outer commas of ``a, b(c, d), e=[1, 2])``."""
+    pieces, depth, quote, start = [], 1, "", 0
+    for i, character in enumerate(text):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+        if depth > DEEPEST:
+            raise ValueError(f"brackets are nested more than {DEEPEST} deep")
+        if depth == 0 or (depth == 1 and character == "," and not quote):
+            pieces.append(text[start:i])
+            start = i + 1
+        if depth == 0:
+            break
+    if depth > 0 or text[start:].strip():
+        raise ValueError("its parentheses do not match")
+    return pieces
 
 
 def _settings(component: object) -> dict[str, Any]:
     if not is_dataclass(component):
         return {}
     settings = {}
-    for field in fields(component):
-        value, factory = getattr(component, field.name), field.default_factory
-        if value != (field.default if factory is MISSING else factory()):
-            settings[field.name] = value
+    for own in fields(component):
+        value, factory = getattr(component, own.name), own.default_factory
+        if value != (own.default if factory is MISSING else factory()):
+            settings[own.name] = value
     return settings
 
 
@@ -126,32 +259,18 @@ def _load(kind: str, name: str) -> Any:
         ) from error
 
 
-def _made(found: Any, method: str, settings: dict[str, Any], label: str) -> Any:
-    """The object itself, or one of the class, made with the settings alone."""
-    if not callable(getattr(found, method, None)):
-        raise ValueError(f"{label} has no method {method!r}; name a class that has it")
-    if not isinstance(found, type):
-        return found
-    if needed := [name for name in _required(found) if name not in settings]:
-        raise ValueError(f"{label} cannot be made without arguments: it needs {', '.join(needed)}")
-    return make(found, settings, label)
-
-
-def _is_extension(module: str, method: str) -> bool:
-    found = _classes(importlib.import_module(module), method)
-    return len(found) == 1 and not _required(found[0])
-
-
-def _classes(module: ModuleType, method: str) -> list[type]:
-    """The public classes defined in a module that have a method."""
-    return [
+def _extension(module: str, method: str) -> type | None:
+    """The one public class defined in a module that has a method."""
+    loaded: ModuleType = importlib.import_module(module)
+    found = [
         value
-        for name, value in vars(module).items()
+        for name, value in vars(loaded).items()
         if inspect.isclass(value)
-        and value.__module__ == module.__name__
+        and value.__module__ == module
         and not name.startswith("_")
         and callable(getattr(value, method, None))
     ]
+    return found[0] if len(found) == 1 else None
 
 
 def _required(found: type) -> list[str]:

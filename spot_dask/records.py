@@ -38,10 +38,10 @@ class Origin(StrEnum):
     DEFAULT = "default"
     USER = "user"
     PRIOR = "prior"  # among the best of a related objective
-    DESIGN = "design"
-    INFILL = "infill"
+    DESIGN = "design"  # space-filling: the initial design, or more of it
+    INFILL = "infill"  # by the criterion, on the surrogate
     REPLICATE = "replicate"  # again, because it may be the best
-    FALLBACK = "fallback"  # space-filling, because the surrogate or the criterion failed
+    FALLBACK = "fallback"  # by log_ei or space-filling, as the surrogate or criterion failed
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from spot_dask.store.backend import address
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
 from spot_dask.store.tables import TableKeeper
+from spot_dask.surrogates import completed
 from spot_dask.tasks import Task
 from spot_dask.tasks.function import as_task
 from spot_dask.tuner import Tuner
@@ -75,13 +76,14 @@ class Study(Settings):
             raise ValueError("sync is on without a batch size; expected batch (--batch q) as well")
         Conditions(self.limits, self.isolation)  # checks that they go together
         self.start = tuple(self.space.validate(config) for config in self.start)
-        for name, find in _FINDERS.items():
+        for name, (find, check) in _COMPONENTS.items():
             component = getattr(self, name)
             if component is None:
                 continue
             known = plugins.name_of(component)
-            if find(known) != component and not isinstance(component, str):
+            if not isinstance(component, str) and not plugins.same(find(known), component):
                 raise ValueError(f"{component!r} is not what its name {known!r} stands for")
+            check(component)
 
     def run(
         self,
@@ -320,18 +322,19 @@ class Study(Settings):
         values = {
             name: value
             for name, value in self.restored(settings).items()
-            if name not in _FINDERS or isinstance(getattr(self, name), str | None)
+            if name not in _COMPONENTS or isinstance(getattr(self, name), str | None)
         }
         changes = {k: v for k, v in asdict(budget or Budget()).items() if v is not None}
         return replace(self, **values | {"budget": replace(values["budget"], **changes)})
 
 
-_FINDERS: dict[str, Callable[[Any], Any]] = {
-    "surrogate": surrogates.find,
-    "infill": infill.find,
-    "early_stopping": early_stopping.find,
+_COMPONENTS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], None]]] = {
+    "surrogate": (surrogates.find, completed.check),
+    "infill": (infill.find, infill.check),
+    "early_stopping": (early_stopping.find, early_stopping.check),
 }
-"""The settings that name a component, with what makes it of its name (or raises ValueError)."""
+"""The settings that name a component, with what makes it of its name and what checks it, both of
+which raise ValueError."""
 
 
 def default_store(name: str) -> Path:

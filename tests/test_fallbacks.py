@@ -7,11 +7,13 @@ no Cholesky factor                   ten times the nugget, again and again   onc
 the likelihood everywhere            the length scales of the prior          once
 the classifier of failures           no weights                              once
 the surrogate                        space-filling points                    once
-the criterion                        ``log_ei``, then space-filling points   once each
+another criterion than ``log_ei``    ``log_ei``                              once
+``log_ei``                           space-filling points                    once
 the criterion is not a number        candidates spread evenly                once
 it is at some candidates             they come last
 all local searches                   the best of the pool
 a known point is conditioned on      a variance of rounding errors
+what other objectives teach          nothing of them                         once
 no candidate is new                  the whole space is listed, then the end
 ==================================== ======================================= =================
 """
@@ -19,6 +21,7 @@ no candidate is new                  the whole space is listed, then the end
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,7 +31,8 @@ from numpy.testing import assert_allclose
 from spot_dask import errors
 from spot_dask.infill import climb, log_ei, optimise, thompson
 from spot_dask.infill.log_ei import LogEI, log_expected_improvement
-from spot_dask.records import Evaluation, History, Outcome, Status
+from spot_dask.infill.optimise import Search
+from spot_dask.records import Evaluation, History, Import, Origin, Outcome, Status
 from spot_dask.space import Categorical, Real, Space
 from spot_dask.surrogates import kriging, likelihood
 from spot_dask.surrogates.kriging import Kriging
@@ -65,6 +69,11 @@ def rows(tuner, history):
     return tuner.space.encode([e.trial.config for e in history.evaluations])
 
 
+def origins(history):
+    """How often trials after the design of eight have which origin."""
+    return Counter(e.trial.origin for e in history.evaluations if e.trial.number >= 8)
+
+
 def raising(*args, **kwargs):
     raise RuntimeError("forced\nat line 3")
 
@@ -79,10 +88,11 @@ class Broken:
     "broken", [{"surrogate": Broken()}, {"surrogate": Broken(), "infill": Broken()}]
 )
 def test_a_surrogate_that_raises_leaves_space_filling_points(broken, caplog):
-    after(Tuner(SPACE, **broken), batches=5)
+    history = after(Tuner(SPACE, **broken), batches=5)
     assert [r.getMessage() for r in caplog.records] == [
         "no surrogate: RuntimeError: forced; space-filling points"
     ]
+    assert origins(history) == {Origin.FALLBACK: 12}
 
 
 def test_a_criterion_that_raises_is_replaced_by_log_ei(caplog):
@@ -90,7 +100,9 @@ def test_a_criterion_that_raises_is_replaced_by_log_ei(caplog):
     assert [r.getMessage() for r in caplog.records] == [
         "infill Broken failed: RuntimeError: forced; another one serves"
     ]
+    assert origins(history) == {Origin.FALLBACK: 12}
     same = after(Tuner(SPACE), batches=5)
+    assert origins(same) == {Origin.INFILL: 12}
     assert_allclose(rows(Tuner(SPACE), history), rows(Tuner(SPACE), same), rtol=0)
 
 
@@ -110,8 +122,44 @@ def test_a_criterion_that_returns_no_rows_of_the_space_is_replaced(wrong, caplog
 
 def test_if_no_criterion_works_space_filling_points_are_taken(monkeypatch, caplog):
     monkeypatch.setattr(LogEI, "propose", raising)
-    after(Tuner(SPACE, infill=Broken()), batches=5)
+    history = after(Tuner(SPACE, infill=Broken()), batches=5)
     assert sorted(r.getMessage()[:13] for r in caplog.records) == ["infill Broken", "infill LogEI "]
+    assert origins(history) == {Origin.FALLBACK: 12}
+
+
+def test_log_ei_does_not_serve_in_its_own_place(monkeypatch, caplog):
+    asked = []
+
+    def once(self, posterior, request, rng):
+        asked.append(request.q)
+        raise RuntimeError("forced")
+
+    monkeypatch.setattr(LogEI, "propose", once)
+    history = after(Tuner(SPACE, infill=LogEI(Search(starts=2))), batches=3)
+    assert asked == [4]
+    assert len(caplog.records) == 1
+    assert origins(history) == {Origin.FALLBACK: 4}
+
+
+def test_where_too_little_is_known_the_design_goes_on(caplog):
+    tuner, history = Tuner(SPACE), History()
+    for _ in range(4):
+        for trial in tuner.ask(history, 4):
+            history = history.ask([trial]).tell(trial.result(np.nan))
+    assert origins(history) == {Origin.DESIGN: 8}
+    assert not caplog.records
+
+
+def test_priors_that_cannot_be_learnt_from_are_left_out(monkeypatch, caplog):
+    def singular(*args):
+        raise np.linalg.LinAlgError("no factor")
+
+    monkeypatch.setattr("spot_dask.tuner.source_model", singular)
+    plain = after(Tuner(SPACE), batches=3)
+    items = tuple(Import(e.trial.config, e.y, "old", e.trial.number) for e in plain.evaluations)
+    trials = Tuner(SPACE).ask(replace(plain, priors=(items,)), 2)
+    assert trials == Tuner(SPACE).ask(plain, 2)
+    assert "are left out" in caplog.text
 
 
 @pytest.mark.parametrize("names", [{"surrogate": "krigin"}, {"infill": "log_eii"}])

@@ -26,9 +26,9 @@ space.conditions space.hyperdict
 space.space
 space
 surrogates
-surrogates.correlation surrogates.numerics
-surrogates.feasibility surrogates.points surrogates.sklearn
-surrogates.censored surrogates.likelihood
+surrogates.completed surrogates.correlation surrogates.numerics
+surrogates.feasibility surrogates.mean surrogates.points surrogates.sklearn
+surrogates.likelihood
 surrogates.posterior
 surrogates.kriging
 surrogates.transfer

@@ -23,7 +23,8 @@ from spot_dask.records import (
 )
 from spot_dask.settings import Design
 from spot_dask.space import Categorical, Integer, Real, Space
-from spot_dask.tuner import Tuner, _bounded
+from spot_dask.tuner import Tuner
+from spot_dask.tuner.model import bounded, risk_of
 
 SPACE = Space(
     lr=Real(1e-4, 1.0, default=1e-2, scale="log"),
@@ -171,7 +172,7 @@ def test_a_prior_neither_shortens_the_design_nor_replaces_its_user_points() -> N
     tuner, priors = Tuner(SPACE, start=start), (related(bowl),)
     trials = tuner.ask(History(priors=priors), 9)
     assert [t.origin for t in trials] == [
-        Origin.DEFAULT, Origin.USER, *[Origin.PRIOR] * 2, *[Origin.DESIGN] * 4, Origin.INFILL
+        Origin.DEFAULT, Origin.USER, *[Origin.PRIOR] * 2, *[Origin.DESIGN] * 5
     ]  # fmt: skip
     best = sorted(priors[0], key=lambda i: i.y)[:2]
     assert [t.config for t in trials[2:4]] == [i.config for i in best]
@@ -248,11 +249,11 @@ def test_the_recommendation_beats_the_luckiest_of_noisy_values() -> None:
 
 
 def test_diverged_values_are_pulled_in() -> None:
-    bounded = _bounded(np.array([1.0, 2.0, 3.0, 1e9]))
-    assert bounded[:3].tolist() == [1.0, 2.0, 3.0]
-    assert 3.0 < bounded[3] < 1e9
-    assert _bounded(np.array([1.0, 1.0])).tolist() == [1.0, 1.0]
-    assert _bounded(np.array([])).tolist() == []
+    pulled = bounded(np.array([1.0, 2.0, 3.0, 1e9]))
+    assert pulled[:3].tolist() == [1.0, 2.0, 3.0]
+    assert 3.0 < pulled[3] < 1e9
+    assert bounded(np.array([1.0, 1.0])).tolist() == [1.0, 1.0]
+    assert bounded(np.array([])).tolist() == []
 
 
 def ended(history: History, last: Status) -> History:
@@ -263,11 +264,11 @@ def ended(history: History, last: Status) -> History:
 
 
 def test_failures_are_learnt_from_and_lost_trainings_are_not() -> None:
-    tuner, history = Tuner(SPACE), after(12, Tuner(SPACE))
-    assert tuner._risk(history) is None
-    assert tuner._risk(ended(history, Status.LOST)) is None
+    history = after(12, Tuner(SPACE))
+    assert risk_of(SPACE, history) is None
+    assert risk_of(SPACE, ended(history, Status.LOST)) is None
     for status in (Status.FAILED, Status.CRASHED):
-        risk = tuner._risk(ended(history, status))
+        risk = risk_of(SPACE, ended(history, status))
         assert risk is not None
         rows = SPACE.encode([e.trial.config for e in history.evaluations])
         u = risk.feasibility.score(SPACE.features(rows))
@@ -287,7 +288,7 @@ def test_failures_that_cannot_be_learnt_from_are_left_out(
     def singular(*args: object) -> None:
         raise np.linalg.LinAlgError("no factor")
 
-    monkeypatch.setattr("spot_dask.tuner.fit_feasibility", singular)
+    monkeypatch.setattr("spot_dask.tuner.model.fit_feasibility", singular)
     history = ended(after(12, Tuner(SPACE)), Status.CRASHED)
     trials = Tuner(SPACE).ask(history, 3)
     assert [t.origin for t in trials] == [Origin.INFILL] * 3

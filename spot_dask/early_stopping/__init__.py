@@ -65,13 +65,37 @@ def check_rungs(first: int, factor: float) -> None:
         raise ValueError(f"eta is {factor!r}; expected a number above 1")
 
 
-def find(rule: str | Rule) -> Rule:
-    """The rule of that name with its default settings; a rule is returned as it is.
+def find(rule: str | Rule, *, trusted: bool = True) -> Rule:
+    """The rule of that name; a rule is returned as it is.
 
     A name is that of a file in this folder or ``package.module:Name``. Raises ValueError if there
-    is none.
+    is none, and NotLoaded for one from elsewhere that is not ``trusted``.
     """
     if not isinstance(rule, str):
         return rule
-    found: Rule = plugins.find(__name__, "stops", rule)
+    found: Rule = plugins.find(__name__, "stops", rule, trusted=trusted)
     return found
+
+
+@plugins.once
+def check(rule: str | Rule) -> None:
+    """Raise ValueError, saying what is missing or wrong, unless a rule can serve.
+
+    It is asked about a short curve beside others, of which one is finished.
+    """
+    label = f"early stopping {rule if isinstance(rule, str) else type(rule).__name__!r}"
+    found = find(rule)
+    if type(found).__module__.startswith(f"{__name__}."):
+        return  # of this folder, which is tested
+    if not callable(getattr(found, "stops", None)):
+        raise ValueError(f"{label} has no method stops(curve, others)")
+    plugins.check_call(f"{label}: stops", found.stops, "curve", "others")
+    falling = [1.0 / epoch for epoch in range(1, 9)]
+    for others in ([], [Curve(falling, falling[-1]), Curve(falling[:3])]):
+        try:
+            stops: object = found.stops(Curve(falling[:4]), others)
+            answer = stops is True or stops is False or stops in (True, False)
+        except Exception as error:
+            raise ValueError(f"{label}: stops raises {error!r}") from error
+        if not answer:
+            raise ValueError(f"{label}: stops returns {stops!r}; expected True or False")

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.random import default_rng
 
 from spot_dask import plugins
 from spot_dask.infill.feasible import Risk
-from spot_dask.space import Space
+from spot_dask.space import Integer, Space
 from spot_dask.surrogates import FloatArray, Posterior
+from spot_dask.surrogates.kriging import Kriging
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,41 @@ class Infill(Protocol):
         ...
 
 
-def find(infill: str | Infill) -> Infill:
-    """The criterion of that name with its default settings; a criterion is returned as it is.
+def find(infill: str | Infill, *, trusted: bool = True) -> Infill:
+    """The criterion of that name; a criterion is returned as it is.
 
     A name is that of a file in this folder or ``package.module:Name``. Raises ValueError if there
-    is none.
+    is none, and NotLoaded for one from elsewhere that is not ``trusted``.
     """
     if not isinstance(infill, str):
         return infill
-    found: Infill = plugins.find(__name__, "propose", infill)
+    found: Infill = plugins.find(__name__, "propose", infill, trusted=trusted)
     return found
+
+
+@plugins.once
+def check(infill: str | Infill) -> None:
+    """Raise ValueError, saying what is missing or wrong, unless a criterion can serve.
+
+    It is asked for two points of a small space.
+    """
+    label = f"infill {infill if isinstance(infill, str) else type(infill).__name__!r}"
+    found = find(infill)
+    if type(found).__module__.startswith(f"{__name__}."):
+        return  # of this folder, which is tested
+    if not callable(getattr(found, "propose", None)):
+        raise ValueError(f"{label} has no method propose(posterior, request, rng)")
+    plugins.check_call(f"{label}: propose", found.propose, "posterior", "request", "rng")
+    space, rng = Space(x=Integer(0, 9, default=0), z=Integer(0, 9, default=0)), default_rng(0)
+    X = space.grid()[::13]
+    features = space.features(X)
+    posterior = Kriging(deterministic=True).fit(features, X.sum(axis=1), space.groups, rng)
+    request = Request(space, 2, X, X[:0], frozenset(space.keys(X)))
+    try:
+        rows = np.asarray(found.propose(posterior, request, rng), dtype=np.float64)
+    except Exception as error:
+        raise ValueError(f"{label}: propose raises {error!r}") from error
+    if rows.ndim != 2 or rows.shape[1] != space.d or not 1 <= len(rows) <= request.q:
+        raise ValueError(f"{label}: propose returns shape {rows.shape}; expected {(2, space.d)}")
+    if not np.isfinite(rows).all() or rows.min() < 0.0 or rows.max() > 1.0:
+        raise ValueError(f"{label}: propose returns rows outside the unit cube")

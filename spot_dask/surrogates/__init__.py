@@ -5,12 +5,14 @@ Notation: ``n`` evaluations, ``m`` points to predict at, ``e`` feature columns. 
 sees types. ``groups[j]`` names the parameter that feature column j belongs to; columns of one
 group share a length scale. The objective is minimised and given in the user's units.
 
-A new surrogate is one file in this folder with one public final class that has ``fit``.
+A new surrogate is one file in this folder, or anywhere, with one public class that has ``fit``. It
+needs no more than ``predict`` of its posterior: ``completed.py`` makes the rest.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from collections.abc import Callable
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -84,29 +86,33 @@ class Posterior(Protocol):
         """How far along each feature column (e) the objective varies; None if it is not known."""
         ...
 
+    def leave_one_out(self) -> tuple[FloatArray, FloatArray] | None:
+        """Mean and sd of a new observation of each value (n) from all others; None if unknown."""
+        ...
+
 
 class Surrogate(Protocol):
     """A model class with its settings."""
 
-    def fit(
-        self, X: FloatArray, y: FloatArray, groups: IntArray, rng: np.random.Generator
-    ) -> Posterior:
-        """Fit to finite values y (n >= 1) at features X (n x e)."""
+    @property
+    def fit(self) -> Callable[..., Any]:
+        """Fit to finite values y (n >= 1) at features X (n x e): ``fit(X, y)``.
+
+        And ``groups`` (e) and ``rng``, a generator of random numbers, if it names them. Returns a
+        posterior, of which ``predict`` suffices; ``completed.py`` says what is made of the rest.
+        """
         ...
 
 
-def find(surrogate: str | Surrogate) -> Surrogate:
-    """The surrogate of that name with its default settings; a surrogate is returned as it is.
+def find(surrogate: str | Surrogate, *, trusted: bool = True) -> Surrogate:
+    """The surrogate of that name; a surrogate is returned as it is.
 
-    A name is that of a file in this folder, ``sklearn:<module>.<Class>`` (a regressor of
-    scikit-learn) or ``package.module:Name``. Raises ValueError if there is none.
+    A name is that of a file in this folder, ``mean(<surrogate>, <surrogate>)``,
+    ``sklearn:<module>.<Class>`` (a regressor of scikit-learn) or ``package.module:Name``. Raises
+    ValueError if there is none, and NotLoaded for one from elsewhere that is not ``trusted``.
     """
     if not isinstance(surrogate, str):
         return surrogate
-    if surrogate.startswith("sklearn:"):
-        # Here, because importing scikit-learn costs a second that Kriging does not need.
-        from spot_dask.surrogates.sklearn import named
-
-        return named(surrogate.removeprefix("sklearn:"))
-    found: Surrogate = plugins.find(__name__, "fit", surrogate, also=("sklearn:<module>.<Class>",))
+    also = ("mean(<surrogate>, ...)", "sklearn:<module>.<Class>")
+    found: Surrogate = plugins.find(__name__, "fit", surrogate, also=also, trusted=trusted)
     return found

@@ -10,41 +10,50 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import sklearn
 from scipy.spatial.distance import cdist
-from sklearn.base import clone, is_regressor
+from sklearn.base import BaseEstimator, RegressorMixin, clone, is_regressor
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from spot_dask import plugins
-from spot_dask.surrogates import FloatArray, IntArray
-from spot_dask.surrogates.numerics import draw
+from spot_dask.surrogates import FloatArray
 
 FORESTS = (RandomForestRegressor, ExtraTreesRegressor)
 Moments = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 """Mean (m) at m x e features and deviations (b x m) whose squares add up to the variance."""
 
-STEP = 1e-4  # of the central differences, in the unit cube
 SEEDS = 2**31
 
 
-def named(name: str) -> SklearnSurrogate:
+def named(name: str, settings: Mapping[str, Any], trusted: bool) -> SklearnSurrogate:
     """The surrogate of ``sklearn.<name>``, for example ``ensemble.RandomForestRegressor``.
 
-    Settings of the regressor may follow: ``ensemble.ExtraTreesRegressor(n_estimators=300)``.
-    Raises ValueError if scikit-learn has no such regressor.
+    Raises ValueError unless that is a regressor of scikit-learn, which is found out before it is
+    made, that takes these settings. A name that is not trusted is one of those that scikit-learn
+    lists, ``all_estimators("regressor")``, by its public path; NotLoaded if it is another one.
     """
-    path, settings = plugins.parse(name)
-    module, _, attribute = path.rpartition(".")
+    label = f"surrogate 'sklearn:{name}'"
+    module, _, attribute = name.rpartition(".")
+    if not trusted and not (module in sklearn.__all__ and attribute[:1].isupper()):
+        raise plugins.NotLoaded(label)
     try:
+        # Imports only what is part of scikit-learn: a name has no way out of the package.
         found = getattr(importlib.import_module(f"sklearn.{module}"), attribute)
+        if not (isinstance(found, type) and issubclass(found, RegressorMixin)):
+            raise ValueError(f"{attribute} is not a scikit-learn regressor")
+        if not trusted and (not issubclass(found, BaseEstimator) or inspect.isabstract(found)):
+            raise plugins.NotLoaded(label)
         return SklearnSurrogate(found(**settings))
     except (ImportError, AttributeError, TypeError, ValueError) as error:
+        if isinstance(error, plugins.NotLoaded):
+            raise
         raise ValueError(
-            f"surrogate 'sklearn:{name}' cannot be made ({error}); "
+            f"{label} cannot be made ({error}); "
             "expected a regressor such as 'sklearn:ensemble.RandomForestRegressor'"
         ) from error
 
@@ -70,40 +79,42 @@ class SklearnSurrogate:
                 f"ensemble is {self.ensemble} and floor {self.floor}; expected >= 2 and > 0"
             )
 
-    def fit(
-        self, X: FloatArray, y: FloatArray, groups: IntArray, rng: np.random.Generator
-    ) -> SklearnPosterior:
-        """Fit to finite values y (n >= 1) at features X (n x e); groups say nothing to it."""
-        return _fitted(self, X, y, int(rng.integers(SEEDS)))
+    def fit(self, X: FloatArray, y: FloatArray, *, rng: np.random.Generator) -> SklearnPosterior:
+        """Fit to finite values y (n >= 1) at features X (n x e)."""
+        rng = np.random.default_rng(int(rng.integers(SEEDS)))
+        model = self._copy(rng).fit(X, y)
+        moments: Moments
+        if "return_std" in inspect.signature(model.predict).parameters:
+            moments = _Stated(model)
+        elif isinstance(model, FORESTS):
+            moments = _Forest(model.estimators_)
+        else:
+            rows = (rng.integers(len(y), size=len(y)) for _ in range(self.ensemble))
+            moments = _Bootstrap(model, [self._copy(rng).fit(X[i], y[i]) for i in rows])
+        scale = float(y.std()) or abs(float(y.mean())) or 1.0
+        return SklearnPosterior(moments, X, scale, self.floor)
+
+    def _copy(self, rng: np.random.Generator) -> Any:
+        """An unfitted copy whose random states, nested ones too, are drawn from rng."""
+        copy = clone(self.regressor)
+        names = sorted(n for n in copy.get_params() if n.split("__")[-1] == "random_state")
+        return copy.set_params(**{name: int(rng.integers(SEEDS)) for name in names})
 
 
 @dataclass(frozen=True, eq=False)
 class SklearnPosterior:
-    """A fitted regressor with the values it was fitted to and the seed of its random states."""
+    """A fitted regressor; X (n x e) are the features it was fitted at, ``scale`` the sd of y."""
 
-    surrogate: SklearnSurrogate
-    X: FloatArray
-    y: FloatArray
-    seed: int
     moments: Moments
+    X: FloatArray
     scale: float
+    floor: float
 
     def predict(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of the objective at X (m x e), both m."""
         mean, deviations = self.moments(X)
         variance = np.einsum("ij,ij->j", deviations, deviations)
-        return mean, np.sqrt(variance + self._floor(X) ** 2)
-
-    def gradient(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Central differences of that mean and standard deviation: two m x e arrays.
-
-        Regressors are not differentiable in general; that of a tree is 0 nearly everywhere.
-        """
-        m, e = X.shape
-        steps = STEP * np.vstack((np.eye(e), -np.eye(e)))
-        around = (X[:, None, :] + steps[None, :, :]).reshape(-1, e)
-        mean, sd = (v.reshape(m, 2, e) for v in self.predict(around))
-        return (mean[:, 0] - mean[:, 1]) / (2 * STEP), (sd[:, 0] - sd[:, 1]) / (2 * STEP)
+        return mean, np.sqrt(variance + self._least(X) ** 2)
 
     def joint(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean (m) and covariance (m x m) at X (m x e): that of the ensemble's members.
@@ -115,31 +126,13 @@ class SklearnPosterior:
             covariance = np.diag(deviations[0] ** 2)
         else:
             covariance = deviations.T @ deviations
-        return mean, covariance + np.diag(self._floor(X) ** 2)
+        return mean, covariance + np.diag(self._least(X) ** 2)
 
-    def sample(self, X: FloatArray, n: int, rng: np.random.Generator) -> FloatArray:
-        """n draws of the objective at X (k x e) from that joint distribution: n x k."""
-        return draw(*self.joint(X), n, rng)
-
-    def condition(self, X: FloatArray, y: FloatArray) -> SklearnPosterior:
-        """The posterior of a new fit, with the same random states, that includes y (m) at X."""
-        return _fitted(
-            self.surrogate, np.vstack((self.X, X)), np.concatenate((self.y, y)), self.seed
-        )
-
-    def locate(self, X: FloatArray) -> None:
-        """None: conditioning is another fit."""
-        return None
-
-    @property
-    def columns(self) -> None:
-        """None: a regressor need not have length scales."""
-        return None
-
-    def _floor(self, X: FloatArray) -> FloatArray:
+    def _least(self, X: FloatArray) -> FloatArray:
+        """The sd (m) that grows with the distance to the nearest evaluated point."""
         distance = cdist(X, self.X).min(axis=1)
-        floor: FloatArray = self.scale * (1e-6 + self.surrogate.floor * distance)
-        return floor
+        least: FloatArray = self.scale * (1e-6 + self.floor * distance)
+        return least
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,34 +175,3 @@ def _spread(predictions: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
     members = np.stack(predictions).astype(np.float64)
     mean = members.mean(axis=0)
     return mean, (members - mean) / np.sqrt(max(1, len(members) - 1))
-
-
-def _fitted(
-    surrogate: SklearnSurrogate, X: FloatArray, y: FloatArray, seed: int
-) -> SklearnPosterior:
-    rng = np.random.default_rng(seed)
-    model = _copy(surrogate.regressor, rng).fit(X, y)
-    moments: Moments
-    if "return_std" in inspect.signature(model.predict).parameters:
-        moments = _Stated(model)
-    elif isinstance(model, FORESTS):
-        moments = _Forest(model.estimators_)
-    else:
-        moments = _Bootstrap(model, _resampled(surrogate, X, y, rng))
-    scale = float(y.std()) or abs(float(y.mean())) or 1.0
-    return SklearnPosterior(surrogate, X, y, seed, moments, scale)
-
-
-def _resampled(
-    surrogate: SklearnSurrogate, X: FloatArray, y: FloatArray, rng: np.random.Generator
-) -> list[Any]:
-    """Copies of the regressor fitted to rows drawn with replacement."""
-    samples = (rng.integers(len(y), size=len(y)) for _ in range(surrogate.ensemble))
-    return [_copy(surrogate.regressor, rng).fit(X[rows], y[rows]) for rows in samples]
-
-
-def _copy(regressor: Any, rng: np.random.Generator) -> Any:
-    """An unfitted copy whose random states, nested ones too, are drawn from rng."""
-    copy = clone(regressor)
-    states = sorted(name for name in copy.get_params() if name.split("__")[-1] == "random_state")
-    return copy.set_params(**{name: int(rng.integers(SEEDS)) for name in states})

@@ -26,13 +26,13 @@ reduces. So the posterior is one of the surrogate's with another mean, and as qu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from scipy.optimize import nnls
 
-from spot_dask.surrogates import FloatArray, IntArray, Located, Posterior, Surrogate
+from spot_dask.surrogates import FloatArray, IntArray, Located, Posterior, Surrogate, completed
 from spot_dask.surrogates.correlation import correlate, squared_distances
 from spot_dask.surrogates.kriging import Kriging, Limits
 from spot_dask.surrogates.posterior import CENTRE, KrigingPosterior
@@ -62,10 +62,11 @@ class Transfer:
         F = np.column_stack([Drift((source,), np.ones(1))(X) for source in self.sources])
         b = slopes(F, y)
         if not b.any():
-            return self.surrogate.fit(X, y, groups, rng)
+            return completed.fit(self.surrogate, X, y, groups, rng)
         used = tuple(p for p, slope in zip(self.sources, b, strict=True) if slope)
         drift = Drift(used, b[b > 0.0])
-        return TransferPosterior(self.surrogate.fit(X, y - drift(X), groups, rng), drift)
+        rest = completed.fit(self.surrogate, X, y - drift(X), groups, rng)
+        return TransferPosterior(rest, drift, X)
 
 
 def slopes(F: FloatArray, y: FloatArray) -> FloatArray:
@@ -145,10 +146,11 @@ class Drifted:
 
 @dataclass(frozen=True, eq=False)
 class TransferPosterior:
-    """The posterior ``rest`` of what is left, and the drift."""
+    """The posterior ``rest`` of what is left, fitted at features X (n x e), and the drift."""
 
     rest: Posterior
     drift: Drift
+    X: FloatArray
 
     def predict(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of the latent objective at X (m x e): two arrays of m."""
@@ -167,7 +169,7 @@ class TransferPosterior:
 
     def condition(self, X: FloatArray, y: FloatArray) -> TransferPosterior:
         """The posterior after also seeing noise-free values y (m) at X (m x e)."""
-        return TransferPosterior(self.rest.condition(X, y - self.drift(X)), self.drift)
+        return replace(self, rest=self.rest.condition(X, y - self.drift(X)))
 
     def locate(self, X: FloatArray) -> TransferPoints | None:
         """X (m x e) for its covariances, which are those of the rest."""
@@ -179,6 +181,11 @@ class TransferPosterior:
         """How far along each feature column (e) the objective varies; None if it is not known."""
         rest = self.rest.columns
         return None if rest is None else np.minimum(rest, self.drift.columns)
+
+    def leave_one_out(self) -> tuple[FloatArray, FloatArray] | None:
+        """Mean and sd of each value (n) from all others, the slopes unchanged."""
+        found = self.rest.leave_one_out()
+        return None if found is None else (found[0] + self.drift(self.X), found[1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ n evaluations, d free parameters, q trials asked; rows are points of the unit cu
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -20,30 +20,27 @@ from spot_dask import infill as criteria
 from spot_dask import surrogates
 from spot_dask.errors import warn_once
 from spot_dask.infill import Infill, Request
-from spot_dask.infill.feasible import Risk
-from spot_dask.records import (
-    Configuration,
-    Evaluation,
-    History,
-    Import,
-    Origin,
-    Status,
-    Trial,
-)
+from spot_dask.infill.log_ei import LogEI
+from spot_dask.records import Configuration, Evaluation, History, Import, Origin, Trial
 from spot_dask.settings import Design
 from spot_dask.space import Space
-from spot_dask.surrogates import FloatArray, Surrogate
-from spot_dask.surrogates.censored import condition_above
-from spot_dask.surrogates.feasibility import fit_feasibility
+from spot_dask.surrogates import FloatArray, Surrogate, completed
 from spot_dask.surrogates.posterior import KrigingPosterior
 from spot_dask.surrogates.transfer import Transfer, source_model
 from spot_dask.tuner.design import best_of_each, initial_design, space_filling
-from spot_dask.tuner.model import Best, Model
+from spot_dask.tuner.model import (
+    Best,
+    Model,
+    bounded,
+    condition_above,
+    learnt,
+    risk_of,
+    rows_of,
+    succeeded,
+)
 from spot_dask.tuner.replication import Noisy, choose, worth
 
 logger = logging.getLogger(__name__)
-
-FALLBACK = "log_ei"  # the criterion that serves when another one fails
 
 # Streams of random numbers derived from the study's seed; never reuse one for another purpose.
 _DESIGN, _TRAINING, _ASK, _MODEL = range(4)
@@ -58,6 +55,8 @@ class Tuner:
     ``package.module:Name``, or ``sklearn:<module>.<Class>``) or objects of those protocols.
     ``budget`` is the number of trials there will be, if that is known: up to the share
     ``replication`` of it, sized by the noise, goes at the end into replicates of what may be best.
+    Names that are not ``trusted``, because a store gave them, load no foreign code: ``ask`` and
+    ``model`` raise ``plugins.NotLoaded`` instead.
     """
 
     space: Space
@@ -68,6 +67,7 @@ class Tuner:
     infill: str | Infill = "log_ei"
     budget: int | None = None
     replication: float = 0.08
+    trusted: bool = True
 
     def ask(self, history: History, q: int = 1) -> tuple[Trial, ...]:
         """The next q trials; fewer, or none, only when no new configuration is left.
@@ -85,16 +85,24 @@ class Tuner:
         return tuple(trials)
 
     def model(self, history: History) -> Model | None:
-        """The surrogate fitted to the history; None while fewer than two evaluations succeeded."""
-        return self._fitted(surrogates.find(self.surrogate), history)
+        """The surrogate fitted to the history; None while fewer than two evaluations succeeded.
+
+        Raises what the surrogate raises.
+        """
+        return self._fitted(self._surrogate, history)
+
+    @property
+    def _surrogate(self) -> Surrogate:
+        return surrogates.find(self.surrogate, trusted=self.trusted)
 
     def _fitted(self, surrogate: Surrogate, history: History) -> Model | None:
-        X, y = self._data(history)
-        if len(self._good(history)) < 2:
+        X, y = learnt(self.space, history)
+        if len(y) < 2:
             return None
         rng = np.random.default_rng([self.seed, _MODEL, len(y)])
         features = self.space.features(X)
-        return Model(self.space, X, y, surrogate.fit(features, y, self.space.groups, rng))
+        posterior = completed.fit(surrogate, features, y, self.space.groups, rng)
+        return Model(self.space, X, y, posterior)
 
     def recommend(self, history: History, model: Model | None) -> Best | None:
         """The configuration of lowest posterior mean among the successful; None if there is none.
@@ -108,7 +116,7 @@ class Tuner:
         y = [float(np.mean([e.y for e in evaluations])) for evaluations in found]
         if model is None:
             return Best(found[int(np.argmin(y))])
-        mean, sd = model.predict(self._rows(e[0].trial.config for e in found))
+        mean, sd = model.predict(rows_of(self.space, (e[0].trial.config for e in found)))
         i = int(np.argmin(mean if model.predicts else y))
         return Best(found[i], float(mean[i]), float(sd[i]))
 
@@ -168,38 +176,42 @@ class Tuner:
         """q trials chosen by the surrogate, given all that is known and pending: replicates of
         what may be the best towards the end of the budget, else by the infill criterion.
 
-        Other objectives inform where to look, not what is replicated."""
+        Other objectives inform where to look, not what is replicated. Where the surrogate has
+        failed, space-filling points are fallbacks; where it knows too little, more of the design.
+        """
         rng = np.random.default_rng([self.seed, _ASK, history.asked])
-        model = self._believed(history)
-        informed = (history.priors and self._believed(history, history.priors)) or model
+        model = informed = None
+        filling = Origin.DESIGN
+        if len(succeeded(history)) >= min(self.space.d + 1, self.design.size(self.space)):
+            surrogate = self._surrogate  # a name of which there is none is refused
+            model = informed = self._believed(surrogate, history)
+            if history.priors and (sources := self._sources_of(history)):
+                informed = self._believed(Transfer(surrogate, sources), history) or model
+            if model is None and len(succeeded(history)) > 1:
+                filling = Origin.FALLBACK
         trials = self._replicates(history, model, self._due(history, model, q))
-        trials += self._new(history.ask(trials), informed, q - len(trials), rng)
+        trials += self._new(history.ask(trials), informed, q - len(trials), filling, rng)
         if len(trials) < q and self.budget is not None and self.replication > 0:
             # No new configuration is left: what remains of the budget may still tell them apart.
             trials += self._replicates(history.ask(trials), model, q - len(trials))
         return trials
 
-    def _believed(self, history: History, priors: Sequence[Sequence[Import]] = ()) -> Model | None:
-        """The surrogate, informed by priors, if it knows more than a space-filling design does."""
-        if len(self._good(history)) < min(self.space.d + 1, self.design.size(self.space)):
-            return None
-        surrogate = surrogates.find(self.surrogate)  # a name of which there is none is refused
+    def _believed(self, surrogate: Surrogate, history: History) -> Model | None:
+        """The fitted surrogate, which has also heard of trainings that were stopped early.
+
+        None where it fails: weeks of training must not end for one fit.
+        """
+        stopped = sorted(history.stopped, key=lambda e: e.trial.number)
+        X = self.space.features(rows_of(self.space, (e.trial.config for e in stopped)))
         try:
-            if priors:
-                surrogate = Transfer(surrogate, [self._source(items) for items in priors])
             model = self._fitted(surrogate, history)
-            return None if model is None else self._censored(model, history)
+            if model is None:
+                return None
+            posterior = condition_above(model.posterior, X, float(model.y.min()))
         except Exception as error:
-            # Weeks of training must not end for one fit.
             warn_once(logger, "no surrogate: %s; space-filling points", _told(error))
             return None
-
-    def _censored(self, model: Model, history: History) -> Model:
-        """The model after also hearing of the trainings that were stopped early."""
-        stopped = sorted(history.stopped, key=lambda e: e.trial.number)
-        X = self.space.features(self._rows(e.trial.config for e in stopped))
-        best = float(model.y.min())
-        return replace(model, posterior=condition_above(model.posterior, X, best))
+        return replace(model, posterior=posterior)
 
     def _due(self, history: History, model: Model | None, q: int) -> int:
         """How many of the next q trials are among those at the end that replicates are worth."""
@@ -216,7 +228,7 @@ class Tuner:
         found = {k: e for k, e in self._successes(history).items() if k not in failed}
         keys, configs = list(found), [e[0].trial.config for e in found.values()]
         pending = sorted(history.pending, key=lambda t: t.number)
-        X, running = (self._rows(c) for c in (configs, [t.config for t in pending]))
+        X, running = (rows_of(self.space, c) for c in (configs, [t.config for t in pending]))
         features = self.space.features
         chosen = choose(model.posterior, features(X), features(running), slots)
         asked = [e.trial for e in history.evaluations] + pending
@@ -230,63 +242,77 @@ class Tuner:
         return trials
 
     def _new(
-        self, history: History, model: Model | None, q: int, rng: np.random.Generator
-    ) -> list[Trial]:
-        """q trials of new configurations; fewer only when no more are left."""
-        known = self._known_rows(history)
-        forbidden = frozenset(self.space.keys(known))
-        fresh = self._propose(history, model, q, forbidden, rng)
-        if len(fresh) < q:
-            taken = np.vstack([known, fresh])
-            fresh = np.vstack([fresh, space_filling(self.space, q - len(fresh), taken, rng)])
-        return [
-            Trial(history.asked + i, config, self._seed(0))
-            for i, config in enumerate(self.space.decode(fresh[:q]))
-        ]
-
-    def _propose(
         self,
         history: History,
         model: Model | None,
         q: int,
-        forbidden: frozenset[bytes],
+        filling: Origin,
         rng: np.random.Generator,
-    ) -> FloatArray:
-        """At most q new, distinct, snapped rows (<= q x d), whatever fails on the way.
+    ) -> list[Trial]:
+        """q trials of new configurations; fewer only when no more are left.
 
-        Weeks of training must not end for one criterion: one that fails is replaced by
-        ``FALLBACK``; without that, or without a surrogate, there are no rows, and space-filling
-        ones are taken.
+        What the criterion leaves open is filled up with space-filling points of that origin.
         """
-        nothing = np.empty((0, self.space.d))
+        trials = [e.trial for e in history.evaluations] + list(history.pending)
+        configs = [t.config for t in sorted(trials, key=lambda t: t.number)]
+        known = rows_of(self.space, [i.config for i in history.imports] + configs)
+        fresh, origin = np.empty((0, self.space.d)), Origin.INFILL
         # A name of which there is none is the user's error; it is refused.
-        infills = criteria.find(self.infill), criteria.find(FALLBACK)
-        if model is None or q < 1:
-            return nothing
-        pending = sorted(history.pending, key=lambda t: t.number)
-        request = Request(
-            space=self.space,
-            q=q,
-            evaluated=model.X,
-            pending=self._rows(t.config for t in pending),
-            forbidden=forbidden,
-            risk=self._risk(history),
-        )
-        for infill in infills:
+        infill = criteria.find(self.infill, trusted=self.trusted)
+        if model is not None and q > 0:
+            pending = sorted(history.pending, key=lambda t: t.number)
+            request = Request(
+                space=self.space,
+                q=q,
+                evaluated=model.X,
+                pending=rows_of(self.space, (t.config for t in pending)),
+                forbidden=frozenset(self.space.keys(known)),
+                risk=risk_of(self.space, history),
+            )
+            fresh, origin = self._propose(infill, model, request, rng)
+        fresh = fresh[:q]
+        taken = np.vstack([known, fresh])
+        more = space_filling(self.space, q - len(fresh), taken, rng)
+        rows = np.vstack([fresh, more])
+        filling = origin if origin is Origin.FALLBACK else filling
+        origins = [origin] * len(fresh) + [filling] * len(more)
+        return [
+            Trial(history.asked + i, config, self._seed(0), origin=origin)
+            for i, (config, origin) in enumerate(zip(self.space.decode(rows), origins, strict=True))
+        ]
+
+    def _propose(
+        self, infill: Infill, model: Model, request: Request, rng: np.random.Generator
+    ) -> tuple[FloatArray, Origin]:
+        """At most q new, distinct, snapped rows (<= q x d) and their origin, whatever fails.
+
+        Weeks of training must not end for one criterion: ``log_ei`` serves in place of another one
+        that fails. Where that fails itself there are no rows.
+        """
+        origin = Origin.INFILL
+        for criterion in (infill,) if isinstance(infill, LogEI) else (infill, LogEI()):
             try:
-                rows = infill.propose(model.posterior, request, rng)
-                return _distinct(self.space, rows, forbidden)
+                rows = criterion.propose(model.posterior, request, rng)
+                return _distinct(self.space, rows, request.forbidden), origin
             except Exception as error:
-                name = type(infill).__name__
+                name, origin = type(criterion).__name__, Origin.FALLBACK
                 warn_once(logger, f"infill {name} failed: %s; another one serves", _told(error))
-        return nothing
+        return np.empty((0, self.space.d)), origin
+
+    def _sources_of(self, history: History) -> list[KrigingPosterior]:
+        """The models of other objectives; none, said once, where one cannot be learnt from."""
+        try:
+            return [self._source(items) for items in history.priors]
+        except (ValueError, np.linalg.LinAlgError) as error:
+            warn_once(logger, "the priors could not be learnt from (%s): they are left out", error)
+            return []
 
     def _source(self, items: Sequence[Import]) -> KrigingPosterior:
         """The model of a source; made once, as it is the same for every proposal."""
         key = tuple((i.source_run, i.source_trial, i.y) for i in items)
         if key not in self._sources:
-            X = self.space.features(self._rows(i.config for i in items))
-            y = _bounded(np.array([i.y for i in items]))
+            X = self.space.features(rows_of(self.space, (i.config for i in items)))
+            y = bounded(np.array([i.y for i in items]))
             self._sources[key] = source_model(X, y, self.space.groups)
         return self._sources[key]
 
@@ -294,70 +320,13 @@ class Tuner:
     def _sources(self) -> dict[tuple[tuple[str, int, float], ...], KrigingPosterior]:
         return {}
 
-    def _risk(self, history: History) -> Risk | None:
-        """Where trainings fail, as learnt from all that succeeded, failed or crashed.
-
-        None while none failed. A lost trial says nothing about its configuration; one that was
-        stopped early did not fail.
-        """
-        told = sorted(
-            (e for e in history.evaluations if e.outcome.status is not Status.LOST),
-            key=lambda e: e.trial.number,
-        )
-        if not any(e.failed for e in told):
-            return None
-        rows = self._rows([i.config for i in history.imports] + [e.trial.config for e in told])
-        success = np.array([True] * len(history.imports) + [not e.failed for e in told])
-        try:
-            feasibility = fit_feasibility(self.space.features(rows), success, self.space.groups)
-        except np.linalg.LinAlgError as error:
-            warn_once(logger, "failures could not be learnt from (%s): they are left out", error)
-            return None
-        y = _bounded(np.array(self._good(history)))
-        return Risk(feasibility, float(y.std()) or abs(float(y.mean())) or 1.0)
-
-    def _data(self, history: History) -> tuple[FloatArray, FloatArray]:
-        """Rows and values the surrogate learns from: what succeeded, ordered by trial number.
-
-        What failed has no value; ``_risk`` learns from it. Values far above the bulk (diverged
-        trainings) are pulled in to the median plus three times the spread of the better three
-        quarters, lest they own the scale.
-        """
-        evaluations = sorted(history.ok, key=lambda e: e.trial.number)
-        configs = [i.config for i in history.imports] + [e.trial.config for e in evaluations]
-        y = np.array([i.y for i in history.imports] + [e.y for e in evaluations], dtype=float)
-        return self._rows(configs), _bounded(y)
-
-    def _good(self, history: History) -> list[float]:
-        return [i.y for i in history.imports] + [e.y for e in history.ok]
-
-    def _known_rows(self, history: History) -> FloatArray:
-        """Rows of every configuration that was ever asked or imported (k x d)."""
-        trials = [e.trial for e in history.evaluations] + list(history.pending)
-        configs = [t.config for t in sorted(trials, key=lambda t: t.number)]
-        return self._rows([i.config for i in history.imports] + configs)
-
-    def _rows(self, configs: Iterable[Configuration]) -> FloatArray:
-        listed = list(configs)
-        return self.space.encode(listed) if listed else np.empty((0, self.space.d))
-
     def _keys(self, configs: Sequence[Configuration]) -> list[bytes]:
-        return self.space.keys(self._rows(configs))
+        return self.space.keys(rows_of(self.space, configs))
 
     def _seed(self, replicate: int) -> int:
         """Seed of the training: one per replicate, the same for every configuration."""
         sequence = np.random.SeedSequence([self.seed, _TRAINING, replicate])
         return int(sequence.generate_state(1)[0])
-
-
-def _bounded(y: FloatArray) -> FloatArray:
-    """Finite values (n) without a runaway upper tail."""
-    if not len(y):
-        return y
-    low, middle, high = np.quantile(y, [0.05, 0.5, 0.75])
-    ceiling = middle + 3 * (high - low)
-    bounded: FloatArray = np.minimum(y, ceiling) if ceiling > middle else y
-    return bounded
 
 
 def _told(error: Exception) -> str:

@@ -1,16 +1,42 @@
-"""What a surrogate says of a study: the fitted model, and the configuration it recommends."""
+"""From a history to what is learnt of it: the fitted surrogate, the risk of failure, the best.
+
+n evaluations, d free parameters; rows are points of the unit cube.
+
+A training that was stopped early has no result, and one extrapolated from its curve would be a
+guess with an error that no surrogate here is told of. Leaving these out would let a surrogate
+expect good results, as far as it does not know better, just where trainings were stopped, again
+and again. So each is an evaluation that is censored at the best finished one, b, and is believed
+to have
+
+    E[Y | Y > b] = mu + sd phi(a) / Phi(-a),    a = (b - mu) / sd
+
+with mu and sd as the finished evaluations alone predict [Hutter, Hoos & Leyton-Brown 2013; Schmee &
+Hahn 1979]. That is more than mu and more than b: a stopped training makes nothing look better where
+it was, and never becomes the best. It is for proposing only. The model that recommends, and that a
+report shows, knows the finished ones alone, to which also the hyperparameters are fitted.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from spot_dask.records import Configuration, Evaluation
+from spot_dask.errors import warn_once
+from spot_dask.infill.feasible import Risk
+from spot_dask.records import Configuration, Evaluation, History, Status
 from spot_dask.space import Space
 from spot_dask.stats.diagnostics import leave_one_out
 from spot_dask.surrogates import FloatArray, Posterior
+from spot_dask.surrogates.feasibility import fit_feasibility, hazard
+
+logger = logging.getLogger(__name__)
+
+LEAST = -1e4
+"""So many sd below the bound, what is believed is the bound itself."""
 
 
 @dataclass(frozen=True)
@@ -71,3 +97,77 @@ class Best:
     def expected(self) -> float:
         """The surrogate's mean; the observed mean where there is no surrogate."""
         return self.observed if math.isnan(self.mean) else self.mean
+
+
+def rows_of(space: Space, configs: Iterable[Configuration]) -> FloatArray:
+    """Configurations as snapped rows (n x d), of which there may be none."""
+    listed = list(configs)
+    return space.encode(listed) if listed else np.empty((0, space.d))
+
+
+def succeeded(history: History) -> FloatArray:
+    """The values (n) of what was imported and of what succeeded, as they arrived."""
+    return np.array([i.y for i in history.imports] + [e.y for e in history.ok], dtype=float)
+
+
+def learnt(space: Space, history: History) -> tuple[FloatArray, FloatArray]:
+    """Rows (n x d) and values (n) that the surrogate learns from: what succeeded.
+
+    Ordered by trial number. What failed has no value; ``risk_of`` learns from it.
+    """
+    evaluations = sorted(history.ok, key=lambda e: e.trial.number)
+    configs = [i.config for i in history.imports] + [e.trial.config for e in evaluations]
+    y = np.array([i.y for i in history.imports] + [e.y for e in evaluations], dtype=float)
+    return rows_of(space, configs), bounded(y)
+
+
+def bounded(y: FloatArray) -> FloatArray:
+    """Finite values (n) without a runaway upper tail.
+
+    Values far above the bulk (diverged trainings) are pulled in to the median plus three times the
+    spread of the better three quarters, lest they own the scale.
+    """
+    if not len(y):
+        return y
+    low, middle, high = np.quantile(y, [0.05, 0.5, 0.75])
+    ceiling = middle + 3 * (high - low)
+    pulled: FloatArray = np.minimum(y, ceiling) if ceiling > middle else y
+    return pulled
+
+
+def above(mean: FloatArray, sd: FloatArray, bound: float) -> FloatArray:
+    """E[Y | Y > bound] of Y ~ N(mean, sd^2), elementwise."""
+    spread = np.maximum(sd, 1e-12 * (1.0 + np.abs(mean)))
+    u = np.maximum((mean - bound) / spread, LEAST)
+    expected: FloatArray = mean + spread * hazard(u)
+    return np.maximum(expected, np.maximum(mean, bound))
+
+
+def condition_above(posterior: Posterior, X: FloatArray, bound: float) -> Posterior:
+    """The posterior given that results at X (k x e) would have been above a bound."""
+    if not len(X):
+        return posterior
+    return posterior.condition(X, above(*posterior.predict(X), bound))
+
+
+def risk_of(space: Space, history: History) -> Risk | None:
+    """Where trainings fail, as learnt from all that succeeded, failed or crashed.
+
+    None while none failed. A lost trial says nothing about its configuration; one that was stopped
+    early did not fail.
+    """
+    told = sorted(
+        (e for e in history.evaluations if e.outcome.status is not Status.LOST),
+        key=lambda e: e.trial.number,
+    )
+    if not any(e.failed for e in told):
+        return None
+    rows = rows_of(space, [i.config for i in history.imports] + [e.trial.config for e in told])
+    success = np.array([True] * len(history.imports) + [not e.failed for e in told])
+    try:
+        feasibility = fit_feasibility(space.features(rows), success, space.groups)
+    except np.linalg.LinAlgError as error:
+        warn_once(logger, "failures could not be learnt from (%s): they are left out", error)
+        return None
+    y = bounded(succeeded(history))
+    return Risk(feasibility, float(y.std()) or abs(float(y.mean())) or 1.0)

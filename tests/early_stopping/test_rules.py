@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -181,3 +182,22 @@ def test_how_often_the_tuner_picks_good_ones_does_not_matter() -> None:
 def test_a_bad_rule_is_refused_with_what_was_expected(name: str, line: str) -> None:
     with pytest.raises(ValueError, match=line):
         early_stopping.find(name)
+
+
+@pytest.mark.parametrize(
+    ("stops", "message"),
+    [
+        (None, "has no method stops"),
+        (lambda curve: False, r"does not take \(curve, others\)"),
+        (lambda curve, others: others[0], "stops raises IndexError"),
+        (lambda curve, others: "yes", "stops returns 'yes'; expected True or False"),
+    ],
+)
+def test_what_is_wrong_with_a_rule_is_named(stops: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        early_stopping.check(SimpleNamespace(stops=stops))
+
+
+def test_a_rule_that_serves_passes() -> None:
+    early_stopping.check("asha(eta=4)")
+    early_stopping.check(SimpleNamespace(stops=lambda curve, others: np.bool_(len(others) > 3)))

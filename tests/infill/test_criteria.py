@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from spot_dask.infill.log_nei import LogNEI
 from spot_dask.infill.optimise import Search
 from spot_dask.infill.ucb import UCB
 from spot_dask.space import Categorical, Integer, Real, Space
+from spot_dask.surrogates import completed
 from spot_dask.surrogates.kriging import Kriging
 from spot_dask.surrogates.sklearn import SklearnSurrogate
 
@@ -40,7 +43,7 @@ def bowl(X):
 def propose(criterion, space, X, y, q, pending=None, seed=0, surrogate=None):
     pending = np.empty((0, space.d)) if pending is None else pending
     rng = np.random.default_rng(0)
-    posterior = (surrogate or Kriging()).fit(space.features(X), y, space.groups, rng)
+    posterior = completed.fit(surrogate or Kriging(), space.features(X), y, space.groups, rng)
     forbidden = frozenset(space.keys(np.vstack((X, pending))))
     asked = Request(space, q, X, pending, forbidden)
     return infill.find(criterion).propose(posterior, asked, np.random.default_rng(seed))
@@ -207,3 +210,25 @@ def test_log_nei_beats_random_search_on_styblinski_tang_in_ten_dimensions():
         X = np.vstack((X, propose("log_nei", space, X, f(X), 8)))
     chance = [f(drawn(space, budget, seed)).min() for seed in range(20)]
     assert f(X).min() < min(chance)
+
+
+@pytest.mark.parametrize(
+    ("propose", "message"),
+    [
+        (None, "has no method propose"),
+        (lambda posterior, request: None, r"does not take \(posterior, request, rng\)"),
+        (lambda posterior, request, rng: 1 / 0, "propose raises ZeroDivisionError"),
+        (lambda posterior, request, rng: None, r"returns shape \(\); expected \(2, 2\)"),
+        (lambda posterior, request, rng: np.zeros((3, 2)), r"returns shape \(3, 2\)"),
+        (lambda posterior, request, rng: np.full((2, 2), np.nan), "outside the unit cube"),
+        (lambda posterior, request, rng: np.full((2, 2), 7.0), "outside the unit cube"),
+    ],
+)
+def test_what_is_wrong_with_a_criterion_is_named(propose, message):
+    with pytest.raises(ValueError, match=message):
+        infill.check(SimpleNamespace(propose=propose))
+
+
+def test_a_criterion_that_serves_passes():
+    infill.check("log_nei")
+    infill.check(SimpleNamespace(propose=lambda posterior, request, rng: request.space.grid()[:2]))

@@ -16,6 +16,7 @@ from spot_dask.infill.fantasies import belief
 from spot_dask.infill.log_ei import LogEI, log_expected_improvement
 from spot_dask.infill.optimise import CROWD, FEW, Search, greedy, maximise
 from spot_dask.space import Categorical, Integer, Real, Space
+from spot_dask.surrogates import completed
 from spot_dask.surrogates.kriging import Kriging
 from spot_dask.surrogates.sklearn import SklearnSurrogate
 
@@ -48,7 +49,7 @@ def fitted(space, f, n, seed=0, surrogate=None):
     rng = np.random.default_rng(seed)
     X = space.snap(rng.random((n, space.d)))
     surrogate = surrogate or Kriging()
-    return X, surrogate.fit(space.features(X), f(X), space.groups, rng)
+    return X, completed.fit(surrogate, space.features(X), f(X), space.groups, rng)
 
 
 def request(space, X, q=1, pending=None, forbidden=()):
@@ -67,7 +68,7 @@ def loop(space, f, evaluations, q, seed, surrogate):
     rng = np.random.default_rng(seed)
     X = space.snap(rng.random((8, space.d)))
     while len(X) < evaluations:
-        posterior = surrogate.fit(space.features(X), f(X), space.groups, rng)
+        posterior = completed.fit(surrogate, space.features(X), f(X), space.groups, rng)
         X = np.vstack((X, LogEI().propose(posterior, request(space, X, q), rng)))
     return f(X)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import truncnorm
 
 from spot_dask import surrogates
-from spot_dask.surrogates.censored import above, condition_above
+from spot_dask.tuner.model import above, condition_above
 
 values = st.floats(-1e3, 1e3)
 
