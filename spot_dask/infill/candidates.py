@@ -27,7 +27,7 @@ RADII = (0.005, 0.2)  # of the clouds around the best rows
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownRows:
     """The rows (k x d) that are evaluated, pending or picked, and further keys not to propose."""
 
     space: Space
@@ -35,11 +35,11 @@ class Known:
     forbidden: frozenset[bytes]
 
     @classmethod
-    def of(cls, request: Request) -> Known:
+    def of(cls, request: Request) -> KnownRows:
         rows = np.vstack((request.evaluated, request.pending))
         return cls(request.space, rows, request.forbidden)
 
-    def with_row(self, row: FloatArray) -> Known:
+    def with_row(self, row: FloatArray) -> KnownRows:
         """What is known once this row (d) is picked, too."""
         return replace(self, rows=np.vstack((self.rows, row)))
 
@@ -67,7 +67,7 @@ class Known:
 
 
 def make_pool(
-    known: Known, best: FloatArray, size: int, rng: np.random.Generator
+    known: KnownRows, best: FloatArray, size: int, rng: np.random.Generator
 ) -> tuple[FloatArray, bool]:
     """New candidates (about size x d, at least one if there is any) and whether they are all.
 

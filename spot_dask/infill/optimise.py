@@ -21,7 +21,7 @@ import numpy as np
 
 from spot_dask.errors import warn_once
 from spot_dask.infill import Request
-from spot_dask.infill.candidates import Known, exchange, make_pool
+from spot_dask.infill.candidates import KnownRows, exchange, make_pool
 from spot_dask.infill.climb import climb
 from spot_dask.infill.fantasies import (
     Belief,
@@ -76,7 +76,7 @@ def greedy(
     if len(request.evaluated) + len(request.pending) == 0:
         raise ValueError("nothing is evaluated or pending; expected an initial design first")
     with blas_threads(len(request.evaluated)):
-        known, risk = Known.of(request), request.risk
+        known, risk = KnownRows.of(request), request.risk
         means, _ = posterior.predict(request.space.features(known.rows))
         evaluated = means[: len(request.evaluated)]
         if risk is None:
@@ -100,7 +100,7 @@ def _polished(q: int, pending: int) -> int:
 
 def _batch(
     believed: Belief,
-    known: Known,
+    known: KnownRows,
     leaders: FloatArray,
     q: int,
     polished: int,
@@ -131,7 +131,7 @@ def _batch(
 
 def maximise(
     believed: Belief,
-    known: Known,
+    known: KnownRows,
     pool: FloatArray,
     values: FloatArray,
     search: Search,
@@ -158,7 +158,7 @@ def maximise(
 
 
 def _with(
-    believed: Belief, known: Known, rows: FloatArray, values: FloatArray, more: FloatArray
+    believed: Belief, known: KnownRows, rows: FloatArray, values: FloatArray, more: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Rows and their values, with those of more rows that are new."""
     more = known.new(more)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from spot_dask.infill import Request
-from spot_dask.infill.candidates import Known, make_pool
+from spot_dask.infill.candidates import KnownRows, make_pool
 from spot_dask.infill.fantasies import lowest_rows
 from spot_dask.infill.feasible import Risk
 from spot_dask.infill.optimise import LEADERS
@@ -32,7 +32,7 @@ class Thompson:
         self, posterior: Posterior, request: Request, rng: np.random.Generator
     ) -> FloatArray:
         """At most q new, distinct, snapped rows (<= q x d); fewer only if no more exist."""
-        known, picked = Known.of(request), np.empty((0, request.space.d))
+        known, picked = KnownRows.of(request), np.empty((0, request.space.d))
         while len(picked) < request.q:
             with blas_threads(self.candidates):
                 more = self._draw(posterior, known, request.risk, request.q - len(picked), rng)
@@ -46,7 +46,7 @@ class Thompson:
     def _draw(
         self,
         posterior: Posterior,
-        known: Known,
+        known: KnownRows,
         risk: Risk | None,
         q: int,
         rng: np.random.Generator,

@@ -63,7 +63,7 @@ LOG_SQRT_2PI = 0.5 * float(np.log(2.0 * np.pi))
 
 
 @dataclass(frozen=True)
-class Prior:
+class FeasibilityPrior:
     """Normal densities of the log length scales and of log s: their centres and sds."""
 
     length: float = 0.0
@@ -226,7 +226,7 @@ class NegativeLogEvidence:
     t: FloatArray
     member: IntArray
     level: float
-    prior: Prior = field(default_factory=Prior)
+    prior: FeasibilityPrior = field(default_factory=FeasibilityPrior)
     last: list[FloatArray] = field(default_factory=list)
 
     def __call__(self, theta: FloatArray) -> tuple[float, FloatArray]:

@@ -54,7 +54,7 @@ TOLERANCE = 1e-6  # relative; the hundredth part of a log density is not worth a
 
 
 @dataclass(frozen=True)
-class Limits:
+class PointLimits:
     """Numbers of distinct points: up to ``compare`` all starts are tried on all of them, beyond
     that on ``screen``; beyond ``tune_all`` hyperparameters are estimated from ``tune`` of them;
     beyond ``hold_all`` the posterior holds ``hold`` of them."""
@@ -80,7 +80,7 @@ class Kriging:
     correlation: Correlation = "matern52"
     deterministic: bool = False
     starts: int = 2
-    limits: Limits = field(default_factory=Limits)
+    limits: PointLimits = field(default_factory=PointLimits)
 
     def __post_init__(self) -> None:
         if self.correlation not in get_args(Correlation):

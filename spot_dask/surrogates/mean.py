@@ -26,7 +26,7 @@ NEGLIGIBLE = 1e-3  # weight of a surrogate that is left out
 
 
 @dataclass(frozen=True)
-class Mean:
+class Mixture:
     """The mean of the surrogates ``parts``, in a name ``mean(kriging, kriging(starts=4))``."""
 
     parts: tuple[Surrogate, ...]
@@ -43,7 +43,7 @@ class Mean:
         w = weights(y, [p.leave_one_out() if len(y) > 1 else None for p in posteriors])
         kept = w >= NEGLIGIBLE
         used = tuple(p for p, is_kept in zip(posteriors, kept, strict=True) if is_kept)
-        return used[0] if len(used) == 1 else MeanPosterior(used, w[kept] / w[kept].sum())
+        return used[0] if len(used) == 1 else MixturePosterior(used, w[kept] / w[kept].sum())
 
 
 def weights(y: FloatArray, left_out: Iterable[tuple[FloatArray, FloatArray] | None]) -> FloatArray:
@@ -70,7 +70,7 @@ def weights(y: FloatArray, left_out: Iterable[tuple[FloatArray, FloatArray] | No
 
 
 @dataclass(frozen=True, eq=False)
-class MeanPosterior:
+class MixturePosterior:
     """The mixture of posteriors with weights (k), which stay as they are when conditioned."""
 
     posteriors: tuple[Posterior, ...]
@@ -99,7 +99,7 @@ class MeanPosterior:
             covariance += w * (C + np.outer(m - mean, m - mean))
         return mean, covariance
 
-    def condition(self, X: FloatArray, y: FloatArray) -> MeanPosterior:
+    def condition(self, X: FloatArray, y: FloatArray) -> MixturePosterior:
         """The posterior after also seeing noise-free values y (m) at X (m x e)."""
         return replace(self, posteriors=tuple(p.condition(X, y) for p in self.posteriors))
 

@@ -34,7 +34,7 @@ from scipy.optimize import nnls
 
 from spot_dask.surrogates import FloatArray, IntArray, Located, Posterior, Surrogate, completed
 from spot_dask.surrogates.correlation import correlate, squared_distances
-from spot_dask.surrogates.kriging import Kriging, Limits
+from spot_dask.surrogates.kriging import Kriging, PointLimits
 from spot_dask.surrogates.posterior import CENTRE, KrigingPosterior
 
 CHANCE = 2.0  # the F statistic up to which a relation is taken for chance
@@ -44,7 +44,7 @@ UNEXPLAINED = 1e-6  # of the variance of y, at least: a rest that is constant ha
 
 def source_model(X: FloatArray, y: FloatArray, groups: IntArray) -> KrigingPosterior:
     """The model of a source with values y (m) at features X (m x e), whatever else is known."""
-    limits = Limits(tune_all=ROWS, tune=ROWS, hold_all=ROWS, hold=ROWS)
+    limits = PointLimits(tune_all=ROWS, tune=ROWS, hold_all=ROWS, hold=ROWS)
     return Kriging(limits=limits).fit(X, y, groups, np.random.default_rng(0))
 
 

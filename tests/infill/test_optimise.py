@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 
 from spot_dask.infill import Request
-from spot_dask.infill.candidates import APART, Known, make_pool
+from spot_dask.infill.candidates import APART, KnownRows, make_pool
 from spot_dask.infill.fantasies import belief
 from spot_dask.infill.log_ei import LogEI, log_expected_improvement
 from spot_dask.infill.optimise import CROWD, FEW, Search, greedy, maximise
@@ -178,7 +178,7 @@ def test_the_best_configuration_of_a_finite_space_is_picked():
     X, posterior = fitted(space, smooth, 10)
     row = LogEI().propose(posterior, request(space, X), np.random.default_rng(0))
     criterion = believed(posterior, request(space, X))
-    new = Known.of(request(space, X)).new(space.grid())
+    new = KnownRows.of(request(space, X)).new(space.grid())
     winner = new[criterion.values(space.features(new)).argmax()]
     assert_allclose(row[0], winner, rtol=0)
 
@@ -190,7 +190,7 @@ def test_the_optimiser_is_at_least_as_good_as_the_best_of_many_random_points(spa
     criterion = believed(posterior, request(space, X))
     row = LogEI().propose(posterior, request(space, X), np.random.default_rng(seed))
     many = space.snap(np.random.default_rng(99).random((30_000, space.d)))
-    many = Known.of(request(space, X)).new(many)
+    many = KnownRows.of(request(space, X)).new(many)
     found = criterion.values(space.features(row))[0]
     assert found >= criterion.values(space.features(many)).max() - 1e-6
 
@@ -198,7 +198,7 @@ def test_the_optimiser_is_at_least_as_good_as_the_best_of_many_random_points(spa
 @pytest.mark.parametrize("space", [cube(3), MIXED], ids=["cube", "mixed"])
 def test_improving_never_ends_below_the_pool(space):
     X, posterior = fitted(space, smooth, 15)
-    known = Known.of(request(space, X))
+    known = KnownRows.of(request(space, X))
     pool, complete = make_pool(known, X[:3], 200, np.random.default_rng(1))
     assert not complete
     criterion = believed(posterior, request(space, X), samples=16)
@@ -218,7 +218,7 @@ def test_proposals_in_a_space_with_conditions_are_its_configurations():
 def test_a_large_space_is_listed_when_chance_finds_nothing_new():
     space = Space(a=Integer(1, 200, default=1), b=Integer(1, 200, default=1))
     grid = space.grid()
-    known = Known(space, grid[:5], frozenset(space.keys(grid[:-2])))
+    known = KnownRows(space, grid[:5], frozenset(space.keys(grid[:-2])))
     pool, complete = make_pool(known, grid[:5], 64, np.random.default_rng(0))
     assert complete
     assert_allclose(pool, grid[-2:])
@@ -229,7 +229,7 @@ def test_two_continuous_points_too_close_are_not_both_new_but_levels_are():
     X = space.snap(np.array([[0.5, 0.0]]))
     steps = np.array([[0.5 * APART, 0.0], [2 * APART, 0.0], [0.5 * APART, 0.5]])
     close = space.snap(X + steps)
-    assert_allclose(Known.of(request(space, X)).new(close), close[1:])
+    assert_allclose(KnownRows.of(request(space, X)).new(close), close[1:])
 
 
 def test_without_anything_known_there_is_nothing_to_improve_on():

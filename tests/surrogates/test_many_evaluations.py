@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist
 
-from spot_dask.surrogates.kriging import Kriging, Limits
+from spot_dask.surrogates.kriging import Kriging, PointLimits
 from spot_dask.surrogates.points import good_and_spread, good_near_and_spread
 from spot_dask.surrogates.posterior import solve
 
@@ -62,7 +62,7 @@ def test_limits_that_leave_everything_in_change_nothing(rng):
     X, y, groups = data(rng, 60)
     Q = rng.random((9, 3))
     full = Kriging(starts=1).fit(X, y, groups, np.random.default_rng(0))
-    loose = Limits(compare=1, screen=60, tune_all=1, tune=60, hold_all=1, hold=60)
+    loose = PointLimits(compare=1, screen=60, tune_all=1, tune=60, hold_all=1, hold=60)
     same = Kriging(starts=1, limits=loose).fit(X, y, groups, np.random.default_rng(0))
     assert_allclose(same.predict(Q), full.predict(Q), rtol=1e-12)
     assert_allclose(same.leave_one_out(), full.leave_one_out(), rtol=1e-12)
@@ -70,7 +70,7 @@ def test_limits_that_leave_everything_in_change_nothing(rng):
 
 def test_what_is_held_is_conditioned_on_exactly_and_the_rest_not_at_all(rng):
     X, y, groups = data(rng, 80)
-    p = Kriging(limits=Limits(hold_all=50, hold=40)).fit(X, y, groups, rng)
+    p = Kriging(limits=PointLimits(hold_all=50, hold=40)).fit(X, y, groups, rng)
     assert len(p.Z) == len(p.held) == 40
     alone = solve(p.hyperparameters, p.data.rows(p.held), np.arange(40))
     Q = rng.random((9, 3))
@@ -80,7 +80,7 @@ def test_what_is_held_is_conditioned_on_exactly_and_the_rest_not_at_all(rng):
 
 def test_evaluations_that_are_not_held_are_left_out_already(rng):
     X, y, groups = data(rng, 80)
-    p = Kriging(limits=Limits(hold_all=50, hold=40)).fit(X, y, groups, rng)
+    p = Kriging(limits=PointLimits(hold_all=50, hold=40)).fit(X, y, groups, rng)
     means, sds = p.leave_one_out()
     assert means.shape == sds.shape == (80,)
     rest = np.setdiff1d(np.arange(80), p.held)
@@ -94,7 +94,7 @@ def test_evaluations_that_are_not_held_are_left_out_already(rng):
 def test_starts_compared_on_a_few_points_find_the_same_optimum(rng):
     X, y, groups = data(rng, 260, e=5)
     few = Kriging().fit(X, y, groups, rng).hyperparameters
-    exhaustive = Kriging(starts=4, limits=Limits(compare=1000)).fit(X, y, groups, rng)
+    exhaustive = Kriging(starts=4, limits=PointLimits(compare=1000)).fit(X, y, groups, rng)
     assert few.log_posterior > exhaustive.hyperparameters.log_posterior - 0.05
 
 

@@ -12,7 +12,7 @@ from spot_dask.records import History, Origin
 from spot_dask.space import Real, Space
 from spot_dask.surrogates import completed
 from spot_dask.surrogates.kriging import Kriging
-from spot_dask.surrogates.mean import Mean, MeanPosterior, weights
+from spot_dask.surrogates.mean import Mixture, MixturePosterior, weights
 from spot_dask.surrogates.posterior import KrigingPosterior
 from spot_dask.surrogates.sklearn import SklearnSurrogate
 from spot_dask.tuner import Tuner
@@ -34,7 +34,7 @@ def posterior():
     X = rng.random((25, 2))
     y = 3 * X[:, 0] + np.maximum(X[:, 1] - 0.8, 0.0) + rng.normal(0, 0.05, 25)
     parts = (completed.fit(p, X, y, np.arange(2), rng) for p in surrogates.find(BOTH).parts)
-    return MeanPosterior(tuple(parts), np.array([0.4, 0.6]))
+    return MixturePosterior(tuple(parts), np.array([0.4, 0.6]))
 
 
 def test_who_predicts_better_has_more_weight():
@@ -101,7 +101,7 @@ def test_one_that_predicts_everything_stands_alone():
 
 def test_a_mean_is_named_and_made_again():
     made = surrogates.find("mean(kriging(starts=4), mean(kriging, kriging(correlation='gauss')))")
-    assert made == Mean((Kriging(starts=4), Mean((Kriging(), Kriging("gauss")))))
+    assert made == Mixture((Kriging(starts=4), Mixture((Kriging(), Kriging("gauss")))))
     assert surrogates.find(plugins.name_of(made)) == made
     both = surrogates.find(BOTH)
     assert isinstance(both.parts[1], SklearnSurrogate)
