@@ -138,36 +138,36 @@ class Bucket:
             if newest - each["last_modified"] > timedelta(seconds=STALE_SECONDS):
                 self.discard(each["path"])
 
-    def create(self, objects: Mapping[str, bytes]) -> Lease:
+    def create(self, objects: Mapping[str, bytes]) -> WriterSign:
         """Put a complete run where there is nothing; of two writers one creates its first record.
 
         What a crash leaves behind is no run, and is not removed.
         """
         refuse_existing(self)
         self._probe()
-        lease = Lease(self)
+        sign = WriterSign(self)
         try:
             for key, data in objects.items():
                 if not self.put_new(key, data):
                     refuse_existing(self)
         except BaseException:
-            lease.release()
+            sign.release()
             raise
         self._patience = PATIENCE_SECONDS
-        return lease
+        return sign
 
-    def lock(self, *, takeover: bool) -> Lease:
+    def lock(self, *, takeover: bool) -> WriterSign:
         """Sign as the writer; raises StoreError if another is alive, unless taking over."""
         self._probe()
-        lease = Lease(self)
+        sign = WriterSign(self)
         try:
             if not takeover:
-                self._refuse_second(lease)
+                self._refuse_second(sign)
         except BaseException:
-            lease.release()
+            sign.release()
             raise
         self._patience = PATIENCE_SECONDS
-        return lease
+        return sign
 
     def is_held(self) -> bool:
         """Whether a writer has renewed its sign lately, by this machine's clock."""
@@ -195,7 +195,7 @@ class Bucket:
 
     # ------------------------------------------------------------ who writes
 
-    def _refuse_second(self, mine: Lease) -> None:
+    def _refuse_second(self, mine: WriterSign) -> None:
         """Raise StoreError if there is another writer alive, by the clock of the service."""
         signs = self._signs()
         now = next(each["last_modified"] for each in signs if each["path"] == mine.key)
@@ -275,7 +275,7 @@ class Bucket:
             pause = min(2 * pause, 10.0)
 
 
-class Lease:
+class WriterSign:
     """A writer's sign of life, renewed by a thread until it is released."""
 
     def __init__(self, bucket: Bucket) -> None:

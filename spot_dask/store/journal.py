@@ -32,7 +32,6 @@ from spot_dask.store.chain import (
     VERSION,
     Tail,
     length,
-    next_object,
     read_root,
     require_head,
     scan,
@@ -193,7 +192,6 @@ class Journal:
                 journal.fold, journal.tail = before.fold.copy(), before.tail
             for part in ("log", CURVES):
                 directory.sweep(part)
-            journal._require_first()
             journal._take_over(dict(settings or {}))
         except BaseException:
             lock.release()
@@ -235,8 +233,9 @@ class Journal:
 
     def records(self) -> list[Record]:
         """All entries in order, every byte checked; raises StoreCorrupt naming what is wrong."""
-        self._require_first()
-        return [record for records, _ in self.follow(self.start) for record in records]
+        records = [record for records, _ in self.follow(self.start) for record in records]
+        self._require_first(len(records))
+        return records
 
     def read(self, end: int | None = None) -> None:
         """Have ``fold`` and ``tail`` take in the new records, before ``end`` if that is given.
@@ -259,8 +258,9 @@ class Journal:
 
     def count(self) -> int:
         """The number of records there are now; looks at names only."""
-        self._require_first()
-        return length(self._backend)
+        count = length(self._backend)
+        self._require_first(count)
+        return count
 
     @property
     def backend(self) -> Backend:
@@ -297,6 +297,7 @@ class Journal:
     def _take_over(self, settings: dict[str, Any]) -> None:
         """Fence off every earlier writer with an ``open`` record of a higher epoch."""
         self.read()
+        self._require_first(self.tail.seq)
         noted = -1 if self._lock is None else self._lock.head
         require_head(self.tail, max(noted, tabulated_head(self._backend)))
         while True:
@@ -412,9 +413,9 @@ class Journal:
             f"record {commit.seq} was not written"
         )
 
-    def _require_first(self) -> None:
+    def _require_first(self, count: int) -> None:
         """A run has its first record from creation on."""
-        if next_object(self._backend, 0) is None:
+        if count == 0:
             raise StoreCorrupt(f"{chunk_key(0)} of {self._backend.where} is missing")
 
 

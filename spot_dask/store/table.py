@@ -199,13 +199,16 @@ def tabulate(header: Header, rows: Sequence[Arrival], before: Table | None = Non
         space = Space.from_json(header.space)
     except ValueError as error:
         raise StoreCorrupt(f"the space in the run's header: {error}") from None
-    columns = [
-        *_common(rows, header),
-        *(_column(field, rows) for field in _FIELDS),
-        *_provenance(rows),
-        *_parameters(rows, space),
-        *_metrics(rows),
-    ]
+    try:
+        columns = [
+            *_common(rows, header),
+            *(_column(field, rows) for field in _FIELDS),
+            *_provenance(rows),
+            *_parameters(rows, space),
+            *_metrics(rows),
+        ]
+    except OverflowError as error:
+        raise StoreCorrupt(f"a number is too large for a table ({error})") from error
     table = Table(tuple(columns), tuple(_curves(rows)))
     return table if before is None else before.append(table)
 

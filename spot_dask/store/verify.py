@@ -37,7 +37,7 @@ from spot_dask.store.objects import Backend
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """What was checked (``size`` in bytes), and what is wrong, one line each."""
 
     records: int
@@ -46,7 +46,7 @@ class Verdict:
     problems: tuple[str, ...]
 
 
-def verify(path: str | Path) -> Verdict:
+def verify(path: str | Path) -> Verification:
     """Check every object of the run at ``path``; raises StoreError if there is no run."""
     check = _Check(backend_at(path, "process"))
     check.root()
@@ -54,7 +54,7 @@ def verify(path: str | Path) -> Verdict:
     check.curves()
     check.inbox()
     check.tables()
-    return Verdict(check.records, check.objects, check.size, tuple(check.problems))
+    return Verification(check.records, check.objects, check.size, tuple(check.problems))
 
 
 @dataclass
@@ -113,13 +113,10 @@ class _Check:
         if names and self._get(curves.GROUP) != curves.GROUP_DOCUMENT:
             self.problems.append(f"{curves.GROUP} is missing or damaged")
         for name in names:
-            try:
+            with self._noted():
                 length = len(curves.decode(name, self._get(curves.chunk_of(name))))
-            except ValueError as error:
-                self.problems.append(str(error))
-                continue
-            if self._get(curves.metadata_of(name)) != curves.metadata(length):
-                self.problems.append(f"{curves.metadata_of(name)} is missing or damaged")
+                if self._get(curves.metadata_of(name)) != curves.metadata(length):
+                    raise StoreCorrupt(f"{curves.metadata_of(name)} is missing or damaged")
 
     def inbox(self) -> None:
         for name in self.backend.names(INBOX):
@@ -143,7 +140,7 @@ class _Check:
     def _noted(self) -> Iterator[None]:
         try:
             yield
-        except StoreCorrupt as error:
+        except (StoreCorrupt, ValueError) as error:
             self.problems.append(str(error))
 
 
