@@ -63,12 +63,12 @@ class Services:
         pids = [int(line.split()[1]) for line in self._lines()]
         return [pid for pid in pids if Path("/proc", str(pid), "exe").exists()]
 
-    def workers(self) -> str:
+    def workers(self) -> list[str]:
         """The names of the workers that the scheduler knows."""
         address = json.loads(self.file.read_text())["address"]
         with Client(address, set_as_default=False) as client:
             known = client.scheduler_info(n_workers=-1)["workers"].values()
-        return str([worker["name"] for worker in known])
+        return [worker["name"] for worker in known]
 
     def evaluated(self) -> list[int]:
         return sorted(e.trial.number for e in Run.open(self.store).history.ok)
@@ -207,6 +207,7 @@ def test_a_worker_with_another_spot_dask_is_named(
     assert run.returncode == 5
     assert re.search(rf"Error: the worker tcp://127\.0\.0\.1:\d+ {complaint}.*; install", told)
     good = services.worker()
+    wait_until(lambda: len(services.workers()) == 2)
     done = services.shell.spot("resume", services.store, "--scheduler", services.file)
     assert done.returncode == 0, done.stderr
     assert re.search(complaint, done.stderr)
@@ -236,12 +237,12 @@ def test_a_worker_without_a_library_of_the_study_is_named_and_costs_no_evaluatio
     (library / "only_here.py").write_text("")
     services.scheduler()
     services.worker("--slots", "4", "--name", "without")
-    wait_until(lambda: "'without'" in services.workers())
+    wait_until(lambda: "without" in services.workers())
     monkeypatch.setenv("PYTHONPATH", str(library), prepend=os.pathsep)
     study = services.shell.study(body="only_here.__name__")
     study.write_text(f"import only_here\n{study.read_text()}")
     services.worker("--slots", "1", "--name", "with")
-    wait_until(lambda: "'with'" in services.workers())
+    wait_until(lambda: "with" in services.workers())
     run = services.run(study)
     _, told = run.communicate(timeout=120)
     assert run.returncode == 0, told
