@@ -26,8 +26,8 @@ space.conditions space.hyperdict
 space.space
 space
 surrogates
-surrogates.completed surrogates.correlation surrogates.numerics
-surrogates.feasibility surrogates.mean surrogates.points surrogates.sklearn
+surrogates.completed surrogates.correlation surrogates.numerics surrogates.sklearn
+surrogates.feasibility surrogates.mean surrogates.points
 surrogates.likelihood
 surrogates.posterior
 surrogates.kriging
@@ -44,8 +44,7 @@ early_stopping
 early_stopping.asha early_stopping.curve
 tuner.design tuner.model tuner.replication
 tuner
-coordinator
-coordinator.curves coordinator.fleet
+coordinator coordinator.curves coordinator.fleet
 coordinator.state
 tasks tasks.data
 tasks.function tasks.snapshot
@@ -64,10 +63,9 @@ executors.cluster executors.service
 executors.dask
 executors.open
 store store.objects store.table
-store.layout
-store.curves store.files
-store.bucket store.chain
-store.backend
+store.files store.layout
+store.bucket store.curves
+store.backend store.chain
 store.inbox
 store.journal
 store.tables
