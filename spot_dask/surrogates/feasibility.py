@@ -42,7 +42,7 @@ from spot_dask.surrogates.correlation import (
     correlation_matrix,
     squared_distances,
 )
-from spot_dask.surrogates.numerics import blas_threads, descend
+from spot_dask.surrogates.numerics import Prior, blas_threads, descend
 
 logger = logging.getLogger(__name__)
 
@@ -59,17 +59,8 @@ LARGEST = 200  # rows that are learnt from
 NEWTON_STEPS = 40
 TOLERANCE = 1e-6  # of the log posterior at the mode
 FAILED = 1e10  # the value where B has no Cholesky factor
+PRIOR = Prior(length=0.0, other=float(np.log(3.0)), other_sd=1.0)
 LOG_SQRT_2PI = 0.5 * float(np.log(2.0 * np.pi))
-
-
-@dataclass(frozen=True)
-class FeasibilityPrior:
-    """Normal densities of the log length scales and of log s: their centres and sds."""
-
-    length: float = 0.0
-    length_sd: float = 0.75
-    amplitude: float = float(np.log(3.0))
-    amplitude_sd: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +97,6 @@ class Feasibility:
         weights *= self.s**2 * S
         pulled = weights @ self.Z - weights.sum(axis=1)[:, None] * Z
         return u, pulled / self.columns
-
-    def log_probability(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """log P(success) at X (m x e) and its gradient with respect to X (m x e)."""
-        u, slope = self.score_gradient(X)
-        return log_ndtr(u), hazard(u)[:, None] * slope
 
     def after_failure(self, x: FloatArray) -> Feasibility:
         """The classifier if a training at features x (e) failed; theta stays as it is.
@@ -156,7 +142,7 @@ def fit_feasibility(X: FloatArray, success: BoolArray, groups: IntArray) -> Feas
     evidence = NegativeLogEvidence(X[kept] - CENTRE, t, member, float(ndtri(rate)))
     sides = zip(LENGTH_BOUNDS, AMPLITUDE_BOUNDS, strict=True)
     low, high = (np.log([length] * p + [amplitude]) for length, amplitude in sides)
-    start = np.append(np.full(p, evidence.prior.length), evidence.prior.amplitude)
+    start, _ = evidence.prior.moments(p)
     with blas_threads(len(t)):
         theta, value = descend(evidence, start, low, high, EVALUATIONS)
         if value >= FAILED:
@@ -226,7 +212,7 @@ class NegativeLogEvidence:
     t: FloatArray
     member: IntArray
     level: float
-    prior: FeasibilityPrior = field(default_factory=FeasibilityPrior)
+    prior: Prior = PRIOR
     last: list[FloatArray] = field(default_factory=list)
 
     def __call__(self, theta: FloatArray) -> tuple[float, FloatArray]:
@@ -237,7 +223,7 @@ class NegativeLogEvidence:
             return FAILED, np.zeros_like(theta)
         misfit = 0.5 * float(mode.a @ (mode.f - mode.m)) - mode.log_likelihood
         value = misfit + float(np.log(np.diagonal(mode.L)).sum())
-        penalty, slope = self._log_prior(theta)
+        penalty, slope = self.prior.penalty(theta)
         return value + penalty, slope - self._gradient(theta, mode)
 
     def mode(self, theta: FloatArray) -> Mode:
@@ -305,14 +291,6 @@ class NegativeLogEvidence:
         per_column = (Z * Z).T @ product[:, -1] - np.einsum("ij,ij->j", Z, product[:, :-1])
         gradient[:-1] = 2.0 * np.bincount(self.member, per_column, minlength=len(theta) - 1)
         return gradient
-
-    def _log_prior(self, theta: FloatArray) -> tuple[float, FloatArray]:
-        """Minus the log prior density of theta and its gradient."""
-        prior, p = self.prior, len(theta) - 1
-        centre = np.append(np.full(p, prior.length), prior.amplitude)
-        sd = np.append(np.full(p, prior.length_sd), prior.amplitude_sd)
-        deviation = (theta - centre) / sd
-        return 0.5 * float(deviation @ deviation), deviation / sd
 
 
 def hazard(u: FloatArray) -> FloatArray:

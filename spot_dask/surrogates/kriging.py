@@ -38,7 +38,7 @@ import numpy as np
 from spot_dask.errors import warn_once
 from spot_dask.surrogates import FloatArray, IntArray
 from spot_dask.surrogates.correlation import Correlation
-from spot_dask.surrogates.likelihood import FAILED, NegativeLogPosterior, Prior
+from spot_dask.surrogates.likelihood import FAILED, NegativeLogPosterior, prior_of
 from spot_dask.surrogates.numerics import blas_threads, descend
 from spot_dask.surrogates.points import Merged, good_and_spread, good_near_and_spread, merge
 from spot_dask.surrogates.posterior import CENTRE, Hyperparameters, KrigingPosterior, solve
@@ -103,9 +103,7 @@ class Kriging:
         tuned = data
         if len(data.y) > self.limits.tune_all:
             tuned = data.rows(good_and_spread(data.X, data.y, self.limits.tune))
-        density = NegativeLogPosterior(
-            tuned, member, Prior.for_groups(len(labels)), self.correlation
-        )
+        density = NegativeLogPosterior(tuned, member, prior_of(len(labels)), self.correlation)
         with blas_threads(len(tuned.y)):
             theta, value = self._tune(density, len(labels), rng)
         h = Hyperparameters(
@@ -118,7 +116,9 @@ class Kriging:
             scale=scale,
             log_posterior=-value,
         )
-        chosen = self._held(data, h)
+        m = len(data.y)
+        count = m if m <= self.limits.hold_all else self.limits.hold
+        chosen = good_near_and_spread(data.X / h.columns, data.y, count)
         with blas_threads(len(chosen)):
             return solve(h, data, chosen)
 
@@ -133,12 +133,6 @@ class Kriging:
             return replace(data, values=data.y[data.place])
         return data
 
-    def _held(self, data: Merged, h: Hyperparameters) -> IntArray:
-        """Indices of the points that the posterior holds."""
-        m = len(data.y)
-        count = m if m <= self.limits.hold_all else self.limits.hold
-        return good_near_and_spread(data.X / h.columns, data.y, count)
-
     def _tune(
         self, density: NegativeLogPosterior, p: int, rng: np.random.Generator
     ) -> tuple[FloatArray, float]:
@@ -147,8 +141,16 @@ class Kriging:
         Many points are searched from the start that is best for a few of them: the second start
         is there lest all be taken for noise, which a few points show as well.
         """
-        low, high = self._bounds(p)
-        starts = [np.clip(s, low, high) for s in self._starting_points(density.prior, p, rng)]
+        nugget = (DETERMINISTIC_NUGGET,) * 2 if self.deterministic else NUGGET_BOUNDS
+        sides = zip(LENGTH_BOUNDS, nugget, strict=True)
+        low, high = (np.log([length] * p + [ratio]) for length, ratio in sides)
+        centre, sd = density.prior.moments(p)
+        starts = [
+            np.append(centre[:p], np.log(1e-2)),
+            np.append(centre[:p] - 0.5, np.log(1e-4)),
+            *(rng.normal(centre, sd) for _ in range(self.starts - 2)),
+        ]
+        starts = [np.clip(start, low, high) for start in starts[: self.starts]]
         data, screen = density.data, self.limits.screen
         if len(starts) > 1 and len(data.y) > self.limits.compare and screen < len(data.y):
             few = replace(density, data=data.rows(good_and_spread(data.X, data.y, screen)))
@@ -160,22 +162,6 @@ class Kriging:
             # A search that fails everywhere ends where it began.
             warn_once(logger, "no length scales could be estimated; those of the prior are used")
         return theta, value
-
-    def _bounds(self, p: int) -> tuple[FloatArray, FloatArray]:
-        nugget = (DETERMINISTIC_NUGGET, DETERMINISTIC_NUGGET)
-        sides = zip(LENGTH_BOUNDS, nugget if self.deterministic else NUGGET_BOUNDS, strict=True)
-        low, high = (np.log([length] * p + [ratio]) for length, ratio in sides)
-        return low, high
-
-    def _starting_points(self, prior: Prior, p: int, rng: np.random.Generator) -> list[FloatArray]:
-        points = [
-            np.append(np.full(p, prior.length), np.log(1e-2)),
-            np.append(np.full(p, prior.length - 0.5), np.log(1e-4)),
-        ]
-        while len(points) < self.starts:
-            lengths = rng.normal(prior.length, prior.length_sd, p)
-            points.append(np.append(lengths, rng.normal(prior.nugget, prior.nugget_sd)))
-        return points[: self.starts]
 
 
 def _search(

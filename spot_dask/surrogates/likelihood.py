@@ -27,30 +27,17 @@ from scipy.linalg import blas, lapack
 
 from spot_dask.surrogates import FloatArray, IntArray
 from spot_dask.surrogates.correlation import Correlation, blocks, correlation_triangle
+from spot_dask.surrogates.numerics import Prior
 from spot_dask.surrogates.points import Merged
 
 WEIGHT = 1.0  # shape of the inverse-gamma prior on the process variance
 FAILED = 1e10  # the value where the covariance has no Cholesky factor
 
 
-@dataclass(frozen=True)
-class Prior:
-    """Normal densities of the log length scales and the log nugget: their centres and sds."""
-
-    length: float
-    length_sd: float = 0.75
-    nugget: float = float(np.log(1e-3))
-    nugget_sd: float = 2.0
-
-    def moments(self, p: int) -> tuple[FloatArray, FloatArray]:
-        """Centre and sd of theta (p + 1 each) for p groups."""
-        centre = np.append(np.full(p, self.length), self.nugget)
-        return centre, np.append(np.full(p, self.length_sd), self.nugget_sd)
-
-    @classmethod
-    def for_groups(cls, p: int) -> Prior:
-        """Short length scales up to ten parameters, beyond that growing slowly with p."""
-        return cls(float(np.log(0.5) if p <= 10 else np.log(0.4) + 0.25 * np.log(p)))
+def prior_of(p: int) -> Prior:
+    """Short length scales up to ten parameters, beyond that growing slowly with p; some noise."""
+    length = np.log(0.5) if p <= 10 else np.log(0.4) + 0.25 * np.log(p)
+    return Prior(float(length), other=float(np.log(1e-3)), other_sd=2.0)
 
 
 def generalised_mean(solved_y: FloatArray, solved_ones: FloatArray) -> float:
@@ -93,7 +80,7 @@ class NegativeLogPosterior:
         solved = lapack.dpotrs(L, np.column_stack((data.y, np.ones(m))), lower=0)[0]
         mean = generalised_mean(solved[:, 0], solved[:, 1])
         alpha = solved[:, 0] - mean * solved[:, 1]
-        within = self._within / nugget
+        within = data.within / nugget
         s2 = profiled_variance(float((data.y - mean) @ alpha) + within, n)
         value = 0.5 * (n + 2.0 * WEIGHT) * np.log(s2) + float(np.log(np.diagonal(L)).sum())
         value += 0.5 * ((n - m) * theta[-1] + np.log(data.counts).sum())
@@ -101,12 +88,8 @@ class NegativeLogPosterior:
         W = blas.dsyr(-1.0 / s2, alpha, lower=0, a=W, overwrite_a=1)
         gradient = self._gradient(theta, Z, S, W)
         gradient[-1] += 0.5 * (n - m - within / s2)
-        penalty, slope = self._log_prior(theta)
+        penalty, slope = self.prior.penalty(theta)
         return float(value + penalty), gradient + slope
-
-    @cached_property
-    def _within(self) -> float:
-        return self.data.within
 
     def _gradient(
         self, theta: FloatArray, Z: FloatArray, S: FloatArray, W: FloatArray
@@ -126,9 +109,3 @@ class NegativeLogPosterior:
         per_column = (Z * Z).T @ product[:, -1] - np.einsum("ij,ij->j", Z, product[:, :-1])
         gradient[:-1] = np.bincount(self.member, per_column, minlength=len(theta) - 1)
         return gradient
-
-    def _log_prior(self, theta: FloatArray) -> tuple[float, FloatArray]:
-        """Minus the log prior density of theta and its gradient."""
-        centre, sd = self.prior.moments(len(theta) - 1)
-        deviation = (theta - centre) / sd
-        return 0.5 * float(deviation @ deviation), deviation / sd

@@ -1,4 +1,4 @@
-"""Small numerical tools: BLAS with one thread, triangular products, normal draws, local descent.
+"""Small numerical tools: BLAS with one thread, triangular products, normal priors, local descent.
 
 Below some 1,500 rows a second BLAS thread spends its time waiting for the first, which on a machine
 shared with Dask workers costs ten times what it saves.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy.linalg import blas, lapack
+from scipy.linalg import blas
 from scipy.optimize import Bounds, minimize
 from threadpoolctl import ThreadpoolController
 
@@ -46,17 +47,28 @@ def times_triangle(U: FloatArray, B: FloatArray, transposed: bool) -> FloatArray
     return product
 
 
-def draw(mean: FloatArray, covariance: FloatArray, n: int, rng: np.random.Generator) -> FloatArray:
-    """n draws (n x k) for a mean (k) and a covariance (k x k), which may be singular.
+@dataclass(frozen=True)
+class Prior:
+    """Normal densities of the log length scales and of one further log parameter.
 
-    By the Cholesky factor with pivoting, which stops where only rounding is left [Higham 2002,
-    sec. 10.3]: equal points have equal draws, and no variance is added.
+    Given are their centres and sds; theta are p of the former and then the latter.
     """
-    factor, pivots, rank, _ = lapack.dpstrf(np.asfortranarray(covariance), lower=1)
-    L = np.tril(factor)[:, :rank]
-    drawn = np.empty((n, len(mean)))
-    drawn[:, pivots - 1] = rng.standard_normal((n, rank)) @ L.T
-    return drawn + mean
+
+    length: float
+    other: float
+    other_sd: float
+    length_sd: float = 0.75
+
+    def moments(self, p: int) -> tuple[FloatArray, FloatArray]:
+        """Centre and sd of theta (p + 1 each)."""
+        centre = np.append(np.full(p, self.length), self.other)
+        return centre, np.append(np.full(p, self.length_sd), self.other_sd)
+
+    def penalty(self, theta: FloatArray) -> tuple[float, FloatArray]:
+        """Minus the log density of theta, up to a constant, and its gradient (p + 1)."""
+        centre, sd = self.moments(len(theta) - 1)
+        deviation = (theta - centre) / sd
+        return 0.5 * float(deviation @ deviation), deviation / sd
 
 
 def descend(

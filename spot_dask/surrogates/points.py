@@ -23,6 +23,7 @@ Choices depend on the rows and their values only. m rows, e columns.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Merged:
     values: FloatArray
     place: IntArray
 
-    @property
+    @cached_property
     def within(self) -> float:
         """Sum of squares of the values around the mean of their point."""
         return float(np.square(self.values - self.y[self.place]).sum())

@@ -32,12 +32,11 @@ from spot_dask.surrogates import FloatArray, IntArray
 from spot_dask.surrogates.correlation import (
     Correlation,
     correlate,
-    correlation_matrix,
     correlation_triangle,
     squared_distances,
 )
 from spot_dask.surrogates.likelihood import generalised_mean, profiled_variance
-from spot_dask.surrogates.numerics import draw, times_triangle
+from spot_dask.surrogates.numerics import times_triangle
 from spot_dask.surrogates.points import Merged
 
 logger = logging.getLogger(__name__)
@@ -129,40 +128,27 @@ class KrigingPosterior:
 
     def predict(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of the noise-free objective at X (k x e), both k."""
-        c, _ = self._correlate(X)
-        V, u = self._whitened(c), 1.0 - c @ self.solved_ones
-        variance = 1.0 - np.einsum("ij,ij->j", V, V) + u * u / self.solved_ones.sum()
-        return self._mean(c), np.sqrt(np.maximum(variance, SMALLEST)) * self._sd
+        at = self.locate(X)
+        return at.mean, np.sqrt(at.variance)
 
     def gradient(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Gradients of mean and standard deviation with respect to X, both k x e.
 
         That of a standard deviation too small to be told from rounding is 0.
         """
-        c, S = self._correlate(X)
-        V, u = self._whitened(c), 1.0 - c @ self.solved_ones
-        total = self.solved_ones.sum()
-        variance = 1.0 - np.einsum("ij,ij->j", V, V) + u * u / total
-        with np.errstate(divide="ignore"):
-            factor = np.where(variance > SMALLEST, self._sd / np.sqrt(np.abs(variance)), 0.0)
-        # c M^-1, from V = root c'
-        weights = times_triangle(self.root.T, V, False).T
-        weights += np.outer(u / total, self.solved_ones)
-        mean = self._pull(X, S * self.alpha) * self.hyperparameters.scale
-        return mean, self._pull(X, S * (-factor[:, None] * weights))
+        at, nothing = self.locate(X), self.locate(X[:0])
+        zero, none = np.zeros(len(X)), np.empty((len(X), 0))
+        known = at.variance <= SMALLEST * self.variance
+        by_variance = np.where(known, 0.0, 0.5 / np.sqrt(at.variance))
+        mean = at.pull(np.ones(len(X)), zero, nothing, none)
+        return mean, at.pull(zero, by_variance, nothing, none)
 
     def joint(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean (k) and covariance (k x k) of the noise-free objective at X (k x e)."""
-        c, _ = self._correlate(X)
-        V, u = self._whitened(c), 1.0 - c @ self.solved_ones
-        R, _ = correlation_matrix(self.hyperparameters.correlation, self._scaled(X))
-        R += np.outer(u, u) / self.solved_ones.sum() - V.T @ V
-        np.fill_diagonal(R, np.maximum(np.diagonal(R), SMALLEST))
-        return self._mean(c), self.variance * R
-
-    def sample(self, X: FloatArray, n: int, rng: np.random.Generator) -> FloatArray:
-        """n draws of the noise-free objective at X (k x e), jointly: n x k."""
-        return draw(*self.joint(X), n, rng)
+        at = self.locate(X)
+        covariance = at.covariance(at)
+        np.fill_diagonal(covariance, at.variance)
+        return at.mean, covariance
 
     def locate(self, X: FloatArray) -> KrigingPoints:
         """X (k x e) for its covariances."""
@@ -222,26 +208,6 @@ class KrigingPosterior:
 
     def _scaled(self, X: FloatArray) -> FloatArray:
         return (X - CENTRE) / self.hyperparameters.columns
-
-    def _correlate(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Correlation and slope between X (k x e) and the model's rows: two k x m arrays."""
-        distances = squared_distances(self._scaled(X), self.Z)
-        return correlate(self.hyperparameters.correlation, distances)
-
-    def _whitened(self, c: FloatArray) -> FloatArray:
-        """root c' (m x k)."""
-        return times_triangle(self.root.T, c.T, True)
-
-    def _mean(self, c: FloatArray) -> FloatArray:
-        h = self.hyperparameters
-        mean: FloatArray = h.offset + h.scale * (self.level + c @ self.alpha)
-        return mean
-
-    def _pull(self, X: FloatArray, weights: FloatArray) -> FloatArray:
-        """sum_i w_i dR(x, x_i)/dx for weights w S (k x m): minus w S (z - z_i) / l, k x e."""
-        Z = self._scaled(X)
-        pulled: FloatArray = weights @ self.Z - weights.sum(axis=1)[:, None] * Z
-        return pulled / self.hyperparameters.columns
 
 
 @dataclass(frozen=True, eq=False)

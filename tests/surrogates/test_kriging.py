@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from spot_dask import surrogates
 from spot_dask.surrogates import kriging
 from spot_dask.surrogates.correlation import correlation_matrix
 from spot_dask.surrogates.kriging import Kriging
-from spot_dask.surrogates.likelihood import NegativeLogPosterior, Prior
+from spot_dask.surrogates.likelihood import NegativeLogPosterior, prior_of
 from spot_dask.surrogates.numerics import LARGE, blas_threads
 from spot_dask.surrogates.points import merge
 from spot_dask.surrogates.posterior import JITTER, KrigingPosterior, inverse_root
@@ -63,7 +64,9 @@ def test_the_gradient_of_the_likelihood_is_that_of_its_differences(rng, correlat
     X, y, _ = data(rng, 30, 4)
     X, y = np.vstack((X, X[:5], X[:2])), np.append(y, y[:7] + 3 * rng.standard_normal(7))
     merged = merge(X - 0.5, (y - y.mean()) / y.std())
-    density = NegativeLogPosterior(merged, np.array([0, 1, 1, 2]), Prior(-0.7), correlation)
+    density = NegativeLogPosterior(
+        merged, np.array([0, 1, 1, 2]), replace(prior_of(3), length=-0.7), correlation
+    )
     for _ in range(5):
         theta = np.append(rng.normal(-0.5, 0.5, 3), rng.normal(-4, 1))
         _, gradient = density(theta)
@@ -128,7 +131,7 @@ def test_predictions_are_those_of_scikit_learn_at_the_same_hyperparameters(rng):
 
 def density_of(X, y, p):
     merged = merge(X - 0.5, (y - y.mean()) / y.std())
-    return NegativeLogPosterior(merged, np.arange(p), Prior.for_groups(p))
+    return NegativeLogPosterior(merged, np.arange(p), prior_of(p))
 
 
 def test_tuning_never_lowers_the_posterior_density_and_more_starts_never_hurt():
@@ -255,27 +258,6 @@ def test_estimates_are_public_results(rng):
     C = matern(X, X, p.hyperparameters.columns) + p.nugget * np.eye(len(y))
     expected = multivariate_normal(np.full(len(y), p.mean), p.variance * C).logpdf(y)
     assert_allclose(p.log_likelihood, expected, rtol=1e-9)
-
-
-def test_samples_have_the_moments_of_the_joint_posterior(rng):
-    X, y, groups = data(rng)
-    p = Kriging().fit(X, y, groups, rng)
-    Q = np.vstack((rng.random((4, 3)), X[:1]))
-    drawn = p.sample(Q, 20_000, rng)
-    mean, cov = p.joint(Q)
-    assert drawn.shape == (20_000, 5)
-    assert (np.abs(drawn.mean(axis=0) - mean) < 5 * np.sqrt(np.diag(cov) / 20_000)).all()
-    variances = np.outer(np.diag(cov), np.diag(cov)) + cov**2  # of the product of two normals
-    assert (np.abs(np.cov(drawn.T) - cov) < 5 * np.sqrt(variances / 20_000)).all()
-
-
-def test_samples_at_the_same_point_are_equal(rng):
-    X, y, groups = data(rng, noise=0.0)
-    p = Kriging(deterministic=True).fit(X, y, groups, rng)
-    point = rng.random((1, 3))
-    drawn = p.sample(np.vstack((point, X[:5], point)), 50, rng)
-    assert_allclose(drawn[:, 0], drawn[:, -1], atol=1e-4 * y.std())
-    assert_allclose(drawn[:, 1:6], np.tile(y[:5], (50, 1)), atol=1e-3 * y.std())
 
 
 def test_leaving_out_the_only_evaluation_is_refused(rng):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from scipy.stats import multivariate_normal
 
 from spot_dask.surrogates.correlation import correlate
 from spot_dask.surrogates.kriging import Kriging
-from spot_dask.surrogates.likelihood import NegativeLogPosterior, Prior
+from spot_dask.surrogates.likelihood import NegativeLogPosterior, prior_of
 from spot_dask.surrogates.points import Merged, merge
 
 
@@ -72,7 +73,7 @@ def test_the_likelihood_and_its_gradient_are_those_of_all_evaluations(seed, nugg
     X, y = replicated(rng)
     theta = np.append(rng.normal(-0.7, 0.5, 2), nugget)
     one, other = (
-        NegativeLogPosterior(data, np.arange(2), Prior(-0.7))(theta)
+        NegativeLogPosterior(data, np.arange(2), replace(prior_of(2), length=-0.7))(theta)
         for data in (merge(X - 0.5, y), unmerged(X - 0.5, y))
     )
     assert_allclose(one[0], other[0], rtol=1e-9)
@@ -84,7 +85,7 @@ def test_the_estimate_is_that_of_all_evaluations(rng):
     p = Kriging().fit(X, y, np.arange(2), rng)
     assert len(p.Z) == 20
     values = (y - y.mean()) / y.std()
-    density = NegativeLogPosterior(unmerged(X - 0.5, values), np.arange(2), Prior.for_groups(2))
+    density = NegativeLogPosterior(unmerged(X - 0.5, values), np.arange(2), prior_of(2))
     value, gradient = density(p.theta)
     assert_allclose(p.hyperparameters.log_posterior, -value, rtol=1e-9)
     assert_allclose(gradient, 0, atol=0.05)
