@@ -49,7 +49,8 @@ NEGLIGIBLE = 1.0  # a candidate that much (in logarithms) below the best is not 
 
 
 class Belief(Protocol):
-    """A criterion during one batch; it changes with every point that is picked.
+    """A criterion during one batch; it changes with every point that is picked. Its methods are
+    described here for all that follow.
 
     ``scales`` (d) says how far along each row column the objective varies.
     """
@@ -160,12 +161,10 @@ class Fantasies:
         return len(self.root)
 
     def values(self, X: FloatArray) -> FloatArray:
-        """The criterion at m x e features: m values, larger is better."""
         means, variance, _ = self._moments(self._located(X))
         return self._averaged(means, self._sd(variance))[0]
 
     def gradient(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The criterion (m) and its gradient with respect to m x e features."""
         at = self._located(X)
         means, variance, h = self._moments(at)
         sd = self._sd(variance)
@@ -176,7 +175,6 @@ class Fantasies:
         return values, slope
 
     def watch(self, X: FloatArray) -> None:
-        """Keep the criterion at these features (m x e) current."""
         self.pool = self._located(X)
         self.means, self.variance, h = self._moments(self.pool)
         self.h = np.empty((len(X), self.z.shape[1]))
@@ -200,7 +198,6 @@ class Fantasies:
         return values
 
     def believe(self, X: FloatArray) -> None:
-        """Points (k x e) are open from now on."""
         for x in X:
             self._add(self._located(x[None]))
 
@@ -268,12 +265,10 @@ class Believer:
         self.pool = np.empty((0, 0))
 
     def values(self, X: FloatArray) -> FloatArray:
-        """The criterion at m x e features: m values, larger is better."""
         mean, sd = self.posterior.predict(X)
         return self.score(mean, sd, np.array(self.best))[0]
 
     def gradient(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The criterion (m) and its gradient with respect to m x e features."""
         mean, sd = self.posterior.predict(X)
         values, by_mean, by_sd = self.score(mean, sd, np.array(self.best))
         mean_slope, sd_slope = self.posterior.gradient(X)
@@ -281,17 +276,14 @@ class Believer:
         return values, gradient
 
     def watch(self, X: FloatArray) -> None:
-        """Keep the criterion at these features (m x e) current."""
         self.pool = X
 
     def watched(self, which: BoolArray) -> FloatArray:
-        """The criterion at some of the watched features (m), -inf at the others."""
         values = np.full(len(which), -np.inf)
         values[which] = self.values(self.pool[which])
         return values
 
     def believe(self, X: FloatArray) -> None:
-        """Points (k x e) are open from now on."""
         if len(X):
             mean, _ = self.posterior.predict(X)
             self.best = min(self.best, float(mean.min()))
@@ -312,25 +304,20 @@ class Weighed:
         self.pool = np.empty((0, 0))
 
     def values(self, X: FloatArray) -> FloatArray:
-        """The criterion at m x e features: m values, larger is better."""
         return self.risk.weigh(self.believed.values(X), X)
 
     def gradient(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The criterion (m) and its gradient with respect to m x e features."""
         return self.risk.weigh_gradient(*self.believed.gradient(X), X)
 
     def watch(self, X: FloatArray) -> None:
-        """Keep the criterion at these features (m x e) current."""
         self.believed.watch(X)
         self.pool = X
 
     def watched(self, which: BoolArray) -> FloatArray:
-        """The criterion at some of the watched features (m), -inf at the others."""
         values = self.believed.watched(which)
         values[which] = self.risk.weigh(values[which], self.pool[which])
         return values
 
     def believe(self, X: FloatArray) -> None:
-        """Points (k x e) are open from now on."""
         self.believed.believe(X[self.risk.likely(X)])
         self.risk = self.risk.after(X)

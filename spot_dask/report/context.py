@@ -145,6 +145,8 @@ class ReportContext:
                 f"the surrogate {self.not_loaded} is not loaded: "
                 "`spot-dask report STORE --study FILE` loads it"
             )
+        if len(self.fold.history.ok) > 1:
+            return Missing("the surrogate could not be fitted; the log says why")
         return Missing("fewer than two evaluations succeeded, so there is no model")
 
     @cached_property

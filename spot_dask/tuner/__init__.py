@@ -87,9 +87,14 @@ class Tuner:
     def model(self, history: History) -> Model | None:
         """The surrogate fitted to the history; None while fewer than two evaluations succeeded.
 
-        Raises what the surrogate raises.
+        And where it fails, which is logged once.
         """
-        return self._fitted(self._surrogate, history)
+        surrogate = self._surrogate
+        try:
+            return self._fitted(surrogate, history)
+        except Exception as error:
+            warn_once(logger, "no model: %s", _first_line(error))
+            return None
 
     @property
     def _surrogate(self) -> Surrogate:
@@ -209,7 +214,7 @@ class Tuner:
                 return None
             posterior = condition_above(model.posterior, X, float(model.y.min()))
         except Exception as error:
-            warn_once(logger, "no surrogate: %s; space-filling points", _told(error))
+            warn_once(logger, "no surrogate: %s; space-filling points", _first_line(error))
             return None
         return replace(model, posterior=posterior)
 
@@ -296,7 +301,9 @@ class Tuner:
                 return _distinct(self.space, rows, request.forbidden), origin
             except Exception as error:
                 name, origin = type(criterion).__name__, Origin.FALLBACK
-                warn_once(logger, f"infill {name} failed: %s; another one serves", _told(error))
+                warn_once(
+                    logger, f"infill {name} failed: %s; another one serves", _first_line(error)
+                )
         return np.empty((0, self.space.d)), origin
 
     def _sources_of(self, history: History) -> list[KrigingPosterior]:
@@ -329,7 +336,7 @@ class Tuner:
         return int(sequence.generate_state(1)[0])
 
 
-def _told(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """What an error says, in one line."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
 

@@ -194,9 +194,9 @@ def test_trials_that_the_model_could_not_choose_are_shown_as_such():
     assert f.progress.initial == (True,) * 12 + (False, False)
     assert f.trials[12].origin == "fallback"
     assert check(f, "choose").state == "WARN"
-    assert check(f, "choose").message.startswith("1 of 14 trials filled the space instead")
+    assert check(f, "choose").message.startswith("1 of 14 trials took the place")
     page = html(b.context())
-    assert "1 trial filled the space instead of being chosen" in page
+    assert "1 trial took the place" in page
     assert '<td class="t bad">fallback</td>' in page
     assert ">the model failed</text>" in page
 

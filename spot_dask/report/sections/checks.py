@@ -106,8 +106,8 @@ def _fallbacks(context: ReportContext) -> Seen | None:
     filled = sum(trial.origin is Origin.FALLBACK for trial in trials)
     if not filled:
         return None
-    said = f"{filled} of {plural(len(trials), 'trial')} filled the space instead"
-    return "WARN", f"{said}, because the surrogate or the criterion failed; the log says how"
+    said = f"{filled} of {plural(len(trials), 'trial')} took the place of what the surrogate or the"
+    return "WARN", f"{said} criterion failed to choose; the log says how"
 
 
 def _converged(context: ReportContext) -> Seen | Missing:

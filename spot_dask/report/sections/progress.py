@@ -25,7 +25,7 @@ class SearchProgress:
     ``elapsed`` is the working time of the study in seconds when each arrived. ``random[k - 1]`` is
     the expected best of k random evaluations, from the space-filling part of the initial design.
     ``initial`` marks evaluations of the initial design, ``stopped`` those that were stopped early,
-    ``fallback`` those that were space-filling because the surrogate or the criterion failed.
+    ``fallback`` those that were chosen otherwise, as the surrogate or the criterion failed.
     """
 
     number: tuple[int, ...]
@@ -114,8 +114,8 @@ def _sentence(p: SearchProgress, objective: str) -> str:
         )
     if any(p.fallback):
         said += (
-            f" {text.plural(sum(p.fallback), 'trial')} filled the space instead of being chosen, "
-            "because the surrogate or the criterion failed."
+            f" {text.plural(sum(p.fallback), 'trial')} took the place of what the surrogate or the "
+            "criterion failed to choose."
         )
     if p.random:
         said += (
