@@ -35,11 +35,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any, Protocol
 
+from spot_dask import plugins
 from spot_dask.report.blocks import Block
 from spot_dask.report.context import ReportContext
 
@@ -71,29 +72,29 @@ def found() -> tuple[tuple[str, Section], ...]:
 
 
 def of(module: ModuleType) -> Section:
-    """The section in a module; TypeError naming what it lacks."""
+    """The section in a module; ValueError naming what it lacks."""
     classes = [
         kind
         for name, kind in inspect.getmembers(module, inspect.isclass)
         if name.endswith("Section") and kind.__module__ == module.__name__
     ]
     if len(classes) != 1:
-        raise TypeError(
+        raise ValueError(
             f"{module.__name__} holds {len(classes)} classes whose name ends in 'Section'; "
             "a section of the report is one"
         )
     section: Any = classes[0]()
+    label = f"{module.__name__}.{classes[0].__name__}"
+    parts: dict[str, Any] = {"title": str, "order": int, "facts": Callable, "render": Callable}
     lacking = [
-        f"{name} ({what})"
-        for name, what, there in (
-            ("title", "a text", isinstance(getattr(section, "title", None), str)),
-            ("order", "a number", isinstance(getattr(section, "order", None), (int, float))),
-            ("facts", "a method", callable(getattr(section, "facts", None))),
-            ("render", "a method", callable(getattr(section, "render", None))),
-        )
-        if not there
+        name for name, kind in parts.items() if not isinstance(getattr(section, name, None), kind)
     ]
     if lacking:
-        raise TypeError(f"{module.__name__}.{classes[0].__name__} lacks {', '.join(lacking)}")
+        raise ValueError(
+            f"{label} lacks {', '.join(lacking)}; a section has a title (a text), an order "
+            "(a number), facts(context) and render(found, context)"
+        )
+    plugins.check_call(f"{label}.facts", section.facts, "context")
+    plugins.check_call(f"{label}.render", section.render, "found", "context")
     plugged_in: Section = section
     return plugged_in
