@@ -203,8 +203,9 @@ class View:
         counts = len(ended), len(running), update.slots
         if counts != self._counts and update.now >= self._judged_at + JUDGED_SECONDS:
             self._counts, self._judged_at = counts, update.now
+            seconds = [e.outcome.seconds for e in ended[-RECENT:]]
             left = time_left(
-                durations(ended),
+                [s for s in seconds if not math.isnan(s)],
                 [update.now - lease.since for lease in running],
                 update.slots,
                 max(0, self._goal.evaluations - len(ended) - len(running)),
@@ -212,12 +213,6 @@ class View:
             )
             self._end = None if left is None else update.now + left
         return self._end
-
-
-def durations(evaluations: Sequence[Evaluation]) -> list[float]:
-    """The durations (seconds) of the newest trainings, whether they succeeded or not."""
-    seconds = [e.outcome.seconds for e in evaluations[-RECENT:]]
-    return [s for s in seconds if not math.isnan(s)]
 
 
 def time_left(

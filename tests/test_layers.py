@@ -87,7 +87,7 @@ warmstart.csv warmstart.jsonl warmstart.optuna
 study
 spot_dask
 study_file
-cli.options cli.pickling cli.terminal
+cli.options cli.pickling
 cli cli.check cli.progress cli.worker
 cli.stores
 cli.run

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
-from spot_dask.progress import RECENT, durations, time_left
-from spot_dask.records import Evaluation, Outcome, Status, Trial
+from spot_dask.progress import RECENT, Goal, Standing, Update, View, time_left
+from spot_dask.records import Evaluation, History, Outcome, Status, Trial
 from spot_dask.surrogates import FloatArray
 
 
@@ -83,11 +83,51 @@ def test_a_batch_waits_for_the_slowest_of_the_one_before() -> None:
     assert left == pytest.approx(np.median(slowest.sum(axis=1)), rel=0.25)
 
 
-def test_the_newest_trainings_count() -> None:
-    def lasted(number: int, seconds: float) -> Evaluation:
-        outcome = Outcome(Status.OK, 0.0, started=0.0, finished=seconds)
-        return Evaluation(Trial(number, {}, seed=0), outcome)
+def standing_of(view: View, evaluations: Sequence[Evaluation], now: float) -> Standing:
+    """How a run of one slot stands at this time, where nothing runs."""
+    history = History(evaluations=tuple(evaluations))
+    view.take(Update(history, None, (), slots=1, workers=1, elapsed=now, now=now))
+    found = view.standing()
+    assert found is not None
+    return found
 
-    newest = [float(k) for k in range(RECENT)]
-    evaluations = [lasted(k, s) for k, s in enumerate([1e6, *newest])]
-    assert durations(evaluations) == newest
+
+def lasted(number: int, seconds: float) -> Evaluation:
+    outcome = Outcome(Status.OK, 0.0, started=0.0, finished=seconds)
+    return Evaluation(Trial(number, {}, seed=0), outcome)
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    moment = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: moment[0])
+    return moment
+
+
+def test_the_newest_trainings_count(now: list[float]) -> None:
+    view = View(Goal("loss", "min", 2 * RECENT + 1, None))
+    evaluations = [lasted(k, 1e6 if k < RECENT else 2.0) for k in range(2 * RECENT)]
+    assert standing_of(view, evaluations, 0.0).left == pytest.approx(2.0)
+
+
+def test_the_time_left_is_counted_down_until_a_training_ends(now: list[float]) -> None:
+    view = View(Goal("loss", "min", 5, None))
+    evaluations = [lasted(k, 10.0) for k in range(3)]
+    assert standing_of(view, evaluations, 100.0).left == pytest.approx(20.0)
+    now[0] = 4.0
+    found = view.standing()
+    assert found is not None
+    assert (found.left, found.elapsed) == (pytest.approx(16.0), 104.0)
+    now[0] = 5.0
+    assert standing_of(view, evaluations, 105.0).left == pytest.approx(15.0)
+    assert standing_of(view, [*evaluations, lasted(3, 30.0)], 106.0).left == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "wall", "share"), [(8, None, 0.25), (None, 40.0, 0.5), (2, 40.0, 1.0)]
+)
+def test_the_share_of_a_budget_is_that_of_the_scarcer(
+    now: list[float], evaluations: int | None, wall: float | None, share: float
+) -> None:
+    view = View(Goal("loss", "min", evaluations, wall))
+    assert standing_of(view, [lasted(0, 1.0), lasted(1, 1.0)], 20.0).share == share

@@ -1,15 +1,21 @@
 """Progress of a run: a live screen on a terminal, otherwise lines.
 
-Everything goes to stderr; stdout belongs to results.
+Everything goes to stderr; stdout belongs to results. A live screen has the terminal for itself,
+though others write to stderr: the study, libraries and the trainings on this machine, which are
+processes of their own, inherit file descriptor 2. While a screen is up it leads into a pipe, and
+what comes out is shown line by line above the screen.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -20,7 +26,6 @@ from rich.table import Table
 from rich.text import Text
 
 from spot_dask.cli.options import clock, number, values
-from spot_dask.cli.terminal import relayed, stderr_of_terminal
 from spot_dask.progress import BestSoFar, Goal, Listener, Standing, Training, Update, View
 from spot_dask.records import Evaluation
 
@@ -32,70 +37,28 @@ FRAME_SECONDS = 0.25
 STATUS_SECONDS = 60.0
 """How often a log is told that nothing happens."""
 
+STDERR = 2
+CHUNK = 1 << 16
+LONGEST_LINE = 1 << 14
+"""Bytes; what goes on for longer without a line's end is shown in parts."""
+
 
 @contextmanager
 def watch(mode: str, goal: Goal) -> Iterator[Listener | None]:
-    """A listener that shows a run's progress while the context lasts."""
+    """A listener that shows a run's progress while the context lasts.
+
+    ``mode`` is "rich" (the screen), "plain" (lines), "none" or "auto": the screen on a terminal.
+    """
     if mode == "auto":
         mode = "rich" if sys.stderr.isatty() else "plain"
     if mode == "none":
         yield None
     elif mode == "plain":
-        yield Plain(goal, _log)
+        moment = "%Y-%m-%d %H:%M:%S"
+        yield Plain(goal, lambda line: click.echo(f"{time.strftime(moment)}  {line}", err=True))
     else:
         with _screen(goal) as listener:
             yield listener
-
-
-def _log(line: str) -> None:
-    click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}", err=True)
-
-
-@contextmanager
-def _screen(goal: Goal) -> Iterator[Listener]:
-    with stderr_of_terminal() as terminal:
-        console = Console(file=terminal)
-        screen = Screen(goal)
-        live = Live(
-            screen,
-            console=console,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        # Of two threads that draw at a time, one would go by the height of an older frame.
-        drawing = threading.RLock()
-
-        def above(text: Text) -> None:
-            with drawing:
-                console.print(text, soft_wrap=True)  # a path stays one that can be copied
-
-        def draw() -> None:
-            with drawing:
-                live.refresh()
-
-        with live, repeated(draw, FRAME_SECONDS), relayed(lambda text: above(Text.from_ansi(text))):
-            console.show_cursor(True)  # the third Ctrl-C leaves nobody to show it again
-            yield screen.listen(lambda message: above(Text(message)))
-
-
-@contextmanager
-def repeated(work: Callable[[], None], seconds: float) -> Iterator[None]:
-    """Have ``work`` done in a thread, so many seconds apart."""
-    over = threading.Event()
-
-    def again() -> None:
-        while not over.wait(seconds):
-            work()
-
-    thread = threading.Thread(target=again, name="spot-dask-screen", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 class Plain:
@@ -110,38 +73,17 @@ class Plain:
         self._view.take(update)
         if update.message is not None:
             self._echo(update.message)
-        if update.last is not None:
-            self._echo("  ".join(self._news(update.last)))
-        elif time.monotonic() - self._written >= STATUS_SECONDS:
-            self._echo("  ".join(self._status()))
+        quiet = time.monotonic() - self._written >= STATUS_SECONDS
+        if update.last is None and not quiet:
+            return
+        standing = self._view.standing()
+        assert standing is not None
+        parts = status(standing) if update.last is None else news(standing, update.last)
+        self._echo("  ".join(parts))
 
     def _echo(self, line: str) -> None:
         self._written = time.monotonic()
         self._write(line)
-
-    def _news(self, last: Evaluation) -> Iterator[str]:
-        standing = self._view.standing()
-        assert standing is not None
-        goal = standing.goal
-        yield count(standing)
-        yield f"trial {last.trial.number}"
-        yield f"{goal.objective} {number(goal.signed(last.y))}" if last.ok else unfinished(last)
-        if standing.best is not None:
-            yield f"best {estimate(standing.best)}"
-        if last.outcome.seconds == last.outcome.seconds:  # not NaN: the training did start
-            yield clock(last.outcome.seconds)
-        yield f"{standing.busy} running"
-        yield from _left(standing)
-
-    def _status(self) -> Iterator[str]:
-        standing = self._view.standing()
-        assert standing is not None
-        yield count(standing)
-        yield slots(standing)
-        if standing.running:
-            yield f"the oldest: {training(standing.running[0], standing.goal.objective, True)}"
-        yield clock(standing.elapsed)
-        yield from _left(standing)
 
 
 class Screen:
@@ -171,65 +113,80 @@ class Screen:
         if standing is None:
             yield Text("starting ...")
             return
-        room = max(1, min(RUNNING_SHOWN, console.height - FIXED_ROWS - len(self._failures) - 2))
-        yield _budget(standing, options.max_width)
-        yield from map(_line, _incumbent(standing))
-        yield _line(slots(standing))
-        where = standing.workers > 1
+        texts = [count(standing), clock(standing.elapsed), *left(standing)]
+        width = options.max_width - sum(len(text) + 2 for text in texts)
+        bar = ProgressBar(total=1.0, completed=standing.share, width=min(BAR_WIDTH, max(4, width)))
+        grid = Table.grid(padding=(0, 2))
+        for _ in [bar, *texts]:
+            grid.add_column(no_wrap=True, overflow="ellipsis")
+        grid.add_row(bar, *texts)
+        yield grid
         name = standing.goal.objective
-        yield from (_line(f"  {training(t, name, where)}") for t in standing.running[:room])
-        more = standing.busy - room
-        if more > 0:
-            yield _line(f"  and {more} more")
-        yield from (
-            _line(f"trial {e.trial.number} {failure(e)}", style="red") for e in self._failures
-        )
-        yield _line(_hint(standing), style="dim")
+        if standing.best is None:
+            yield _line("best: none yet")
+        else:
+            yield _line(f"best: {name} {estimate(standing.best)}", "bold")
+            yield _line(f"  {values(standing.best.config)}")
+        yield _line(slots(standing))
+        room = max(1, min(RUNNING_SHOWN, console.height - FIXED_ROWS - len(self._failures) - 2))
+        for running in standing.running[:room]:
+            yield _line(f"  {training(running, name, standing.workers > 1)}")
+        if standing.busy > room:
+            yield _line(f"  and {standing.busy - room} more")
+        for evaluation in self._failures:
+            yield _line(f"trial {evaluation.trial.number} {failure(evaluation)}", "red")
+        stops = standing.stopping is not None
+        again = "finishing what runs; Ctrl-C again: stop it"
+        yield _line(again if stops else "Ctrl-C: finish running and stop", "dim")
 
 
-def _line(text: str | Text, style: str = "") -> Text:
-    line = Text(text, style=style) if isinstance(text, str) else text
-    line.no_wrap, line.overflow = True, "ellipsis"
-    return line
+def _line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
-def _budget(standing: Standing, width: int) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    texts = [count(standing), clock(standing.elapsed), *_left(standing)]
-    room = width - sum(len(text) + 2 for text in texts)
-    bar = ProgressBar(total=1.0, completed=standing.share, width=min(BAR_WIDTH, max(4, room)))
-    for _ in [bar, *texts]:
-        grid.add_column(no_wrap=True, overflow="ellipsis")
-    grid.add_row(bar, *texts)
-    return grid
+# ---------------------------------------------------------------- what is said
 
 
-def _incumbent(standing: Standing) -> Iterator[Text]:
-    best = standing.best
-    if best is None:
-        yield Text("best: none yet")
-        return
-    yield Text(f"best: {standing.goal.objective} {estimate(best)}", style="bold")
-    yield Text(f"  {values(best.config)}")
+def news(standing: Standing, last: Evaluation) -> Iterator[str]:
+    """An evaluation that has just arrived, and how the run stands then, in parts of a line."""
+    goal = standing.goal
+    yield count(standing)
+    yield f"trial {last.trial.number}"
+    if last.ok:
+        yield f"{goal.objective} {number(goal.signed(last.y))}"
+    elif last.stopped:
+        epochs = max(map(len, last.outcome.curves.values()), default=0)
+        yield f"stopped early, after {epochs} epoch{'' if epochs == 1 else 's'}"
+    else:
+        yield failure(last)
+    if standing.best is not None:
+        yield f"best {estimate(standing.best)}"
+    if last.outcome.seconds == last.outcome.seconds:  # not NaN: the training did start
+        yield clock(last.outcome.seconds)
+    yield f"{standing.busy} running"
+    yield from left(standing)
 
 
-def _left(standing: Standing) -> Iterator[str]:
-    """What can be said about the time left: a judgement, a limit, or both where both may end it."""
-    left, wall = standing.left, standing.wall_left
+def status(standing: Standing) -> Iterator[str]:
+    """How a run stands while nothing happens, in parts of a line."""
+    yield count(standing)
+    yield slots(standing)
+    if standing.running:
+        yield f"the oldest: {training(standing.running[0], standing.goal.objective, True)}"
+    yield clock(standing.elapsed)
+    yield from left(standing)
+
+
+def left(standing: Standing) -> Iterator[str]:
+    """What ends the run: the time left for its evaluations, or the wall time if that is sooner."""
+    seconds, wall = standing.left, standing.wall_left
     if standing.stopping is not None:
         yield f"ending ({standing.stopping})"
-        return
-    if left is not None and (wall is None or left < wall):
+    elif seconds is not None and (wall is None or seconds < wall):
         if standing.done < (standing.goal.evaluations or 0):
-            yield f"about {clock(left)} left"
+            yield f"about {clock(seconds)} left"
     elif wall is not None:
         yield f"wall time ends in {clock(wall)}"
-
-
-def _hint(standing: Standing) -> str:
-    if standing.stopping is None:
-        return "Ctrl-C: finish running and stop"
-    return "finishing what runs; Ctrl-C again: stop it"
 
 
 def count(standing: Standing) -> str:
@@ -240,30 +197,22 @@ def count(standing: Standing) -> str:
 
 def estimate(best: BestSoFar) -> str:
     """The incumbent's value, its interval where there is one, and its trial."""
-    between = (
-        ""
-        if best.low is None or best.high is None
-        else f" ({number(best.low)} to {number(best.high)})"
-    )
+    between = ""
+    if best.low is not None and best.high is not None:
+        between = f" ({number(best.low)} to {number(best.high)})"
     return f"{number(best.value)}{between} trial {best.trial}"
 
 
 def slots(standing: Standing) -> str:
-    """What the cluster is busy with, and what has failed."""
+    """How many slots are busy, and how many evaluations have failed, by kind."""
     workers = f"{standing.workers} worker" + ("" if standing.workers == 1 else "s")
     busy = f"{standing.busy} of {standing.slots} slots busy on {workers}"
-    return "; ".join([busy, *failures(standing.failures)])
-
-
-def failures(kinds: Mapping[str, int]) -> Iterator[str]:
-    """How many evaluations failed, by kind; nothing if none."""
-    if kinds:
-        each = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
-        yield f"not ok: {each}"
+    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(standing.failures.items()))
+    return f"{busy}; not ok: {kinds}" if kinds else busy
 
 
 def training(running: Training, objective: str, where: bool) -> str:
-    """A training that goes on, and where, in one line."""
+    """A running training, and ``where`` it runs, in one line."""
     parts = [f"trial {running.trial}", clock(running.seconds)]
     if running.epoch is not None:
         parts.append(f"epoch {running.epoch}")
@@ -274,16 +223,96 @@ def training(running: Training, objective: str, where: bool) -> str:
     return "  ".join(parts)
 
 
-def unfinished(evaluation: Evaluation) -> str:
-    """Why an evaluation has no result, in one line."""
-    if not evaluation.stopped:
-        return failure(evaluation)
-    epochs = max(map(len, evaluation.outcome.curves.values()), default=0)
-    return f"stopped early, after {epochs} epoch{'' if epochs == 1 else 's'}"
-
-
 def failure(evaluation: Evaluation) -> str:
     """Why an evaluation failed, in one line."""
     error = evaluation.outcome.error
     reason = "" if error is None else f": {error.type}: {error.message}"
     return f"{evaluation.outcome.status}{reason}"
+
+
+# ---------------------------------------------------------------- the terminal
+
+
+@contextmanager
+def _screen(goal: Goal) -> Iterator[Listener]:
+    sys.stderr.flush()
+    with os.fdopen(os.dup(STDERR), "w") as terminal:
+        console = Console(file=terminal)
+        screen = Screen(goal)
+        live = Live(
+            screen,
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        # Of two threads that draw at a time, one would go by the height of an older frame.
+        drawing = threading.RLock()
+
+        def above(text: Text) -> None:
+            with drawing:
+                console.print(text, soft_wrap=True)  # a path stays one that can be copied
+
+        over = threading.Event()
+
+        def draw() -> None:
+            while not over.wait(FRAME_SECONDS):
+                with drawing:
+                    live.refresh()
+
+        with live, relayed(lambda text: above(Text.from_ansi(text))):
+            drawer = threading.Thread(target=draw, name="spot-dask-screen", daemon=True)
+            drawer.start()
+            console.show_cursor(True)  # the third Ctrl-C leaves nobody to show it again
+            try:
+                yield screen.listen(lambda message: above(Text(message)))
+            finally:
+                over.set()
+                drawer.join()
+
+
+@contextmanager
+def relayed(show: Callable[[str], None]) -> Iterator[None]:
+    """Have everything that is written to stderr shown by ``show``, in whole lines, from a thread.
+
+    At the end nothing is lost that was written before it.
+    """
+    sys.stderr.flush()
+    before = os.dup(STDERR)
+    source, sink = os.pipe()
+    over, end = os.pipe()
+    os.dup2(sink, STDERR)
+    os.close(sink)
+    thread = threading.Thread(
+        target=_relay, args=(source, over, show), name="spot-dask-stderr", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, STDERR)
+        os.close(end)  # not the pipe's own end: a process that goes on may hold that
+        thread.join()
+        for descriptor in (before, source, over):
+            os.close(descriptor)
+
+
+def _relay(source: int, over: int, show: Callable[[str], None]) -> None:
+    rest = b""
+    more = True
+    while more:
+        ready, _, _ = select.select([source, over], [], [])
+        # Where only ``over`` is ready, all that was written is read.
+        data = os.read(source, CHUNK) if source in ready else b""
+        more = bool(data)
+        *lines, rest = (rest + data).split(b"\n")
+        if rest and (len(rest) > LONGEST_LINE or not more):
+            lines, rest = [*lines, rest], b""
+        if lines:
+            # A terminal shows of a line that was written over itself, as progress bars are, the
+            # last state.
+            texts = [line.decode(errors="replace").rstrip("\r") for line in lines]
+            with contextlib.suppress(OSError):  # the terminal is gone; no writer must wait for it
+                show("\n".join(text.rpartition("\r")[2] for text in texts))
