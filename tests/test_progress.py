@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
-from spot_dask.progress import RECENT, Goal, Standing, Update, View, time_left
-from spot_dask.records import Evaluation, History, Outcome, Status, Trial
+from spot_dask.codec import JSON
+from spot_dask.coordinator import Lease
+from spot_dask.progress import RECENT, Goal, OnPage, Standing, Update, View, time_left
+from spot_dask.records import Evaluation, Failure, History, Outcome, Status, Trial
 from spot_dask.surrogates import FloatArray
+from spot_dask.tuner.model import Best
 
 
 def test_equal_trainings_give_the_length_of_the_schedule() -> None:
@@ -131,3 +135,57 @@ def test_the_share_of_a_budget_is_that_of_the_scarcer(
 ) -> None:
     view = View(Goal("loss", "min", evaluations, wall))
     assert standing_of(view, [lasted(0, 1.0), lasted(1, 1.0)], 20.0).share == share
+
+
+class Shown:
+    """A page that keeps what it is given to show."""
+
+    url = "http://somewhere/spot"
+
+    def show(self, standing: Callable[[], JSON | None]) -> None:
+        self.standing = standing
+
+    def close(self) -> None:
+        self.last = self.standing()
+
+
+def test_a_page_shows_how_a_run_stands_until_its_end() -> None:
+    page, passed = Shown(), []
+    board = OnPage(page, Goal("acc", "max", 8, None), "a study", "run.zarr")
+    listener = board.beside(passed.append)
+    assert listener is not None
+    assert page.standing() is None
+    bad = Outcome(Status.FAILED, error=Failure("ValueError", "bad"))
+    evaluations = (lasted(0, 5.0), Evaluation(Trial(1, {}, seed=0), bad))
+    lease = Lease(Trial(2, {}, seed=0), 1, "tcp://w:1", since=90.0, epoch=3, value=-0.5)
+    update = Update(
+        History(evaluations), Best((evaluations[0],), -0.75, 0.1), (lease,), 2, 1, 30.0, 100.0
+    )
+    listener(update)
+    assert passed == [update]
+    board.end("budget")
+    shown = json.loads(json.dumps(page.last))
+    for clock in ("host", "pid", "began", "elapsed"):
+        del shown[clock]
+    (running,) = shown.pop("running")
+    assert running.pop("seconds") == pytest.approx(10.0, abs=1.0)
+    assert running == {"trial": 2, "attempt": 1, "worker": "tcp://w:1", "epoch": 3, "value": 0.5}
+    assert shown.pop("best") == {
+        "trial": 0, "config": {}, "value": 0.75,
+        "low": pytest.approx(0.554), "high": pytest.approx(0.946),
+    }  # fmt: skip
+    assert shown.pop("goal") == {
+        "objective": "acc", "direction": "max", "evaluations": 8, "wall": None, "together": None,
+    }  # fmt: skip
+    assert shown == {
+        "name": "a study", "store": "run.zarr", "ended": "budget", "share": 0.25, "done": 2,
+        "left": None, "stopping": None, "workers": 1, "slots": 2, "busy": 1,
+        "failures": {"failed": 1},
+    }  # fmt: skip
+
+
+def test_without_a_page_updates_go_to_the_listener_alone() -> None:
+    board = OnPage(None, Goal("acc", "max", 8, None), "a study", "run.zarr")
+    assert board.beside(None) is None
+    assert board.notes == []
+    board.end("budget")
