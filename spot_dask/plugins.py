@@ -80,10 +80,11 @@ def find(
         and head.removeprefix(f"{folder}.") in _files(folder)
     ):
         head, colon = head.removeprefix(f"{folder}."), ""  # a class of ours by its full name
-    if colon and head in _files(folder):
+    ours = importlib.import_module(f"{folder}.{head}") if colon and head in _files(folder) else None
+    if ours is not None and hasattr(ours, "named"):
         if named.parts:
             raise ValueError(f"{label} takes settings by name, not {', '.join(named.parts)}")
-        return importlib.import_module(f"{folder}.{head}").named(rest, named.settings, trusted)
+        return ours.named(rest, named.settings, trusted)
     if colon and not trusted:
         raise NotLoaded(label)
     if colon:

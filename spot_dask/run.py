@@ -13,10 +13,11 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from spot_dask import infill, plugins, surrogates
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.fold import Fold
 from spot_dask.records import STOP, Header, History, Opened, Record
-from spot_dask.settings import Settings, shared
+from spot_dask.settings import Budget, Settings, shared
 from spot_dask.space import Space
 from spot_dask.store import export, tables
 from spot_dask.store.backend import address
@@ -49,22 +50,25 @@ class Run:
     being_written: bool
     end: int
     journal: Journal = field(repr=False)
+    study: Settings | None = field(default=None, repr=False)
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | Path, study: Settings | None = None) -> Run:
         """Open the store at ``path``; raises StoreError or StoreCorrupt if that is not possible.
 
         What it holds is read when it is asked for, up to the record that is the last one now.
+        ``study`` is needed where the run's surrogate or criterion is the study's own: what a store
+        names of other code is not loaded.
         """
         path = address(path)
         journal = Journal.open(path)
         being_written = journal.being_written  # first: a run that ends meanwhile is not killed
-        return cls(path, journal.header, being_written, journal.count(), journal)
+        return cls(path, journal.header, being_written, journal.count(), journal, study)
 
     @classmethod
-    def of(cls, path: Path | str, journal: Journal) -> Run:
-        """The run at ``path`` as the journal that has written it, and is closed, knows it."""
-        return cls(path, journal.header, False, journal.tail.seq, journal)
+    def of(cls, path: Path | str, journal: Journal, study: Settings) -> Run:
+        """The study's run at ``path`` as the closed journal that has written it knows it."""
+        return cls(path, journal.header, False, journal.tail.seq, journal, study)
 
     @cached_property
     def records(self) -> Sequence[Record]:
@@ -151,8 +155,18 @@ class Run:
 
     @cached_property
     def model(self) -> Model | None:
-        """The surrogate fitted to the whole history; None while there is too little of it."""
-        return self._tuner.model(self.history)
+        """The surrogate fitted to the whole history; None if it is too short or ``not_loaded``."""
+        return None if self.not_loaded else self._tuner.model(self.history)
+
+    @cached_property
+    def not_loaded(self) -> str:
+        """The name of the surrogate if it is none of ours and no study was given; else empty."""
+        surrogate = self._tuner.surrogate
+        try:
+            surrogates.find(surrogate, trusted=False)
+        except ValueError:
+            return str(surrogate)
+        return ""
 
     @cached_property
     def best(self) -> Best | None:
@@ -174,8 +188,8 @@ class Run:
 
     def status(self) -> dict[str, Any]:
         """How the run stands, as JSON (schema ``spot-dask/status/1``)."""
-        history, budget = self.history, self.settings["budget"]
-        limit = budget["evaluations"]
+        history, budget = self.history, Budget(**self.settings["budget"])
+        limit = budget.limit
         used = len(history.evaluations)
         opened = self.fold.opened
         return {
@@ -189,7 +203,7 @@ class Run:
                 "used": used,
                 "limit": limit,
                 "fraction": None if limit is None else used / limit,
-                "wall_limit_seconds": budget["wall"],
+                "wall_limit_seconds": budget.wall,
                 "wall_used_seconds": self.fold.elapsed,
             },
             "trials": {
@@ -235,7 +249,9 @@ class Run:
         from spot_dask import report
 
         target = self._beside / "report.html" if path is None else Path(path)
-        context = report.ReportContext(self.header, self.fold, self.model, self.best)
+        context = report.ReportContext(
+            self.header, self.fold, self.model, self.best, self.not_loaded
+        )
         try:
             report.write(context, target)
         except OSError as error:
@@ -299,7 +315,10 @@ class Run:
     @property
     def _begun_with(self) -> dict[str, Any]:
         begun = self.header.settings
-        return {**begun, **Settings(**Settings.restored(begun)).settings}
+        try:
+            return {**begun, **Settings(**Settings.restored(begun)).settings}
+        except ValueError as error:
+            raise StoreCorrupt(f"the settings of {self.path}: {error}") from error
 
     @property
     def _beside(self) -> Path:
@@ -312,11 +331,16 @@ class Run:
         return self._tuner_of(self.settings)
 
     def _tuner_of(self, settings: Mapping[str, Any]) -> Tuner:
-        """The tuner of a session with these settings."""
-        return tuner_of(self.space, Settings(**Settings.restored(settings)))
+        """The tuner of a session with these settings; it loads no code that only they name."""
+        told = Settings(**Settings.restored(settings))
+        for name, find in (("surrogate", surrogates.find), ("infill", infill.find)):
+            own = None if self.study is None else getattr(self.study, name)
+            if own is not None and plugins.name_of(own) == getattr(told, name):
+                setattr(told, name, find(own))
+        return tuner_of(self.space, told, trusted=False)
 
 
-def tuner_of(space: Space, settings: Settings) -> Tuner:
-    """The tuner of a study with this space and these settings."""
+def tuner_of(space: Space, settings: Settings, *, trusted: bool = True) -> Tuner:
+    """The tuner of a study with this space and these settings; see ``Tuner`` for ``trusted``."""
     values = shared(Tuner, settings) | {"space": space, "budget": settings.budget.limit}
-    return Tuner(**values)
+    return Tuner(**values, trusted=trusted)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from spot_dask import early_stopping, infill, plugins, surrogates
 from spot_dask.coordinator import Policy
 from spot_dask.coordinator.state import Coordinator
-from spot_dask.errors import StoreError
+from spot_dask.errors import StoreError, StudyError
 from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.executors.connection import Connection
@@ -32,7 +32,7 @@ from spot_dask.progress import Goal, Listener, OnPage
 from spot_dask.records import Header, Objective
 from spot_dask.run import Run, tuner_of
 from spot_dask.session import Ending, Session
-from spot_dask.settings import Budget, Settings, shared
+from spot_dask.settings import Budget, Settings, one_line, shared
 from spot_dask.space import Space
 from spot_dask.store.backend import address
 from spot_dask.store.inbox import Inbox
@@ -123,7 +123,7 @@ class Study(Settings):
                 journal.append(entry)
             notes = [f"store {path}"]
             study._drive(published, executor, place, listener, ending, path, notes)
-        self._last = Run.of(path, journal)
+        self._last = Run.of(path, journal, study)
         return self._last
 
     def resume(
@@ -171,7 +171,7 @@ class Study(Settings):
             notes = [taken] if late else []
             with closing(TableKeeper(journal)) as published:
                 study._drive(published, executor, place, listener, ending, path, notes)
-        self._last = Run.of(path, journal)
+        self._last = Run.of(path, journal, study)
         return self._last
 
     @property
@@ -315,20 +315,27 @@ class Study(Settings):
         )
 
     def under(self, settings: Mapping[str, Any], budget: Budget | None = None) -> Study:
-        """The study under recorded settings, with what ``budget`` sets of theirs changed.
+        """The study under the settings of a store, with what ``budget`` sets of theirs changed.
 
-        It keeps components of its own that are objects.
+        It keeps components of its own that are objects. Raises StudyError for settings that are
+        not valid, and for a component that is neither the study's own, nor ours, nor a regressor of
+        scikit-learn: what a store names is not run because of that.
         """
-        values = {
-            name: value
-            for name, value in self.restored(settings).items()
-            if name not in _COMPONENTS or isinstance(getattr(self, name), str | None)
-        }
-        changes = {k: v for k, v in asdict(budget or Budget()).items() if v is not None}
-        return replace(self, **values | {"budget": replace(values["budget"], **changes)})
+        try:
+            values = self.restored(settings)
+            for name, (find, _) in _COMPONENTS.items():
+                own, theirs = getattr(self, name), values[name]
+                if not isinstance(own, str | None):
+                    values[name] = own
+                elif theirs is not None and theirs != own:
+                    find(theirs, trusted=False)
+            changes = {k: v for k, v in asdict(budget or Budget()).items() if v is not None}
+            return replace(self, **values | {"budget": replace(values["budget"], **changes)})
+        except ValueError as error:
+            raise StudyError(f"the run's settings: {one_line(error)}") from error
 
 
-_COMPONENTS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], None]]] = {
+_COMPONENTS: dict[str, tuple[Callable[..., Any], Callable[[Any], None]]] = {
     "surrogate": (surrogates.find, completed.check),
     "infill": (infill.find, infill.check),
     "early_stopping": (early_stopping.find, early_stopping.check),

@@ -30,10 +30,10 @@ def stop(store: str, as_json: bool) -> None:
         click.echo(f"process {asked.pid} on {asked.host} finishes what runs and stops")
 
 
-@opt.command("store")
-def status(store: str, as_json: bool) -> None:
+@opt.command("store", opt.study_option)
+def status(store: str, study: str | None, as_json: bool) -> None:
     """Tell how the run in STORE stands; needs no scheduler."""
-    run = _open(store)
+    run = _open(store, study)
     document = run.status()
     if as_json:
         opt.emit("status", document)
@@ -72,11 +72,12 @@ def status(store: str, as_json: bool) -> None:
         default="model",
         help="Lowest mean of the surrogate, or best observed value (which is biased by noise).",
     ),
+    opt.study_option,
 )
 @click.pass_context
-def best(ctx: click.Context, store: str, by: str, as_json: bool) -> None:
+def best(ctx: click.Context, store: str, by: str, study: str | None, as_json: bool) -> None:
     """Tell the best configuration of the run in STORE."""
-    run = _open(store)
+    run = _open(store, study)
     document = run.best_json(run.best if by == "model" else run.luckiest)
     if document is None:
         click.echo(f"Error: no successful trial in {store} yet", err=True)
@@ -92,10 +93,11 @@ def best(ctx: click.Context, store: str, by: str, as_json: bool) -> None:
     click.option(
         "-o", "--output", metavar="PATH", help="The HTML file; report.json goes beside it."
     ),
+    opt.study_option,
 )
-def report(store: str, output: str | None, as_json: bool) -> None:
+def report(store: str, output: str | None, study: str | None, as_json: bool) -> None:
     """Write the report of the run in STORE; the last line is its path."""
-    run = _open(store)
+    run = _open(store, study)
     with redirect_stdout(sys.stderr):
         path = run.report(output)
     if as_json:
@@ -195,10 +197,17 @@ def verify(ctx: click.Context, store: str, salvage: str | None, as_json: bool) -
         ctx.exit(DAMAGED)
 
 
-def _open(store: str) -> Run:
+def _open(store: str, study: str | None = None) -> Run:
+    """The run in a store, with its study if that is named."""
     from spot_dask.run import Run
 
-    return Run.open(store)
+    if study is None:
+        return Run.open(store)
+    from spot_dask.study_file import load
+
+    # What the study's own code prints must not end up among the results.
+    with redirect_stdout(sys.stderr):
+        return Run.open(store, load(study).study)
 
 
 def show_result(run: Run) -> None:
@@ -222,6 +231,8 @@ def _ended(history: History) -> str:
 
 def _show_best(run: Run, document: dict[str, Any]) -> None:
     """Print a recommendation, as ``Run.best_json`` tells it, beside the default configuration."""
+    if run.not_loaded:
+        click.echo(f"the surrogate {run.not_loaded} is not loaded; --study FILE loads it", err=True)
     default = run.space.default
     rows = [
         (name, opt.value_text(value), opt.value_text(default[name]) if name in default else "-")
