@@ -11,7 +11,8 @@
     └── ClusterError    the scheduler is unreachable or lost                (exit code 5)
 
 A wrong argument is a ``ValueError`` (or ``TypeError``); every message says what was seen, what
-was expected and what to do. What a proposal falls back from is no error: it is logged, once.
+was expected and what to do. A proposal that fails is no error: the tuner falls back to another
+one and logs the failure once.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from collections.abc import Iterable
 
 
 class SpotDaskError(Exception):
-    """Base of everything spot-dask raises while running; one line, meant for the user."""
+    """Base of all errors that spot-dask raises while running; the message is one line."""
 
     exit_code = 1
 
@@ -47,11 +48,11 @@ class StoreCorrupt(StoreError):
 
 
 class StoreFull(StoreError):
-    """No space is left where the store is; what was appended may be appended again."""
+    """No space is left for the store; the same entry may be appended again later."""
 
 
 class RunTakenOver(StoreError):
-    """Another coordinator holds the store now; nothing more may be acknowledged."""
+    """Another coordinator has the store now; this one may acknowledge nothing more."""
 
     exit_code = 1
 
@@ -86,9 +87,9 @@ _said: set[tuple[str, str]] = set()
 
 
 def warn_once(logger: logging.Logger, message: str, *args: object) -> None:
-    """Log a warning unless this process has logged the same message, whatever its arguments.
+    """Log a warning unless this process has logged the same message, with any arguments.
 
-    A study proposes hundreds of times, and what goes wrong once goes wrong again.
+    A study makes hundreds of proposals, and a problem of one is often a problem of all.
     """
     if (logger.name, message) not in _said:
         _said.add((logger.name, message))

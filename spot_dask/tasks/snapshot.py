@@ -1,7 +1,7 @@
-"""The state of a PyTorch training in its checkpoint, from which an interrupted one goes on.
+"""The state of a PyTorch training in its checkpoint, from which an interrupted one continues.
 
-It is a file of tensors, numbers and texts; reading it runs no code. One that is damaged, or that
-another version of torch or of this file has written, is not used.
+The checkpoint is a file of tensors, numbers and texts; reading it runs no code. A damaged file, or
+one by another version of torch or of this module, is not used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FORMAT = 1
 VERSION = str(torch.__version__)
 
 SHARE = 0.05
-"""At most this share of a training's time goes into saving."""
+"""The largest share of a training's time that is spent on saving."""
 
 State = dict[str, Any]
 Metrics = Mapping[str, float]
@@ -34,7 +34,7 @@ Metrics = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A training after its last finished epoch: the metrics of all epochs, and its parts."""
+    """A training after its last finished epoch: the metrics of all epochs and its state."""
 
     epochs: Sequence[Metrics]
     parts: State
@@ -49,7 +49,7 @@ class Snapshots:
         self._ended = time.monotonic()
 
     def last(self) -> Snapshot | None:
-        """What the last attempt has saved, None if nothing can be used."""
+        """The snapshot of the last attempt, None if there is no usable one."""
         if not self._trial.keeps_checkpoint:
             return None
         path = self._trial.checkpoint / NAME
@@ -66,7 +66,7 @@ class Snapshots:
             return None
 
     def refuse(self, error: Exception) -> None:
-        """Tell that the training begins anew."""
+        """Log why the training begins anew."""
         reason = str(error).partition("\n")[0]
         logger.warning(
             "trial %d begins anew, its checkpoint cannot be used (%s: %s)",
@@ -76,7 +76,7 @@ class Snapshots:
         )
 
     def offer(self, epochs: Sequence[Metrics], parts: Callable[[], State]) -> None:
-        """Save the training as it is now, if it is time to; a failure is told and that is all."""
+        """Save the training if enough time has passed; a failure is only logged."""
         began = time.monotonic()
         if began - self._ended < self._pause or not self._trial.keeps_checkpoint:
             return
@@ -96,7 +96,7 @@ class Snapshots:
 
 
 def random_state(device: torch.device) -> State:
-    """The state of all that a training draws from: torch, Python and numpy."""
+    """The states of all generators that a training uses: of torch, Python and numpy."""
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the user's transforms
     state: State = {
         "torch": torch.get_rng_state(),
@@ -109,7 +109,7 @@ def random_state(device: torch.device) -> State:
 
 
 def restore_random_state(state: State, device: torch.device) -> None:
-    """Draw from now on what would have been drawn after ``random_state``."""
+    """Set the generators to the states that ``random_state`` returned."""
     name, keys, *rest = state["numpy"]
     torch.set_rng_state(state["torch"])
     random.setstate(state["python"])

@@ -67,16 +67,6 @@ def accuracy(output: Tensor, target: Tensor) -> Tensor:
     return (predicted == target).float().mean()
 
 
-def error(output: Tensor, target: Tensor) -> Tensor:
-    """1 - accuracy."""
-    return 1.0 - accuracy(output, target)
-
-
-def mae(output: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error."""
-    return (output - target).abs().mean()
-
-
 def mse(output: Tensor, target: Tensor) -> Tensor:
     """Mean squared error."""
     return (output - target).square().mean()
@@ -86,8 +76,8 @@ KNOWN = {
     metric.name: metric
     for metric in (
         Metric("accuracy", accuracy, "max"),
-        Metric("error", error, "min"),
-        Metric("mae", mae, "min"),
+        Metric("error", lambda output, target: 1.0 - accuracy(output, target), "min"),
+        Metric("mae", lambda output, target: (output - target).abs().mean(), "min"),
         Metric("mse", mse, "min"),
         Metric("rmse", mse, "min", math.sqrt),
     )
@@ -95,7 +85,7 @@ KNOWN = {
 
 
 def resolve(metric: str | Measure) -> Metric:
-    """A metric by its name, or a function under its own; ValueError for an unknown name."""
+    """A known metric by its name, or a function as a metric; raises ValueError for other names."""
     if not isinstance(metric, str):
         if not callable(metric):
             raise ValueError(f"metric {metric!r} is neither a name nor a function")
@@ -136,17 +126,19 @@ class TorchTask:
     ``loss`` is a module or a function (output, target) -> mean over the batch. ``metrics`` are
     names (accuracy, error, mae, mse, rmse) or functions like the loss. ``epochs`` and
     ``batch_size`` are numbers or the name of the parameter that holds them. ``prepare`` returns a
-    function for the inputs: of all inputs at once where the data are arrays, of one item's
+    function of the inputs: of all inputs at once if the data are arrays, of the input of one item
     otherwise. ``workers`` is the number of loading processes for data that are not arrays.
 
-    What is needed to go on is saved at the end of an epoch, not more often than every
-    ``checkpoint_seconds`` and in at most a twentieth of the time. On a CPU a training that was
-    interrupted ends with the result of one that ran through, unless loading processes draw at
-    random.
+    The training saves its state at the end of an epoch, at most once every ``checkpoint_seconds``
+    and in at most a twentieth of its time. On a CPU an interrupted training ends with the same
+    result as an uninterrupted one, unless loading processes draw at random.
 
     The seed of a trial fixes the split, the initial weights and the order of the data, so the
     configurations of one replicate are compared on the same split (common random numbers). On a
     CPU the same seed and number of threads give the same result.
+
+    Raises ValueError for a function that cannot be called as above, an unknown metric, a wrong
+    count, direction or objective, and a loss that is no mean.
     """
 
     model: Callable[[Any], nn.Module]
@@ -203,8 +195,9 @@ class TorchTask:
     def __call__(self, config: Config, trial: Context) -> Mapping[str, float]:
         """Metrics of the last epoch, and test_* ones if there are test data.
 
-        Never the best epoch's: a minimum over epochs is biased, and selected on the validation
-        data. Raises Diverged where a loss is no longer finite.
+        The best epoch's would be biased: a minimum over epochs, selected on the validation data.
+        Raises Diverged if a loss is no longer finite, ValueError for a wrong result of one of the
+        user's functions.
         """
         device = choose_device(self.device, trial.slot)
         trial.device = str(device)
@@ -249,7 +242,7 @@ class TorchTask:
 
     @property
     def measures(self) -> dict[str, Metric]:
-        """The loss and the metrics by name; ValueError for an unknown one."""
+        """The loss and the metrics by name; raises ValueError for an unknown or a doubled one."""
         metrics = [Metric("loss", self.loss, "min"), *map(resolve, self.metrics)]
         named = {metric.name: metric for metric in metrics}
         if len(named) < len(metrics):
@@ -266,7 +259,7 @@ class TorchTask:
         order: torch.Generator,
         snapshots: Snapshots,
     ) -> tuple[Fit, list[dict[str, float]]]:
-        """The training as the last attempt left it, and the metrics of its epochs; or a new one."""
+        """The training that the last attempt saved, or a new one, and the metrics of its epochs."""
 
         def new() -> Fit:
             order.manual_seed(seed)
@@ -317,7 +310,7 @@ class Fit:
         self._measures = task.measures | {"loss": Metric("loss", self._loss, "min")}
 
     def state(self) -> State:
-        """All that changes while it trains."""
+        """Everything that changes during the training."""
         loss = self._loss.state_dict() if isinstance(self._loss, nn.Module) else {}
         return {
             "model": self._model.state_dict(),
@@ -327,7 +320,7 @@ class Fit:
         }
 
     def restore(self, state: State) -> None:
-        """Be as when ``state`` was taken; raises where that was another model or optimizer."""
+        """Return to a state; raises whatever torch raises if it is another model's."""
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         if isinstance(self._loss, nn.Module):
@@ -335,7 +328,7 @@ class Fit:
         restore_random_state(state["random"], self._device)
 
     def train(self, batches: Iterable[tuple[Any, Tensor]]) -> float:
-        """One epoch; the mean loss over its batches, as they were before each step."""
+        """Train one epoch; returns the mean over its batches of the loss before each step."""
         self._model.train()
         mean = Mean()
         for x, y in batches:
@@ -349,7 +342,7 @@ class Fit:
 
     @torch.no_grad()
     def judge(self, batches: Iterable[tuple[Any, Tensor]], prefix: str) -> dict[str, float]:
-        """Loss and metrics of the model as it is, averaged over all samples."""
+        """Loss and metrics of the current model, averaged over all samples, by name."""
         self._model.eval()
         mean = Mean()
         for x, y in batches:
@@ -365,7 +358,7 @@ class Fit:
 
 
 def choose_device(device: str, slot: int) -> torch.device:
-    """The device of a trial in a slot; "auto" and "cuda" deal the GPUs out to the slots."""
+    """The device of a trial in a slot; "auto" and "cuda" distribute the GPUs over the slots."""
     if device == "auto":
         if torch.cuda.is_available():
             device = "cuda"
@@ -377,9 +370,9 @@ def choose_device(device: str, slot: int) -> torch.device:
 
 
 def aligned(target: Tensor, output: Any) -> Any:
-    """Targets of n numbers as n x 1 where the output is, or the other way round.
+    """The targets in the shape of the output if one is n and the other n x 1.
 
-    Left alone, torch would broadcast the two to n x n and train on nonsense.
+    Otherwise torch would broadcast the two to n x n and train on nonsense.
     """
     if not isinstance(output, Tensor) or not target.is_floating_point():
         return target
@@ -391,14 +384,14 @@ _parts: WeakKeyDictionary[TorchTask, Parts] = WeakKeyDictionary()
 
 
 def _seed(seed: int) -> None:
-    """Seed whatever the user's model and transforms may draw from, on CPU and GPU."""
+    """Seed all generators that the user's model and transforms may use, on CPU and GPU."""
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - for the user's transforms, we draw nothing there
 
 
 def _count(name: str, value: int | str, config: Config) -> int:
-    """The number itself, or that of the parameter it names."""
+    """The number itself, or the value of the parameter it names."""
     if not isinstance(value, str):
         return value
     if value not in config:
