@@ -61,7 +61,7 @@ def evaluation(number: int) -> Evaluation:
 
 def study() -> Study:
     """The study that the evaluations are of."""
-    return Study(SPACE, FunctionTask(lambda config: 0.0, "val_loss"), "store")
+    return Study(SPACE, FunctionTask(lambda config: 0.0, "val_loss"), name="store")
 
 
 def header() -> Header:
