@@ -385,7 +385,10 @@ class Settings(SettingsTable):
     @classmethod
     def restored(cls, document: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments that make the settings of a header again, or those that an older run had."""
-        return super().restored(document) | {"start": document.get("start", ())}
+        values, start = super().restored(document), document.get("start", [])
+        if not (isinstance(start, list) and all(isinstance(config, dict) for config in start)):
+            raise ValueError(f"start is {start!r}; expected a list of configurations")
+        return values | {"start": start}
 
 
 @dataclass(kw_only=True)

@@ -210,6 +210,33 @@ class Study(Settings):
         """The metric that is minimised or maximised."""
         return Objective(self.task.objective, self.task.direction)
 
+    @property
+    def goal(self) -> Goal:
+        """What a run of the study is after, for those who show how it stands."""
+        together = self.batch if self.sync else None
+        task, budget = self.task, self.budget
+        return Goal(task.objective, task.direction, budget.limit, budget.wall, together)
+
+    def under(self, settings: Mapping[str, Any], budget: Budget | None = None) -> Study:
+        """The study under the settings of a store, with what ``budget`` sets of theirs changed.
+
+        It keeps components of its own that are objects. Raises StudyError for settings that are
+        not valid, and for a component that is neither the study's own, nor ours, nor a regressor of
+        scikit-learn: what a store names is not run because of that.
+        """
+        try:
+            values = self.restored(settings)
+            for name, (find, _) in _COMPONENTS.items():
+                own, theirs = getattr(self, name), values[name]
+                if not isinstance(own, str | None):
+                    values[name] = own
+                elif theirs is not None and theirs != own:
+                    find(theirs, trusted=False)
+            changes = {k: v for k, v in asdict(budget or Budget()).items() if v is not None}
+            return replace(self, **values | {"budget": replace(values["budget"], **changes)})
+        except ValueError as error:
+            raise StudyError(f"the run's settings: {one_line(error)}") from error
+
     def _place(self, store: Path | str, run_id: str) -> Place | None:
         """Where the checkpoints of a run are kept; None: nowhere."""
         return place_of(self.checkpoints, store, run_id, self.source.get("text", ""))
@@ -259,11 +286,11 @@ class Study(Settings):
             **shared(Policy, self)
             | {
                 "evaluations": self.budget.limit,
-                "seconds": wall and max(0.0, wall - past.elapsed),
+                "seconds": None if wall is None else max(0.0, wall - past.elapsed),
                 "ahead": executor.concurrent,
                 "silence": SILENCE_SECONDS if executor.concurrent else math.inf,
                 "objective": self.objective,
-                "early_stopping": rule and early_stopping.find(rule),
+                "early_stopping": None if rule is None else early_stopping.find(rule),
             }
         )
         coordinator = Coordinator(policy, past, executor.now())
@@ -293,13 +320,6 @@ class Study(Settings):
         if folder is not None:
             folder.close(coordinator.history.pending)
 
-    @property
-    def goal(self) -> Goal:
-        """What a run of the study is after, for those who show how it stands."""
-        together = self.batch if self.sync else None
-        task, budget = self.task, self.budget
-        return Goal(task.objective, task.direction, budget.limit, budget.wall, together)
-
     def _header(self) -> Header:
         return Header(
             run_id=uuid.uuid4().hex,
@@ -313,26 +333,6 @@ class Study(Settings):
             study=self.source,
             versions=_versions(),
         )
-
-    def under(self, settings: Mapping[str, Any], budget: Budget | None = None) -> Study:
-        """The study under the settings of a store, with what ``budget`` sets of theirs changed.
-
-        It keeps components of its own that are objects. Raises StudyError for settings that are
-        not valid, and for a component that is neither the study's own, nor ours, nor a regressor of
-        scikit-learn: what a store names is not run because of that.
-        """
-        try:
-            values = self.restored(settings)
-            for name, (find, _) in _COMPONENTS.items():
-                own, theirs = getattr(self, name), values[name]
-                if not isinstance(own, str | None):
-                    values[name] = own
-                elif theirs is not None and theirs != own:
-                    find(theirs, trusted=False)
-            changes = {k: v for k, v in asdict(budget or Budget()).items() if v is not None}
-            return replace(self, **values | {"budget": replace(values["budget"], **changes)})
-        except ValueError as error:
-            raise StudyError(f"the run's settings: {one_line(error)}") from error
 
 
 _COMPONENTS: dict[str, tuple[Callable[..., Any], Callable[[Any], None]]] = {

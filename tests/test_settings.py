@@ -182,7 +182,9 @@ def test_a_setting_that_a_store_is_too_old_for_is_what_the_run_did_without_it() 
     assert Settings().replication > 0
 
 
-@pytest.mark.parametrize("document", [{"seed": "x"}, {"budget": 3}, {"design": {"kind": 1}}])
+@pytest.mark.parametrize(
+    "document", [{"seed": "x"}, {"budget": 3}, {"design": {"kind": 1}}, {"start": [3]}]
+)
 def test_settings_of_a_store_are_checked(document: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected"):
         Settings(**Settings.restored(document))
