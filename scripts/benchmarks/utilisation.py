@@ -101,7 +101,7 @@ def simulate(slots: int, trials: int, sigma: float, mean: float, *, sync: bool) 
     return Use(share, best, rest, tuner.seconds / trials, cpu / makespan)
 
 
-def _never() -> float:
+def _never(config: object) -> float:
     raise AssertionError("simulated, never trained")
 
 
