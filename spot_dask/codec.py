@@ -177,15 +177,13 @@ def _dataclass_decoder(kind: Any) -> _Convert:
 
     def decode(data: Any) -> Any:
         try:
-            values = {name: convert(data[name]) for name, convert in needed}
-            for name, convert in added:
-                if name in data:
-                    values[name] = convert(data[name])
+            values = [convert(data[name]) for name, convert in needed]
+            more = {name: convert(data[name]) for name, convert in added if name in data}
         except KeyError as error:
             raise ValueError(f"{kind.__name__} lacks {error}") from None
         except TypeError:
             raise ValueError(f"expected {kind.__name__}, got {data!r:.40}") from None
-        return kind(**values)
+        return kind(*values, **more)
 
     return decode
 

@@ -156,7 +156,9 @@ def header():
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(found=journals())
 def test_all_views_of_a_journal_agree(found, tmp_path_factory):

@@ -146,25 +146,23 @@ def encode_table(table: Table, about: JSON) -> dict[str, bytes]:
     for name, *_ in _arrays(table):
         metadata[name] = load(objects[f"{name}/{GROUP}"])
         digests[name] = _digest(name, objects)
-    document: JSON = {
-        "zarr_format": 3,
-        "node_type": "group",
-        "attributes": {
-            "Conventions": "CF-1.11",
-            "spot_dask": {
-                "format": FORMAT, "schema_version": SCHEMA, **about, "digests": digests,
-            },
-        },
-        "consolidated_metadata": {
-            "kind": "inline",
-            "must_understand": False,
-            "metadata": metadata,
-        },
-    }  # fmt: skip
+    own = {"format": FORMAT, "schema_version": SCHEMA, **about, "digests": digests}
     # Through JSON once, so that the checksum is that of what a reader will see.
-    document = load(dump(document))
+    document = load(dump(_group({"Conventions": "CF-1.11", "spot_dask": own}, metadata)))
     document["attributes"]["spot_dask"]["crc32c"] = header_checksum(document)
     return {**objects, GROUP: _indented(document)}
+
+
+def _group(attributes: JSON, metadata: Mapping[str, JSON]) -> JSON:
+    """The document of a group with the documents of its arrays in it."""
+    return {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": attributes,
+        "consolidated_metadata": {
+            "kind": "inline", "must_understand": False, "metadata": metadata,
+        },
+    }  # fmt: skip
 
 
 def decode_table(metadata: Mapping[str, JSON], objects: Mapping[str, bytes]) -> Table:
@@ -182,15 +180,13 @@ def decode_table(metadata: Mapping[str, JSON], objects: Mapping[str, bytes]) -> 
         if size is None or size > MOST_BYTES:
             raise ValueError(f"{key} unpacks to too many bytes")
     make = default_buffer_prototype().buffer.from_bytes
-    group: JSON = {"zarr_format": 3, "node_type": "group", "attributes": {}}
-    kept = {key: make(data) for key, data in objects.items()}
-    kept |= {f"{name}/{GROUP}": make(dump(doc).encode()) for name, doc in metadata.items()}
-    store = MemoryStore({**kept, GROUP: make(dump(group).encode())})
-    opened = zarr.open_group(store, mode="r", zarr_format=3)
+    group = dump(_group({}, metadata)).encode()
+    store = MemoryStore({key: make(data) for key, data in {**objects, GROUP: group}.items()})
+    opened = dict(zarr.open_group(store, mode="r", use_consolidated=True).arrays())
     found = {}
     for name, document in metadata.items():
         try:
-            found[name] = document, np.asarray(opened[name][...])  # type: ignore[index]
+            found[name] = document, np.asarray(opened[name][...])
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{name}: {error}") from error
     return _table_of(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,7 @@ def header(direction: str = "min") -> Header:
     )
 
 
+@cache
 def config(seed: int) -> dict[str, bool | int | float | str]:
     return SPACE.decode(np.random.default_rng(seed).random((1, SPACE.d)))[0]
 
