@@ -58,7 +58,7 @@ worker.slots
 worker.supervisor
 progress
 executors executors.checkpoints executors.connection executors.page executors.serial
-    executors.simulated executors.workers
+    executors.workers
 executors.cluster executors.service
 executors.dask
 executors.open

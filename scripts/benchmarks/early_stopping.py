@@ -25,6 +25,7 @@ import numpy as np
 from benchmarks import Unavailable, score
 from benchmarks.problems import course, find, matching, stream
 from benchmarks.problems.lcbench import DATA
+from benchmarks.simulated import Fate, SimulatedExecutor
 from benchmarks.summary import table
 from spot_dask import early_stopping
 from spot_dask.coordinator import (
@@ -38,7 +39,6 @@ from spot_dask.coordinator import (
     Tick,
 )
 from spot_dask.coordinator.state import Coordinator
-from spot_dask.executors.simulated import Fate, SimulatedExecutor
 from spot_dask.fold import Fold
 from spot_dask.records import History, Objective, Outcome, Status, Told, Trial
 from spot_dask.tuner import Tuner

@@ -23,12 +23,12 @@ import numpy as np
 
 from benchmarks import Unavailable
 from benchmarks.memory import MemoryStore
+from benchmarks.simulated import Fate, SimulatedExecutor
 from benchmarks.sleeping import CONTENDERS, Note, cluster, duration, notes
 from benchmarks.summary import table
 from spot_dask import Budget, FunctionTask, Real, Space, Study
 from spot_dask.coordinator import Policy
 from spot_dask.coordinator.state import Coordinator
-from spot_dask.executors.simulated import Fate, SimulatedExecutor
 from spot_dask.fold import Fold
 from spot_dask.records import Header, History, Outcome, Status, Trial
 from spot_dask.session import Session

@@ -7,8 +7,7 @@ import logging
 import os
 
 import dask
-from distributed import Client, LocalCluster, Security
-from distributed.core import rpc
+from distributed import Client, LocalCluster
 
 from spot_dask.errors import ClusterError
 from spot_dask.executors.connection import Connection
@@ -21,13 +20,16 @@ CONNECT_SECONDS = 8.0
 
 
 def connect(address: str | Connection) -> Client:
-    """A client of the scheduler at ``address``; ClusterError if none answers in time."""
+    """A client of the scheduler at ``address``.
+
+    Raises ClusterError if none answers in time, or one whose spot-dask is of another version.
+    """
     way = Connection(address) if isinstance(address, str) else address
     url, security = way.url(), way.security()
     try:
         # Before a Client is made: a client has no limit for a server that accepts a connection
         # and then never answers, and a half-made one cannot be closed.
-        asyncio.run(asyncio.wait_for(_probe(url, security), CONNECT_SECONDS))
+        asyncio.run(asyncio.wait_for(way.probe("client"), CONNECT_SECONDS))
         client = Client(url, timeout=CONNECT_SECONDS, set_as_default=False, security=security)
     except Exception as error:  # what another kind of server says can fail in any way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -35,24 +37,15 @@ def connect(address: str | Connection) -> Client:
             f"no Dask scheduler answers at {url} ({reason}); "
             "start one with 'spot-dask scheduler' or leave out --scheduler for an embedded cluster"
         ) from None
-    answer = _version_of_scheduler(client)
+    answer: str | Exception
+    try:
+        answer = str(client.run_on_scheduler(supervisor.version))
+    except Exception as error:  # it may have no spot_dask, or one that cannot be imported
+        answer = error
     if (complaint := unfit(f"scheduler at {url}", answer)) is not None:
         client.close()
         raise ClusterError(complaint) from (answer if isinstance(answer, Exception) else None)
     return client
-
-
-def _version_of_scheduler(client: Client) -> str | Exception:
-    try:
-        return str(client.run_on_scheduler(supervisor.version))
-    except Exception as error:
-        return error
-
-
-async def _probe(url: str, security: Security) -> None:
-    """Ask whoever listens there who it is; raises where that is no Dask scheduler."""
-    async with rpc(url, connection_args=security.get_connection_args("client")) as scheduler:
-        await scheduler.identity(n_workers=0)
 
 
 def local_slots(limits: Limits | None = None) -> int:

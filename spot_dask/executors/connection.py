@@ -77,7 +77,15 @@ class Connection:
 
     def url(self) -> str:
         """The scheduler's address, with its protocol; raises ClusterError if it is refused."""
-        address = _from_file(self.address) if self.is_file else self.address
+        address = self.address
+        if self.is_file:
+            try:
+                address = str(json.loads(Path(address).read_text())["address"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise ClusterError(
+                    f"{address} is no file of a running scheduler ({type(error).__name__}); "
+                    "'spot-dask scheduler --scheduler-file' writes it"
+                ) from None
         found = ADDRESS.fullmatch(address)
         if found is None:
             raise ClusterError(
@@ -109,6 +117,14 @@ class Connection:
 
         return Security() if self.tls is None else self.tls.security()
 
+    async def probe(self, role: str) -> None:
+        """Ask whoever listens there who it is; raises where that is no Dask scheduler."""
+        from distributed.core import rpc
+
+        arguments = self.security().get_connection_args(role)
+        async with rpc(self.url(), connection_args=arguments) as scheduler:
+            await scheduler.identity(n_workers=0)
+
 
 def check_listener(host: str, tls: Tls | None, insecure: bool) -> None:
     """Raise ClusterError if listening at ``host`` would offer plain TCP to other machines."""
@@ -123,16 +139,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _from_file(path: str) -> str:
-    try:
-        return str(json.loads(Path(path).read_text())["address"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ClusterError(
-            f"{path} is no file of a running scheduler ({type(error).__name__}); "
-            "'spot-dask scheduler --scheduler-file' writes it"
-        ) from None
 
 
 def write_certificates(directory: str | Path, days: int) -> None:

@@ -64,31 +64,30 @@ class Board:
         return sorted(told, key=lambda run: (run["ended"] is not None, -run["began"]))
 
 
-class _Handler(RequestHandler):
-    def initialize(self, board: Board) -> None:
-        self.board = board
+class RunsHandler(RequestHandler):
+    """Answers with what ``show`` returns: a page, or a document to be sent as JSON."""
+
+    def initialize(self, show: Callable[[], str | JSON]) -> None:
+        self.show = show
 
     def set_default_headers(self) -> None:
         for name, value in _HEADERS.items():
             self.set_header(name, value)
 
-
-class Html(_Handler):
     def get(self) -> None:
-        self.finish(render(self.board.runs()))
-
-
-class Json(_Handler):
-    def get(self) -> None:
-        self.finish({"schema": "spot-dask/live/1", "runs": self.board.runs()})
+        self.finish(self.show())
 
 
 def install(dask_scheduler: Scheduler) -> tuple[str, int]:
     """Have the scheduler serve ``/spot`` and ``/spot.json``, unless it does; its host and port."""
     if _BOARD not in dask_scheduler.extensions:
         board = dask_scheduler.extensions[_BOARD] = Board()
+        routes: list[tuple[str, Callable[[], str | JSON]]] = [
+            ("/spot", lambda: render(board.runs())),
+            ("/spot.json", lambda: {"schema": "spot-dask/live/1", "runs": board.runs()}),
+        ]
         dask_scheduler.http_application.add_handlers(
-            ".*", [("/spot", Html, {"board": board}), ("/spot.json", Json, {"board": board})]
+            ".*", [(path, RunsHandler, {"show": show}) for path, show in routes]
         )
     server = dask_scheduler.http_server
     return server.address, server.port
@@ -109,7 +108,7 @@ def render(runs: list[JSON]) -> str:
     return environment.from_string(template).render(runs=runs, silent=SILENT_SECONDS)
 
 
-class Page:
+class SchedulerPage:
     """The page as the coordinator of a run sees it."""
 
     def __init__(self, client: Client, run: str) -> None:
@@ -141,20 +140,20 @@ class Page:
         failures, over = 0, False
         while not over and failures < ATTEMPTS:
             over = self._over.wait(PUSH_SECONDS)
+            document = standing()
             try:
-                document = standing()
                 if document is not None:
                     self._client.run_on_scheduler(put, self._run, document)
                 failures = 0
-            except Exception as error:
+            except Exception as error:  # Dask's, of no common kind: the page is old
                 failures += 1
                 logger.info("the page of the run is not up to date: %r", error)
 
 
-def open_page(client: Client, run: str) -> Page | None:
+def open_page(client: Client, run: str) -> SchedulerPage | None:
     """The page of a run; None where the scheduler cannot have one."""
     try:
-        return Page(client, run)
-    except Exception as error:
+        return SchedulerPage(client, run)
+    except Exception as error:  # Dask's, or of the scheduler's environment: of any kind
         logger.info("the scheduler has no page for the run: %r", error)
         return None

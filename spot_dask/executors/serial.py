@@ -14,7 +14,7 @@ from spot_dask.coordinator import Event, Finished, Joined, Reported
 from spot_dask.records import Trial
 from spot_dask.tasks import Task
 from spot_dask.worker.checkpoints import Place
-from spot_dask.worker.context import Running
+from spot_dask.worker.context import RunningTrial
 from spot_dask.worker.training_main import attempt_trial
 
 WORKER = "serial"
@@ -63,7 +63,7 @@ class SerialExecutor:
         def to_stop() -> bool:
             return self._to_stop == (trial.number, attempt)
 
-        running = Running(trial, attempt, tell=tell, place=self._place, to_stop=to_stop)
+        running = RunningTrial(trial, attempt, tell=tell, place=self._place, to_stop=to_stop)
         outcome = attempt_trial(lambda: self._task, trial, running)
         return [Finished(trial.number, attempt, replace(outcome, worker=WORKER))]
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import random
 import resource
@@ -22,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from distributed import Scheduler, Status, Worker
-from distributed.core import rpc
 
 from spot_dask.errors import ClusterError
 from spot_dask.executors.connection import Connection, Tls, check_listener
@@ -97,18 +97,13 @@ async def _schedule(settings: SchedulerSettings, host: str, tls: Tls | None) -> 
         raise ClusterError(
             f"no scheduler can listen at {host}:{settings.port} ({error}); choose another --port"
         ) from None
-    if settings.file is not None:
-        _write(settings.file, scheduler)
+    if settings.file is not None:  # for workers and runs, who never see half of it
+        partial = Path(f"{settings.file}.{os.getpid()}")
+        partial.write_text(json.dumps(scheduler.identity(n_workers=0), indent=2))
+        partial.replace(settings.file)
     logger.info("scheduler at %s; dashboard at %s", scheduler.address, settings.dashboard)
     await _first(scheduler.finished(), leaving.wait())
     await scheduler.close(reason="signal")
-
-
-def _write(path: str, scheduler: Scheduler) -> None:
-    """Tell workers and runs where the scheduler is; never half a file."""
-    partial = Path(f"{path}.{os.getpid()}")
-    partial.write_text(json.dumps(scheduler.identity(n_workers=0), indent=2))
-    partial.replace(path)
 
 
 async def _serve(connection: Connection, settings: WorkerSettings) -> None:
@@ -116,30 +111,36 @@ async def _serve(connection: Connection, settings: WorkerSettings) -> None:
     if not connection.is_file:
         connection.url()  # what is refused now will be refused for ever
     connection.security()
-    search = _Search()
+    pause, told = PAUSES[0], -math.inf
     while not leaving.is_set():
         starting = asyncio.ensure_future(_started(connection, settings))
         await _first(starting, leaving.wait())
-        worker = _result(starting, search)
-        if worker is None:
-            await _first(asyncio.sleep(search.pause()), leaving.wait())
-            continue
-        logger.info("serving %s with %d slots", worker.scheduler.address, worker.state.nthreads)
-        search = _Search()
-        await _first(worker.finished(), leaving.wait())
-        if leaving.is_set():
-            await _drain(worker, settings.grace, hurrying)
+        if not starting.done():
+            starting.cancel()
+        elif (error := starting.exception()) is not None:
+            if time.monotonic() - told >= 60:  # at first, and then once a minute
+                told = time.monotonic()
+                why = str(error).partition("\n")[0] or type(error).__name__
+                logger.info("no scheduler yet (%s); trying again until there is one", why)
+            # Not all workers of a cluster at the same moment.
+            await _first(asyncio.sleep(pause * random.uniform(0.5, 1.0)), leaving.wait())
+            pause = min(2.0 * pause, PAUSES[1])
         else:
-            logger.info("the scheduler is gone; looking for it")
+            worker = starting.result()
+            logger.info("serving %s with %d slots", worker.scheduler.address, worker.state.nthreads)
+            await _first(worker.finished(), leaving.wait())
+            if leaving.is_set():
+                await _drain(worker, settings.grace, hurrying)
+            else:
+                logger.info("the scheduler is gone; looking for it")
+            pause, told = PAUSES[0], -math.inf
 
 
 async def _started(connection: Connection, settings: WorkerSettings) -> Worker:
     """A worker that is registered; raises whatever prevents that."""
-    url, security = connection.url(), connection.security()
+    url = connection.url()
     async with asyncio.timeout(ANSWER_SECONDS):
-        arguments = security.get_connection_args("worker")
-        async with rpc(url, connection_args=arguments) as scheduler:
-            await scheduler.identity(n_workers=0)
+        await connection.probe("worker")
     gpus = len(visible_gpus())
     worker = Worker(
         url,
@@ -149,7 +150,7 @@ async def _started(connection: Connection, settings: WorkerSettings) -> Worker:
         # Dask's default is every interface, whatever the scheduler's address is.
         host=settings.host or ("127.0.0.1" if connection.is_local(url) else None),
         port=settings.port,
-        security=security,
+        security=connection.security(),
         local_directory=settings.local_directory,
         dashboard_address="127.0.0.1:0",
         memory_limit=0,  # it would see this process and not the trainings
@@ -157,37 +158,6 @@ async def _started(connection: Connection, settings: WorkerSettings) -> Worker:
         plugins=[supervisor.EndTrainings()],
     )
     return await worker
-
-
-def _result(starting: asyncio.Future[Worker], search: _Search) -> Worker | None:
-    """The worker that was started; None, and why, if it was not."""
-    if not starting.done():
-        starting.cancel()
-        return None
-    error = starting.exception()
-    if error is None:
-        return starting.result()
-    search.failed(str(error).partition("\n")[0] or type(error).__name__)
-    return None
-
-
-class _Search:
-    """Looking for a scheduler again and again; says so at first and then once a minute."""
-
-    def __init__(self) -> None:
-        self._failures = 0
-        self._told = float("-inf")
-
-    def failed(self, why: str) -> None:
-        self._failures += 1
-        if time.monotonic() - self._told >= 60:
-            self._told = time.monotonic()
-            logger.info("no scheduler yet (%s); trying again until there is one", why)
-
-    def pause(self) -> float:
-        """How long to wait now; not all workers of a cluster at the same moment."""
-        first, most = PAUSES
-        return min(most, first * 2.0 ** (self._failures - 1)) * random.uniform(0.5, 1.0)
 
 
 async def _drain(worker: Worker, grace: float, hurrying: asyncio.Event) -> None:

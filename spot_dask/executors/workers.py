@@ -28,7 +28,7 @@ REFUSED_SECONDS = 600.0
 """How long a worker that could not load the task gets no trials; a file system may come back."""
 
 
-class Members:
+class Workers:
     """The workers of a cluster as a run sees them. ``owned``: the cluster is the run's own.
 
     A worker without our version of spot-dask has no slots, and one that could not load the study's
@@ -49,7 +49,7 @@ class Members:
         return worker in self._slots
 
     def look_again(self) -> None:
-        """Something may have changed."""
+        """Have the next ``changes`` ask the scheduler, since something may have changed."""
         self._next_look = 0.0
 
     def changes(self) -> list[Event]:
@@ -68,14 +68,38 @@ class Members:
         gpus = {a: int(i["resources"].get("GPU", 0)) for a, i in workers.items()}
         self._gpus = {address: n for address, n in gpus.items() if n}
         if self._limits.gpus and self._client.cluster is None and workers and not self._slots:
-            refuse_too_few(self._limits, [self._gpus.get(a, 0) for a in workers])
-        self._try_again()
-        self._ask_for_versions(list(workers))
-        slots = {address: self._slots_of(address, info) for address, info in workers.items()}
+            refuse_too_few(self._limits, list(gpus.values()))
+        self._judge(workers.keys())
+        slots = {}
+        for address, info in workers.items():
+            fit = info["status"] == "running" and self._complaints.get(address, "?") is None
+            threads, here = int(info["nthreads"]), gpus[address]
+            if not self._owned and self._limits.gpus != 0 and (self._limits.gpus or here):
+                threads = min(threads, self._limits.slots(here))
+            slots[address] = threads if fit else 0
         joined = [Joined(a, n, _host_of(a)) for a, n in slots.items() if self._slots.get(a) != n]
         left = [Left(a) for a in self._slots if a not in slots]
         self._slots = slots
         return [*left, *joined]
+
+    def _judge(self, workers: Sequence[str]) -> None:
+        """Ask workers that are new here for their spot-dask; forgive one that was refused."""
+        self._complaints = {a: c for a, c in self._complaints.items() if a in workers}
+        self._refused = {a: since for a, since in self._refused.items() if a in workers}
+        if self._refused:
+            # One at a time: a trial that fails to start there is retried where trials do start.
+            worker, since = next(iter(self._refused.items()))
+            if time.monotonic() - since >= REFUSED_SECONDS:
+                del self._refused[worker], self._complaints[worker]
+        new = [address for address in workers if address not in self._complaints]
+        answers: dict[str, Any] = {}
+        if new:
+            ask(self._client, supervisor.version, workers=new, answers=answers).join(ANSWER_SECONDS)
+        for address, answer in list(answers.items()):
+            self._complain(address, unfit(f"worker {address}", answer))
+        fit = [address for address in answers if self._complaints[address] is None]
+        if fit and not self._owned:
+            ask(self._client, supervisor.prepare, workers=fit)
 
     def leave(self, worker: str) -> None:
         """The worker is gone."""
@@ -104,44 +128,10 @@ class Members:
         each = 1.0 if self._limits.gpus is None else self._limits.gpus
         return {"GPU": each * (1 - 1e-9)} if each and worker in self._gpus else None
 
-    def _try_again(self) -> None:
-        """Forget what was held against the worker that was refused first, if it is time.
-
-        One at a time: a trial that fails to start there is retried where trials do start.
-        """
-        if self._refused:
-            worker, since = next(iter(self._refused.items()))
-            if time.monotonic() - since >= REFUSED_SECONDS:
-                del self._refused[worker]
-                self._complaints.pop(worker, None)
-
-    def _ask_for_versions(self, workers: list[str]) -> None:
-        """Ask workers that are new here for their spot-dask."""
-        self._complaints = {a: c for a, c in self._complaints.items() if a in workers}
-        self._refused = {a: since for a, since in self._refused.items() if a in workers}
-        new = [address for address in workers if address not in self._complaints]
-        answers: dict[str, Any] = {}
-        if new:
-            ask(self._client, supervisor.version, workers=new, answers=answers).join(ANSWER_SECONDS)
-        for address in [a for a in new if a in answers]:
-            self._complain(address, unfit(f"worker {address}", answers[address]))
-        fit = [address for address in answers if self._complaints[address] is None]
-        if fit and not self._owned:
-            ask(self._client, supervisor.prepare, workers=fit)
-
     def _complain(self, worker: str, complaint: str | None, how_long: str = "") -> None:
         self._complaints[worker] = complaint
         if complaint is not None:
             logger.warning("%s; it gets no trials%s", complaint, how_long)
-
-    def _slots_of(self, address: str, info: dict[str, Any]) -> int:
-        if info["status"] != "running" or self._complaints.get(address, "unknown") is not None:
-            return 0
-        threads, gpus = int(info["nthreads"]), self._gpus.get(address, 0)
-        limits = self._limits
-        if self._owned or limits.gpus == 0 or (limits.gpus is None and not gpus):
-            return threads
-        return min(threads, limits.slots(gpus))
 
 
 def ask(
@@ -152,10 +142,10 @@ def ask(
     def run() -> None:
         try:
             said = client.run(*call, on_error="return", **options)
-            if answers is not None:
-                answers.update(said)
-        except Exception as error:
+        except Exception as error:  # Dask's, of no common kind: there is no answer
             logger.info("workers could not be reached: %r", error)
+        else:
+            (answers if answers is not None else {}).update(said)
 
     thread = threading.Thread(target=run, name="spot-dask-request", daemon=True)
     thread.start()

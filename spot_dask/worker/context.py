@@ -25,7 +25,7 @@ Tell = Callable[[int, dict[str, float]], object]
 """Is told an epoch, counted from 1, and its metrics."""
 
 
-class LearningCurves:
+class ReportedCurves:
     """Learning curves: entry ``epoch - 1`` of a metric's curve; NaN where it was not reported."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class LearningCurves:
         return {name: tuple(curve) for name, curve in self._values.items()}
 
 
-class Running:
+class RunningTrial:
     """The running trial as its training sees it (the protocol ``spot_dask.tasks.Context``).
 
     ``tell`` hears every report; ``to_stop`` is asked after each whether the training is to end.
@@ -65,7 +65,7 @@ class Running:
         self.seed = trial.seed
         self.slot = slot
         self.device = ""
-        self.curves = LearningCurves()
+        self.curves = ReportedCurves()
         self.stopped = False
         self._tell = tell
         self._to_stop = to_stop

@@ -20,7 +20,7 @@ from dask.system import cpu_count
 import spot_dask
 from spot_dask.records import Outcome
 from spot_dask.tasks import Task
-from spot_dask.worker.context import LearningCurves, Running, Tell
+from spot_dask.worker.context import ReportedCurves, RunningTrial, Tell
 from spot_dask.worker.heartbeat import dask_worker
 from spot_dask.worker.limits import DEVICES, Limits, visible_gpus
 from spot_dask.worker.pipe import Attempt, TrainingRequest
@@ -67,7 +67,9 @@ class Slots:
             occupant = self._occupants[slot] = Occupant(request.run, request.key, process)
         try:
             if request.conditions.isolation == "thread":
-                outcome = _run_in_thread(slot, occupant, request, tell)
+                place, early = request.conditions.place, lambda: occupant.early
+                running = RunningTrial(request.trial, request.attempt, slot, tell, place, early)
+                outcome = attempt_trial(lambda: _loaded(request.task), request.trial, running)
             else:
                 outcome = self._run_in_process(slot, occupant, request, tell)
             with self._lock:
@@ -153,13 +155,7 @@ class Slots:
             if occupant.stopped:  # while the process was being started
                 process.kill()
         outcome = process.train(request, tell)
-        return outcome or crashed(process.obituary(), started, LearningCurves())
-
-
-def _run_in_thread(slot: int, occupant: Occupant, request: TrainingRequest, tell: Tell) -> Outcome:
-    place, trial = request.conditions.place, request.trial
-    running = Running(trial, request.attempt, slot, tell, place, lambda: occupant.early)
-    return attempt_trial(lambda: _loaded(request.task), trial, running)
+        return outcome or crashed(process.obituary(), started, ReportedCurves())
 
 
 @functools.lru_cache(maxsize=4)

@@ -20,7 +20,7 @@ from distributed import Worker, WorkerPlugin, secede
 import spot_dask
 from spot_dask.errors import ClusterError, StoreError
 from spot_dask.records import Failure, Outcome, Status, Trial
-from spot_dask.worker.context import LearningCurves
+from spot_dask.worker.context import ReportedCurves
 from spot_dask.worker.heartbeat import Heartbeat, Parcels, Report, dask_worker, topic
 from spot_dask.worker.limits import Conditions
 from spot_dask.worker.pipe import Attempt, TrainingRequest
@@ -67,7 +67,7 @@ def run_trial(
         parcels.flush()
     except (OSError, ClusterError) as error:
         logger.exception("a training could not be started")
-        return crashed(failure(error), started, LearningCurves())
+        return crashed(failure(error), started, ReportedCurves())
     try:
         if keep is not None:
             keep(*request.key, outcome)

@@ -30,7 +30,7 @@ import cloudpickle
 
 from spot_dask.records import Failure, Outcome, Status, Trial
 from spot_dask.tasks import Config, Diverged, Task, measured, score
-from spot_dask.worker.context import Running
+from spot_dask.worker.context import RunningTrial
 from spot_dask.worker.pipe import (
     Accepted,
     Attempt,
@@ -48,7 +48,7 @@ UNFIT = "UnfitWorker"
 """The type of the failure where a worker cannot train at all, whatever the trial."""
 
 
-def attempt_trial(load: Callable[[], Task], trial: Trial, running: Running) -> Outcome:
+def attempt_trial(load: Callable[[], Task], trial: Trial, running: RunningTrial) -> Outcome:
     """Run a training and say how it ended; whatever it raises is an outcome.
 
     Where the task cannot be loaded, which says nothing about the trial, it is LOST and ``UNFIT``.
@@ -61,7 +61,10 @@ def attempt_trial(load: Callable[[], Task], trial: Trial, running: Running) -> O
         metrics = measured(task(Config(trial.config), running))
         outcome = Outcome(Status.OK, score(task, metrics), metrics)
     except BaseException as error:  # also SystemExit and KeyboardInterrupt: all of it is user code
-        if isinstance(error, KeyboardInterrupt) and _ctrl_c_reaches_us():
+        # A Ctrl-C reaches a coordinator in its main thread; elsewhere the training raised it.
+        main = threading.current_thread() is threading.main_thread()
+        reaches = main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+        if reaches and isinstance(error, KeyboardInterrupt):
             raise
         what = failure(error)
         if _out_of_memory(error):
@@ -83,12 +86,6 @@ def attempt_trial(load: Callable[[], Task], trial: Trial, running: Running) -> O
         finished=time.time(),
         device=str(running.device) or ("cuda" if cuda_in_use() else "cpu"),
     )
-
-
-def _ctrl_c_reaches_us() -> bool:
-    """Not in a training's own process, nor in a thread; there only the training can raise it."""
-    here = threading.current_thread() is threading.main_thread()
-    return here and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -195,7 +192,7 @@ def serve(channel: Channel) -> None:
 
 
 def _train(request: TrainingRequest, loaded: LoadedTask, channel: Channel) -> Outcome:
-    running = Running(
+    running = RunningTrial(
         request.trial,
         request.attempt,
         request.slot,

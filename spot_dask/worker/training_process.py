@@ -18,7 +18,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 
 from spot_dask.records import Failure, Outcome, Status
-from spot_dask.worker.context import LearningCurves, Tell, temporary_prefix
+from spot_dask.worker.context import ReportedCurves, Tell, temporary_prefix
 from spot_dask.worker.limits import DEVICES
 from spot_dask.worker.pipe import (
     Accepted,
@@ -108,28 +108,24 @@ class TrainingProcess:
         if seconds is not None:
             error = Failure(TIMEOUT, f"the training took longer than {seconds:g} s")
             self._kill_after(seconds, error)
+        started, curves = time.time(), ReportedCurves()
+        self._groups = groups_of(self._process.pid)
+        self._oom_kills = oom_kills(self._groups)
         try:
-            return self._follow(tell)
+            while (message := self._receive()) is not None:
+                if isinstance(message, TrainingEnd):
+                    self.reusable = not message.last
+                    return message.outcome
+                if isinstance(message, EpochReport):
+                    curves.add(message.epoch, message.metrics)
+                    tell(message.epoch, message.metrics)
+            return crashed(self.obituary(), started, curves)
         finally:
             with self._lock:
                 self._attempt = None
             for timer in self._timers:
                 timer.cancel()
             self._timers.clear()
-
-    def _follow(self, tell: Tell) -> Outcome:
-        """The outcome of the training that has just begun."""
-        started, curves = time.time(), LearningCurves()
-        self._groups = groups_of(self._process.pid)
-        self._oom_kills = oom_kills(self._groups)
-        while (message := self._receive()) is not None:
-            if isinstance(message, TrainingEnd):
-                self.reusable = not message.last
-                return message.outcome
-            if isinstance(message, EpochReport):
-                curves.add(message.epoch, message.metrics)
-                tell(message.epoch, message.metrics)
-        return crashed(self.obituary(), started, curves)
 
     def stop_early(self, attempt: Attempt) -> None:
         """Have the attempt, if it still runs, end at its next report or soon."""
@@ -210,7 +206,7 @@ class TrainingProcess:
             return None
 
 
-def crashed(error: Failure, started: float, curves: LearningCurves) -> Outcome:
+def crashed(error: Failure, started: float, curves: ReportedCurves) -> Outcome:
     """The outcome of a training whose process did not live to tell it."""
     if error is EARLY:
         return Outcome(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,9 @@ from threading import Event as Flag
 from threading import Thread
 from typing import Any, get_args
 
+import cloudpickle
 import pytest
+from distributed import Client
 
 from spot_dask.coordinator import Beat, Event, Finished, Joined, Left, Proposed, Reported
 from spot_dask.errors import ClusterError
@@ -22,10 +25,13 @@ from spot_dask.executors import cluster, dask, workers
 from spot_dask.records import Status, Trial
 from spot_dask.settings import Isolation
 from spot_dask.tasks.function import FunctionTask
-from spot_dask.worker import heartbeat
+from spot_dask.worker import heartbeat, supervisor
 from spot_dask.worker.limits import Conditions, Limits
 
 pytestmark = pytest.mark.dask
+
+# The processes must not have to find this file.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 def train(cfg: Any, trial: Any) -> float:
@@ -50,8 +56,42 @@ def trial(number: int, kind: str = "ok") -> Trial:
     return Trial(number, {"x": float(number), "kind": kind}, seed=1)
 
 
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[Client]:
+    with closing(cluster.embedded(2)) as client:
+        yield client
+        client.cluster.close()
+        supervisor.close()
+
+
+Make = Callable[..., dask.DaskExecutor]
+
+
 @pytest.fixture
-def executor() -> Iterator[dask.DaskExecutor]:
+def make(embedded: Client, request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Make a run's executor on the cluster of this module, which outlives it."""
+    made: list[dask.DaskExecutor] = []
+
+    def make(task: Any = None, **options: Any) -> dask.DaskExecutor:
+        task = FunctionTask(train) if task is None else task
+        made.append(dask.DaskExecutor(embedded, task, request.node.name, owned=True, **options))
+        return made[-1]
+
+    yield make
+    for executor in made:
+        executor.kill()
+        executor._owned = False
+        executor.close()
+
+
+@pytest.fixture
+def executor(make: Make) -> dask.DaskExecutor:
+    return make()
+
+
+@pytest.fixture
+def alone() -> Iterator[dask.DaskExecutor]:
+    """An executor with a cluster of its own."""
     executor = dask.DaskExecutor(cluster.embedded(2), FunctionTask(train), "run", owned=True)
     yield executor
     executor.close()
@@ -132,29 +172,29 @@ def test_a_worker_tells_what_goes_on_and_stops_the_one_it_is_told(
 
 @pytest.mark.parametrize("isolation", get_args(Isolation))
 def test_a_training_told_to_end_early_ends_at_its_next_report_and_frees_its_slot(
-    isolation: Isolation,
+    isolation: Isolation, make: Make
 ) -> None:
-    client, conditions = cluster.embedded(2), Conditions(isolation=isolation)
-    executor = dask.DaskExecutor(
-        client, FunctionTask(train), "run", owned=True, conditions=conditions
-    )
-    with closing(executor):
-        worker = joined(executor)
-        executor.start(trial(0, "endless"), 0, worker)
-        executor.start(trial(1, "endless"), 0, worker)
-        for number in (0, 1):
-            collect(executor, 1, Reported)
-            executor.stop_early(number, 0, worker)
-            end = collect(executor, 1)[0]
-            assert isinstance(end, Finished)
-            assert (end.number, end.outcome.status) == (number, Status.STOPPED)
-            assert end.outcome.error is None
-            curve = end.outcome.curves["loss"]
-            assert curve == tuple(1.0 / epoch for epoch in range(1, len(curve) + 1))
-            executor.start(trial(number + 2), 0, worker)  # beside the other, which goes on
-            end = collect(executor, 1)[0]
-            assert isinstance(end, Finished)
-            assert (end.number, end.outcome.status) == (number + 2, Status.OK)
+    supervisor.close()
+    executor = make(conditions=Conditions(isolation=isolation))
+    worker = joined(executor)
+    executor.start(trial(0, "endless"), 0, worker)
+    executor.start(trial(1, "endless"), 0, worker)
+    for number in (0, 1):
+        collect(executor, 1, Reported)
+        executor.stop_early(number, 0, worker)
+        end = collect(executor, 1)[0]
+        assert isinstance(end, Finished)
+        assert (end.number, end.outcome.status) == (number, Status.STOPPED)
+        assert end.outcome.error is None
+        curve = end.outcome.curves["loss"]
+        assert curve == tuple(1.0 / epoch for epoch in range(1, len(curve) + 1))
+        executor.start(trial(number + 2), 0, worker)  # beside the other, which goes on
+        end = collect(executor, 1)[0]
+        assert isinstance(end, Finished)
+        assert (end.number, end.outcome.status) == (number + 2, Status.OK)
+    if isolation == "warm":
+        assert len(_trial_processes()) == 2
+        supervisor.close()
     assert _trial_processes() == []
 
 
@@ -184,12 +224,13 @@ def test_a_proposal_that_fails_fails_the_run(executor: dask.DaskExecutor) -> Non
         collect(executor, 1, Proposed)
 
 
-def test_closing_leaves_no_process_behind(executor: dask.DaskExecutor) -> None:
-    worker = joined(executor)
-    executor.start(trial(0), 0, worker)
-    collect(executor, 1)
+def test_closing_leaves_no_process_behind(alone: dask.DaskExecutor) -> None:
+    supervisor.close()
+    worker = joined(alone)
+    alone.start(trial(0), 0, worker)
+    collect(alone, 1)
     assert _trial_processes()
-    executor.close()
+    alone.close()
     assert _trial_processes() == []
 
 
@@ -206,17 +247,15 @@ def _trial_processes() -> list[Path]:
     return found
 
 
-def test_a_worker_that_goes_away_is_an_event(executor: dask.DaskExecutor) -> None:
-    worker = joined(executor)
+def test_a_worker_that_goes_away_is_an_event(alone: dask.DaskExecutor) -> None:
+    worker = joined(alone)
     time.sleep(0.5)  # until the scheduler knows that we want to hear of its workers
-    executor._client.retire_workers([worker], close_workers=True)
-    assert collect(executor, 1, Left) == [Left(worker)]
+    alone._client.retire_workers([worker], close_workers=True)
+    assert collect(alone, 1, Left) == [Left(worker)]
 
 
-def test_the_embedded_worker_is_never_given_up_for_silence(executor: dask.DaskExecutor) -> None:
-    cluster = executor._client.cluster
-    assert cluster is not None
-    assert cluster.scheduler.worker_ttl is None
+def test_the_embedded_worker_is_never_given_up_for_silence(embedded: Client) -> None:
+    assert embedded.cluster.scheduler.worker_ttl is None
 
 
 def test_an_address_nobody_listens_at_is_told_in_one_line() -> None:
@@ -308,23 +347,18 @@ class Unloadable:
 
 
 @pytest.mark.parametrize("isolation", get_args(Isolation))
-def test_a_task_that_cannot_be_loaded_ends_the_run_and_no_evaluation(isolation: Isolation) -> None:
-    executor = dask.DaskExecutor(
-        cluster.embedded(2),
-        Unloadable(),  # type: ignore[arg-type]
-        "run",
-        owned=True,
-        conditions=Conditions(isolation=isolation),
-    )
-    with closing(executor):
-        worker = joined(executor)
-        executor.start(trial(0), 0, worker)
-        events = collect(executor, 2, Event)
-        assert events[0] == Joined(worker, 0, worker)  # before the coordinator starts it again
-        assert isinstance(events[1], Finished)
-        assert events[1].outcome.status is Status.LOST
-        with pytest.raises(ClusterError, match="No module named 'module_that_is_not_there'"):
-            executor.wait(0)
+def test_a_task_that_cannot_be_loaded_ends_the_run_and_no_evaluation(
+    isolation: Isolation, make: Make
+) -> None:
+    executor = make(Unloadable(), conditions=Conditions(isolation=isolation))
+    worker = joined(executor)
+    executor.start(trial(0), 0, worker)
+    events = collect(executor, 2, Event)
+    assert events[0] == Joined(worker, 0, worker)  # before the coordinator starts it again
+    assert isinstance(events[1], Finished)
+    assert events[1].outcome.status is Status.LOST
+    with pytest.raises(ClusterError, match="No module named 'module_that_is_not_there'"):
+        executor.wait(0)
 
 
 def test_a_call_that_a_worker_cannot_unpickle_takes_its_slots(

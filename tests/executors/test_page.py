@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import cloudpickle
 import pytest
 from distributed import Client, LocalCluster
 
@@ -16,6 +18,9 @@ from spot_dask import Budget, FunctionTask, Real, Space, Study
 from spot_dask.executors import page
 
 pytestmark = pytest.mark.dask
+
+# The processes must not have to find this file.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 TOLD = "how the run stands, in a browser: "
 NAME = "<script>alert(1)</script>"
@@ -30,7 +35,7 @@ def loss(cfg, trial):
 STUDY = Study(Space(x=Real(0.0, 1.0, default=0.5)), FunctionTask(loss), name=NAME)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     with (
         LocalCluster(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from spot_dask.worker import heartbeat, supervisor
 pytestmark = pytest.mark.dask
 
 
-@pytest.fixture
-def cluster() -> Iterator[LocalCluster]:
+@contextmanager
+def two_workers() -> Iterator[LocalCluster]:
     """Two workers of one thread, reached over TCP as from another process."""
     with LocalCluster(
         n_workers=2,
@@ -37,7 +37,13 @@ def cluster() -> Iterator[LocalCluster]:
         yield cluster
 
 
-Begin = Callable[[], dask.DaskExecutor]
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with two_workers() as cluster:
+        yield cluster
+
+
+Begin = Callable[..., dask.DaskExecutor]
 
 
 @pytest.fixture
@@ -53,9 +59,9 @@ def begin(cluster: LocalCluster, tmp_path: Path) -> Iterator[Begin]:
 
     made: list[dask.DaskExecutor] = []
 
-    def begin() -> dask.DaskExecutor:
-        client = Client(cluster.scheduler_address, set_as_default=False)
-        made.append(dask.DaskExecutor(client, FunctionTask(train), "run", owned=True))
+    def begin(on: LocalCluster | None = None) -> dask.DaskExecutor:
+        client = Client((on or cluster).scheduler_address, set_as_default=False)
+        made.append(dask.DaskExecutor(client, FunctionTask(train), tmp_path.name, owned=True))
         return made[-1]
 
     yield begin
@@ -117,7 +123,7 @@ def test_a_lost_connection_costs_no_training(
     executor = begin()
     worker = first(executor, Joined).worker
     if not published:
-        monkeypatch.setattr(executor._published, "add", lambda *ignored: None)
+        monkeypatch.setattr(executor, "_publish", lambda *ignored: None)
     executor.start(trial(4.0), 0, worker)
     first(executor, Beat)
     cut_off(executor)
@@ -135,7 +141,7 @@ def test_what_ended_behind_a_broken_connection_and_was_forgotten_is_lost(
     monkeypatch.setattr(supervisor, "_heartbeat", heartbeat.Heartbeat())
     executor = begin()
     worker = first(executor, Joined).worker
-    monkeypatch.setattr(executor._published, "add", lambda *ignored: None)
+    monkeypatch.setattr(executor, "_publish", lambda *ignored: None)
     executor.start(trial(1.0), 0, worker)
     first(executor, Beat)
     cut_off(executor)
@@ -152,7 +158,7 @@ def test_what_was_submitted_but_not_published_is_adopted(
 ) -> None:
     killed = begin()
     worker = first(killed, Joined).worker
-    monkeypatch.setattr(killed._published, "add", lambda *ignored: None)
+    monkeypatch.setattr(killed, "_publish", lambda *ignored: None)
     killed.start(trial(4.0), 0, worker)
     time.sleep(1.0)
     killed.close()
@@ -163,29 +169,31 @@ def test_what_was_submitted_but_not_published_is_adopted(
 
 
 def test_a_worker_that_leaves_hands_over_what_no_coordinator_has_heard(
-    begin: Begin, cluster: LocalCluster, tmp_path: Path
+    begin: Begin, tmp_path: Path
 ) -> None:
-    killed = begin()
-    leaving = first(killed, Joined).worker
-    killed.start(trial(0.5), 0, leaving)
-    time.sleep(0.2)
-    killed.close()
-    worker = next(w for w in cluster.workers.values() if w.address == leaving)
+    with two_workers() as cluster:
+        killed = begin(cluster)
+        leaving = first(killed, Joined).worker
+        killed.start(trial(0.5), 0, leaving)
+        time.sleep(0.2)
+        killed.close()
+        worker = next(w for w in cluster.workers.values() if w.address == leaving)
 
-    async def drain() -> None:
-        await service._drain(worker, 30.0, asyncio.Event())
+        async def drain() -> None:
+            await service._drain(worker, 30.0, asyncio.Event())
 
-    began = time.monotonic()
-    cluster.sync(drain)
-    assert time.monotonic() - began < 25.0  # it need not stay until somebody comes
-    executor = begin()
-    seen: list[Event] = []
-    first(executor, Left, seen)
-    attached, ended, left = (e for e in seen if not isinstance(e, Joined))
-    assert attached == Attached(0, 0, leaving)
-    assert ended.outcome.status is Status.OK
-    assert left == Left(leaving)
-    assert begun(tmp_path) == 1
+        began = time.monotonic()
+        cluster.sync(drain)
+        assert time.monotonic() - began < 25.0  # it need not stay until somebody comes
+        executor = begin(cluster)
+        seen: list[Event] = []
+        first(executor, Left, seen)
+        attached, ended, left = (e for e in seen if not isinstance(e, Joined))
+        assert attached == Attached(0, 0, leaving)
+        assert ended.outcome.status is Status.OK
+        assert left == Left(leaving)
+        assert begun(tmp_path) == 1
+        executor.close()
 
 
 def test_every_worker_ends_its_trainings_when_it_closes(

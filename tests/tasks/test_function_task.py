@@ -17,13 +17,13 @@ from spot_dask import Real, Space, Study
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks import Config, score
 from spot_dask.tasks.function import FunctionTask, as_task
-from spot_dask.worker.context import Running
+from spot_dask.worker.context import RunningTrial
 from spot_dask.worker.training_main import attempt_trial
 
 
 def run(task: FunctionTask, **config: Any) -> Outcome:
     trial = Trial(3, config, seed=7)
-    return attempt_trial(lambda: task, trial, Running(trial, attempt=1, slot=2))
+    return attempt_trial(lambda: task, trial, RunningTrial(trial, attempt=1, slot=2))
 
 
 @pytest.mark.parametrize(
@@ -81,19 +81,21 @@ def test_an_objective_to_be_maximised_is_minimised_with_its_sign_flipped() -> No
     assert score(FunctionTask(abs), {"loss": 0.9}) == 0.9
 
 
-def with_trial(cfg: Config, trial: Running) -> float:
+def with_trial(cfg: Config, trial: RunningTrial) -> float:
     return trial.seed + cfg.x
 
 
-def with_another_name(cfg: Config, context: Running) -> float:
+def with_another_name(cfg: Config, context: RunningTrial) -> float:
     return context.seed + cfg.x
 
 
-def with_keyword(cfg: Config, *, trial: Running) -> float:
+def with_keyword(cfg: Config, *, trial: RunningTrial) -> float:
     return trial.seed + cfg.x
 
 
-def with_default_before(cfg: Config, scale: float = 1.0, trial: Running | None = None) -> float:
+def with_default_before(
+    cfg: Config, scale: float = 1.0, trial: RunningTrial | None = None
+) -> float:
     assert trial is not None
     return trial.seed + scale * cfg.x
 
@@ -110,7 +112,7 @@ def test_a_function_gets_the_trial_if_it_wants_it(function: Any) -> None:
 
 
 def test_what_a_function_reports_becomes_curves() -> None:
-    def train(cfg: Config, trial: Running) -> float:
+    def train(cfg: Config, trial: RunningTrial) -> float:
         trial.report(1, loss=np.float32(3))
         trial.report(2, loss=2, accuracy=0.5)
         return 2.0
@@ -195,7 +197,7 @@ class Whole:
 
     objective, direction = "loss", "min"
 
-    def __call__(self, config: Config, trial: Running) -> dict[str, float]:
+    def __call__(self, config: Config, trial: RunningTrial) -> dict[str, float]:
         return {"loss": config.x}
 
     def shortened(self) -> Whole:

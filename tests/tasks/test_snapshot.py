@@ -26,7 +26,7 @@ from spot_dask.tasks import snapshot
 from spot_dask.tasks.snapshot import NAME, Snapshots
 from spot_dask.tasks.torch import Fit, TorchTask
 from spot_dask.worker.checkpoints import Place
-from spot_dask.worker.context import Running
+from spot_dask.worker.context import RunningTrial
 from spot_dask.worker.training_main import attempt_trial
 
 
@@ -73,7 +73,7 @@ class Interrupted(BaseException):
     """Stands for whatever ends a training."""
 
 
-class Cut(Running):
+class Cut(RunningTrial):
     """A trial that ends when epoch ``last`` has begun to be reported."""
 
     last = math.inf
@@ -178,11 +178,11 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from test_snapshot import TASK, TRIAL, Place, Running, attempt_trial, snapshot
+from test_snapshot import TASK, TRIAL, Place, RunningTrial, attempt_trial, snapshot
 snapshot.SHARE = 1.0
 place = Place({root!r}, {version!r})
 
-class Killed(Running):
+class Killed(RunningTrial):
     def report(self, epoch, **metrics):
         super().report(epoch, **metrics)
         if epoch == 4:
@@ -202,7 +202,7 @@ def test_a_training_killed_in_another_process_goes_on_here(
     assert end.returncode == -signal.SIGKILL
     trained.clear()
     reported: list[int] = []
-    running = Running(TRIAL, tell=lambda epoch, _: reported.append(epoch), place=place)
+    running = RunningTrial(TRIAL, tell=lambda epoch, _: reported.append(epoch), place=place)
     resumed = attempt_trial(lambda: TASK, TRIAL, running)
     assert len(trained) == 3  # the fourth epoch was not saved yet
     assert resumed.curves == run(TASK, None).curves
@@ -273,7 +273,7 @@ def test_saving_takes_at_most_its_share_of_the_time(
     monkeypatch.setattr(snapshot, "SHARE", 0.05)
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    snapshots, saves = Snapshots(Running(TRIAL, place=place), 30.0), []
+    snapshots, saves = Snapshots(RunningTrial(TRIAL, place=place), 30.0), []
 
     def parts() -> dict[str, Any]:
         saves.append(now[0])
@@ -288,4 +288,4 @@ def test_saving_takes_at_most_its_share_of_the_time(
 
 
 def test_nothing_is_saved_where_nobody_would_find_it() -> None:
-    Snapshots(Running(TRIAL), 0.0).offer([], lambda: pytest.fail("saved"))
+    Snapshots(RunningTrial(TRIAL), 0.0).offer([], lambda: pytest.fail("saved"))

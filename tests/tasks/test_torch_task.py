@@ -19,7 +19,7 @@ from torch.utils.data import Dataset, TensorDataset, random_split
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks.data import Split
 from spot_dask.tasks.torch import TorchTask, choose_device
-from spot_dask.worker.context import Running
+from spot_dask.worker.context import RunningTrial
 from spot_dask.worker.training_main import attempt_trial
 
 
@@ -34,7 +34,7 @@ def _one_thread() -> Iterator[None]:
 
 def run(task: TorchTask, seed: int = 1, **config: Any) -> Outcome:
     trial = Trial(0, {"lr": 0.1, **config}, seed)
-    return attempt_trial(lambda: task, trial, Running(trial))
+    return attempt_trial(lambda: task, trial, RunningTrial(trial))
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,7 @@ def no_attach(module: ModuleType) -> None:
         return f"spot:{self._run_id}:{number}:a{attempt}:{os.getpid()}"
 
     module.DaskExecutor._attach = nothing  # type: ignore[attr-defined]
-    module.Published.key = key  # type: ignore[attr-defined]
+    module.DaskExecutor._key = key  # type: ignore[attr-defined]
 
 
 def double_commit(module: ModuleType) -> None:

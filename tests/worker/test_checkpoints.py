@@ -34,7 +34,7 @@ def place(tmp_path: Path) -> Place:
     return place
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _no_processes_left() -> Iterator[None]:
     yield
     supervisor.close()
@@ -199,6 +199,7 @@ def test_without_a_place_the_directory_is_a_temporary_one(killed_after: int) -> 
 def test_a_worker_that_does_not_share_the_directory_says_so(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    supervisor.close()  # a new process writes where we look
     elsewhere = Place.of(tmp_path / "elsewhere", "run", "")
     assert run(train, elsewhere, killed_after=0).metrics["kept"] == 0.0
     assert "elsewhere/run is not on this machine" in capfd.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +16,12 @@ from spot_dask.errors import ClusterError
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks.function import FunctionTask
 from spot_dask.worker import supervisor
-from spot_dask.worker.context import Running
+from spot_dask.worker.context import RunningTrial
 from spot_dask.worker.limits import Conditions, Limits
 from spot_dask.worker.training_main import attempt_trial
+
+# The processes must not have to find this file.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 GPUS = ["4", "5", "6", "7"]
 
@@ -112,4 +116,4 @@ def test_running_out_of_memory_is_an_end_of_its_own(error: Exception, status: St
         raise error
 
     trial = Trial(0, {}, 1)
-    assert attempt_trial(lambda: FunctionTask(fail), trial, Running(trial)).status is status
+    assert attempt_trial(lambda: FunctionTask(fail), trial, RunningTrial(trial)).status is status

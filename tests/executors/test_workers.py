@@ -11,7 +11,7 @@ from distributed.scheduler import NoValidWorkerError
 from spot_dask.coordinator import Joined, Left
 from spot_dask.errors import ClusterError
 from spot_dask.executors.dask import fetch
-from spot_dask.executors.workers import Members
+from spot_dask.executors.workers import Workers
 from spot_dask.records import Status
 from spot_dask.worker import supervisor
 from spot_dask.worker.limits import Limits
@@ -48,12 +48,12 @@ class Scheduler:
         return {w: self.answers.get(w, supervisor.version()) for w in heard}
 
 
-def members(scheduler: Scheduler, limits: Limits | None = None) -> Members:
+def members(scheduler: Scheduler, limits: Limits | None = None) -> Workers:
     client: Any = scheduler
-    return Members(client, limits or Limits(), owned=False)
+    return Workers(client, limits or Limits(), owned=False)
 
 
-def changes(members: Members) -> list[Any]:
+def changes(members: Workers) -> list[Any]:
     members.look_again()
     return members.changes()
 

@@ -41,8 +41,16 @@ PATIENCE = 60.0  # seconds until a test gives up; no test depends on how long an
 RUN = "run"
 
 
-@pytest.fixture(autouse=True)
-def _fresh_processes() -> Iterator[None]:
+@pytest.fixture(autouse=True, scope="module")
+def _no_processes_left() -> Iterator[None]:
+    yield
+    supervisor.close()
+
+
+@pytest.fixture
+def _fresh_process() -> Iterator[None]:
+    """What is trained starts a process, in the environment of the test."""
+    supervisor.close()
     yield
     supervisor.close()
 
@@ -244,6 +252,7 @@ def test_ctrl_c_does_not_reach_a_training(tmp_path: Path) -> None:
     assert run(train).ok
 
 
+@pytest.mark.usefixtures("_fresh_process")
 def test_what_a_training_prints_does_not_disturb(capfd: pytest.CaptureFixture[str]) -> None:
     def train(cfg: Config) -> float:
         print('{"outcome": {}, "last": true}')
@@ -338,20 +347,30 @@ def threads(cfg: Config) -> float:
     return torch.get_num_threads()
 
 
+@pytest.mark.usefixtures("_fresh_process")
 def test_torch_has_all_cores_for_the_only_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     assert run(threads).y == cpu_count()
 
 
+@pytest.mark.usefixtures("_fresh_process")
 @pytest.mark.parametrize("name", THREAD_VARIABLES)
-def test_torch_has_the_threads_the_user_says(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_all_libraries_have_the_threads_the_user_says(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def said(cfg: Config) -> dict[str, float]:
+        return {"loss": 0.0, **{name: float(os.environ[name]) for name in THREAD_VARIABLES}}
+
     for other in THREAD_VARIABLES:
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, "1")
-    assert run(threads).y == 1.0
+    assert run(said).metrics == {"loss": 0.0, **dict.fromkeys(THREAD_VARIABLES, 1.0)}
+    if name == THREAD_VARIABLES[-1]:  # torch takes as long to import in each process
+        assert run(threads).y == 1.0
 
 
+@pytest.mark.usefixtures("_fresh_process")
 def test_a_process_that_cannot_start_is_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     outcome = run(pid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.simulated import Fate, SimulatedExecutor
 from spot_dask.coordinator import (
     Commit,
     Finish,
@@ -16,7 +17,6 @@ from spot_dask.coordinator import (
     Tick,
 )
 from spot_dask.coordinator.state import Coordinator
-from spot_dask.executors.simulated import Fate, SimulatedExecutor
 from spot_dask.fold import Fold
 from spot_dask.records import Failure, Outcome, Retried, Status, Told, Trial
 
