@@ -24,7 +24,7 @@ from spot_dask.worker.limits import Conditions
 Attempt = tuple[int, int]
 """The number of a trial and how often it was attempted before."""
 
-LONGEST_BYTES = 1 << 28
+LONGEST_BYTES = 1 << 29
 """More than any message of a training; what claims to be longer is none."""
 
 

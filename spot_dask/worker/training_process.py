@@ -155,20 +155,19 @@ class TrainingProcess:
         if self._why is not None:
             return self._why
         if code >= 0:
-            return Failure(
-                "ProcessExit",
-                f"the training's process ended with exit code {code} before the training did",
-                self._crash_text,
-            )
-        name = signal.Signals(-code).name
-        kills = oom_kills(self._groups)
-        counted = self._oom_kills is not None and kills is not None and kills > self._oom_kills
-        if -code == signal.SIGKILL and counted:
-            message = "the kernel killed the training's process: out of memory"
-            return Failure(OUT_OF_MEMORY, message, self._crash_text)
-        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-        message = f"the training's process was killed by {name}{hint}"
-        return Failure(name, message, self._crash_text)
+            kind = "ProcessExit"
+            text = f"the training's process ended with exit code {code} before the training did"
+        else:
+            kind = signal.Signals(-code).name
+            text = f"the training's process was killed by {kind}"
+        if -code == signal.SIGKILL:
+            kills = oom_kills(self._groups)
+            if self._oom_kills is not None and kills is not None and kills > self._oom_kills:
+                kind = OUT_OF_MEMORY
+                text = "the kernel killed the training's process: out of memory"
+            else:
+                text += " (out of memory?)"
+        return Failure(kind, text, self._crash_text)
 
     def kill(self, why: Failure = STOPPED) -> None:
         """Kill the process and all it started; whoever waits for it is told why."""
@@ -208,20 +207,15 @@ class TrainingProcess:
 
 def crashed(error: Failure, started: float, curves: ReportedCurves) -> Outcome:
     """The outcome of a training whose process did not live to tell it."""
-    if error is EARLY:
-        return Outcome(
-            Status.STOPPED,
-            metrics=curves.latest(),
-            curves=curves.freeze(),
-            started=started,
-            finished=time.time(),
-        )
+    early = error is EARLY
+    kinds = {TIMEOUT: Status.TIMEOUT, OUT_OF_MEMORY: Status.MEMORY, EARLY.type: Status.STOPPED}
     return Outcome(
-        {TIMEOUT: Status.TIMEOUT, OUT_OF_MEMORY: Status.MEMORY}.get(error.type, Status.CRASHED),
+        kinds.get(error.type, Status.CRASHED),
+        metrics=curves.latest() if early else {},
         curves=curves.freeze(),
         started=started,
         finished=time.time(),
-        error=error,
+        error=None if early else error,
     )
 
 

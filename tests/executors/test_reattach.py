@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle
@@ -14,7 +15,9 @@ import pytest
 from distributed import Client, LocalCluster
 
 from spot_dask.coordinator import Attached, Beat, Event, Finished, Joined, Left
-from spot_dask.executors import dask, service
+from spot_dask.errors import ClusterError
+from spot_dask.executors import dask, service, workers
+from spot_dask.executors.cluster import connect
 from spot_dask.records import Status, Trial
 from spot_dask.tasks.function import FunctionTask
 from spot_dask.worker import heartbeat, supervisor
@@ -205,3 +208,11 @@ def test_every_worker_ends_its_trainings_when_it_closes(
     while not all(supervisor.EndTrainings.name in w.plugins for w in cluster.workers.values()):
         assert time.monotonic() < deadline
         executor.wait(0.1)
+
+
+def test_a_scheduler_of_another_version_is_refused(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "supervisor", SimpleNamespace(version=lambda: "9.9"))
+    with pytest.raises(ClusterError, match=r"install spot-dask 9\.9, as here"):
+        connect(cluster.scheduler_address)
