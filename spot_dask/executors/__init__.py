@@ -1,7 +1,8 @@
-"""Executors: where trials run.
+"""The coordinator's side of where trials run; ``spot_dask.worker`` is the other side.
 
 An executor turns the coordinator's instructions into running trainings and reports what
 happens as events. It holds no policy: retries, refill and stopping are the coordinator's.
+``service`` runs the scheduler and the workers that ``spot-dask`` starts.
 """
 
 from __future__ import annotations
