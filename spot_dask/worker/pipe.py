@@ -56,8 +56,9 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class EndEarly:
-    """The training of this attempt is to end."""
+    """The training of this attempt of a run is to end."""
 
+    run: str
     key: Attempt
 
 

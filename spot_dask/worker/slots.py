@@ -118,7 +118,7 @@ class Slots:
         for occupant in found:
             occupant.early = True
             if occupant.process is not None:
-                occupant.process.stop_early(attempt)
+                occupant.process.stop_early(run, attempt)
 
     def close(self) -> None:
         """Kill all trainings and end the processes that wait."""

@@ -33,7 +33,7 @@ from spot_dask.tasks import Config, Diverged, Task, measured, score
 from spot_dask.worker.context import RunningTrial
 from spot_dask.worker.pipe import (
     Accepted,
-    Attempt,
+    EndEarly,
     EpochReport,
     TrainingEnd,
     TrainingRequest,
@@ -123,7 +123,7 @@ class Channel:
     def __init__(self) -> None:
         self._requests = Connection(os.dup(0), writable=False)
         self._replies = Connection(os.dup(1), readable=False)
-        self._ended: Attempt | None = None  # a training that is to end
+        self._to_end: EndEarly | None = None  # what came last, of the training that runs now
         self._lock = threading.Lock()  # a training may report from several threads
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device, no file
             os.dup2(nothing.fileno(), 0)
@@ -138,15 +138,16 @@ class Channel:
             while self._requests.poll(timeout):
                 message = self._requests.recv()
                 if isinstance(message, TrainingRequest):  # else: to end what has ended by itself
+                    self._to_end = None
                     return message
         return None
 
-    def to_stop(self, key: Attempt) -> bool:
-        """Whether the training of the attempt, which runs now, is to end."""
+    def to_stop(self, request: TrainingRequest) -> bool:
+        """Whether the training of a request, which runs now, is to end."""
         with self._lock:
             while self._requests.poll():  # no request comes while a training runs
-                self._ended = self._requests.recv().key
-            return self._ended == key
+                self._to_end = self._requests.recv()
+            return self._to_end == EndEarly(request.run, request.key)
 
     def send(self, message: object) -> None:
         with self._lock:
@@ -198,7 +199,7 @@ def _train(request: TrainingRequest, loaded: LoadedTask, channel: Channel) -> Ou
         request.slot,
         lambda epoch, metrics: channel.send(EpochReport(epoch, metrics)),
         request.conditions.place,
-        lambda: channel.to_stop(request.key),
+        lambda: channel.to_stop(request),
     )
     outcome = attempt_trial(lambda: loaded.of(request), request.trial, running)
     gc.collect()

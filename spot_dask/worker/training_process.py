@@ -57,7 +57,7 @@ class TrainingProcess:
         self.devices = environment.get(DEVICES)
         self._slot = slot
         self._digest = ""  # of the task that it has
-        self._attempt: Attempt | None = None  # what it trains
+        self._trains: tuple[str, Attempt] | None = None  # run and attempt
         self._lock = threading.Lock()
         self._timers: list[threading.Timer] = []  # that would kill it
         self._why: Failure | None = None  # it was killed
@@ -97,7 +97,7 @@ class TrainingProcess:
         sent = replace(request, slot=self._slot, cwd=str(Path.cwd()), path=paths)
         try:
             with self._lock:
-                self._attempt = request.key
+                self._trains = request.run, request.key
                 self._requests.send_bytes(pickle.dumps(replace(sent, task=b"") if known else sent))
         except BrokenPipeError:
             return None
@@ -122,26 +122,26 @@ class TrainingProcess:
             return crashed(self.obituary(), started, curves)
         finally:
             with self._lock:
-                self._attempt = None
+                self._trains = None
             for timer in self._timers:
                 timer.cancel()
             self._timers.clear()
 
-    def stop_early(self, attempt: Attempt) -> None:
-        """Have the attempt, if it still runs, end at its next report or soon."""
+    def stop_early(self, run: str, attempt: Attempt) -> None:
+        """Have an attempt of a run, if it still runs, end at its next report or soon."""
         with self._lock, contextlib.suppress(BrokenPipeError):
-            if self._attempt != attempt:
+            if self._trains != (run, attempt):
                 return
-            self._requests.send_bytes(pickle.dumps(EndEarly(attempt)))
+            self._requests.send_bytes(pickle.dumps(EndEarly(run, attempt)))
         self._kill_after(REPORT_SECONDS, EARLY)
 
     def _kill_after(self, seconds: float, why: Failure) -> None:
         """Kill the process if the training that it runs now has not ended by then."""
-        attempt = self._attempt
+        now = self._trains
 
         def kill() -> None:
             with self._lock:
-                if self._attempt == attempt:
+                if self._trains == now:
                     self.kill(why)
 
         timer = threading.Timer(seconds, kill)

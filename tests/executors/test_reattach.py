@@ -101,6 +101,8 @@ def test_an_attempt_that_waits_behind_another_runs_training_is_heard_of(
     worker = first(others, Joined).worker
     others.start(trial(4.0), 0, worker)
     first(others, Beat)
+    while not (tmp_path / "begun").exists():
+        first(others, Beat)
     client = Client(cluster.scheduler_address, set_as_default=False)
     executor = dask.DaskExecutor(client, cloudpickle.loads(others._task), "another run", owned=True)
     with closing(executor):

@@ -557,7 +557,7 @@ def test_a_stop_that_comes_late_stops_nothing_else(tmp_path: Path) -> None:
         second = thread.submit(run, short, 1, file=str(tmp_path / "b"))
         pid_in(tmp_path / "b")
         assert occupant.process is not None
-        occupant.process.stop_early((0, 0))  # to the process that trains another one now
+        occupant.process.stop_early(RUN, (0, 0))  # to the process that trains another one now
         supervisor.stop_early("another run", (1, 0))
         assert second.result(PATIENCE).ok
     assert first.result().metrics["pid"] == second.result().metrics["pid"]
@@ -565,16 +565,19 @@ def test_a_stop_that_comes_late_stops_nothing_else(tmp_path: Path) -> None:
 
 def test_a_process_ignores_a_stop_for_what_it_does_not_train() -> None:
     channel = training_main.Channel.__new__(training_main.Channel)
-    channel._lock, channel._ended = threading.Lock(), None
+    channel._lock, channel._to_end = threading.Lock(), None
     channel._requests, wire = multiprocessing.Pipe(duplex=False)
     request = pipe.TrainingRequest(b"abc", Trial(2, {}, seed=0), 0, RUN)
     with channel._requests, wire:
-        wire.send(pipe.EndEarly((1, 0)))
-        assert not channel.to_stop((2, 0))
-        assert channel.to_stop((1, 0))
-        wire.send(pipe.EndEarly((1, 0)))
+        for other in (pipe.EndEarly(RUN, (1, 0)), pipe.EndEarly("another run", (2, 0))):
+            wire.send(other)
+            assert not channel.to_stop(request)
+        wire.send(pipe.EndEarly(RUN, (2, 0)))
+        assert channel.to_stop(request)
+        wire.send(pipe.EndEarly(RUN, (2, 0)))
         wire.send(request)
         assert channel.receive(1.0) == request
+        assert not channel.to_stop(request)  # a coordinator that was killed has it trained again
         assert channel.receive(0.0) is None
 
 
