@@ -133,7 +133,7 @@ class TrainingProcess:
             if self._trains != (run, attempt):
                 return
             self._requests.send_bytes(pickle.dumps(EndEarly(run, attempt)))
-        self._kill_after(REPORT_SECONDS, EARLY)
+            self._kill_after(REPORT_SECONDS, EARLY)
 
     def _kill_after(self, seconds: float, why: Failure) -> None:
         """Kill the process if the training that it runs now has not ended by then."""

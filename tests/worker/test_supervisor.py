@@ -613,11 +613,11 @@ def test_what_a_training_returns_arrives_as_plain_values() -> None:
         class Name(str):
             pass
 
-        trial.device = torch.device("cpu")
+        trial.device = Path("gpu")
         trial.report(np.int64(1), **{Name("loss"): np.float32(0.5)})
-        return {Name("loss"): np.float64(0.25), 3: torch.tensor(1)}
+        return {Name("loss"): np.float64(0.25), 3: np.array(1)}
 
     outcome = run(train)
-    assert (outcome.y, outcome.device) == (0.25, "cpu")
+    assert (outcome.y, outcome.device) == (0.25, "gpu")
     assert outcome.metrics == {"loss": 0.25, "3": 1.0}
     assert outcome.curves == {"loss": (0.5,)}
