@@ -140,9 +140,12 @@ def name_of(component: object) -> str:
 
 def same(one: object, other: object) -> bool:
     """Whether two components are equal, or of one class with equal attributes."""
-    if one == other:
-        return True
-    return type(one) is type(other) and getattr(one, "__dict__", 0) == getattr(other, "__dict__", 1)
+    if type(one) is not type(other):
+        return False
+    try:
+        return bool(one == other) or getattr(one, "__dict__", 0) == getattr(other, "__dict__", 1)
+    except ValueError:  # of arrays
+        return False
 
 
 def parse(name: str) -> Named:

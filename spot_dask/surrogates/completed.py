@@ -11,8 +11,8 @@ columns       None: length scales are not known
 leave_one_out fits that leave out a tenth of the evaluations (one each, where there are few)
 ============= =================================================================================
 
-Whatever of this a posterior has is used. A surrogate may return itself from ``fit``; it must begin
-afresh each time.
+Whatever of this a posterior has is used. ``fit`` may change the surrogate and return it: each fit
+is one of a copy, unless the surrogate is a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -60,15 +60,14 @@ def fit(
 def _fitted(
     surrogate: Any, X: FloatArray, y: FloatArray, groups: IntArray, rng: np.random.Generator
 ) -> Any:
+    if not getattr(getattr(surrogate, "__dataclass_params__", None), "frozen", False):
+        surrogate = copy.deepcopy(surrogate)  # fit may change it, and return it
     known = inspect.signature(surrogate.fit).parameters.values()
     places = [p for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(places) >= 4 or any(p.kind is p.VAR_POSITIONAL for p in known):
-        posterior = surrogate.fit(X, y, groups, rng)
-    else:
-        offered, names = {"groups": groups, "rng": rng}, {p.name for p in known}
-        posterior = surrogate.fit(X, y, **{n: v for n, v in offered.items() if n in names})
-    # One that returns itself is another posterior after every fit, and changes none.
-    return copy.deepcopy(posterior) if posterior is surrogate else posterior
+        return surrogate.fit(X, y, groups, rng)
+    offered, names = {"groups": groups, "rng": rng}, {p.name for p in known}
+    return surrogate.fit(X, y, **{n: v for n, v in offered.items() if n in names})
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +120,7 @@ class Completed:
 
     def locate(self, X: FloatArray) -> Located | None:
         """X (m x e) for its covariances; None if conditioning is more than their algebra."""
-        found: Located | None = getattr(self.posterior, "locate", _nothing)(X)
+        found: Located | None = getattr(self.posterior, "locate", lambda X: None)(X)
         return found
 
     @property
@@ -155,10 +154,6 @@ class Completed:
     @cached_property
     def _least(self) -> float:
         return LEAST * (float(self.y.std()) or abs(float(self.y.mean())) or 1.0)
-
-
-def _nothing(X: FloatArray) -> None:
-    return None
 
 
 @plugins.once

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from spot_dask import plugins
+from spot_dask import FunctionTask, Study, plugins
 from spot_dask.records import Evaluation, History, Origin, Outcome, Status
 from spot_dask.space import Categorical, Real, Space
 from spot_dask.surrogates import completed
@@ -133,6 +133,23 @@ def test_it_serves_the_whole_tuner(infill, surrogate, caplog):
     best = tuner.recommend(history, tuner.model(history))
     assert best is not None
     assert not caplog.records
+
+
+class Unfinished:
+    """Predicts the mean alone."""
+
+    def fit(self, X, y):
+        return SimpleNamespace(predict=lambda Q: np.full(len(Q), y.mean()))
+
+
+def test_a_study_tries_its_surrogate_when_it_is_made():
+    mine = Nearest()
+    study = Study(SPACE, FunctionTask(lambda config: config["x"]), surrogate=mine)
+    assert replace(study, seed=1).surrogate is mine
+    assert study.settings["surrogate"] == f"{__name__}:Nearest"
+    assert vars(mine) == {}
+    with pytest.raises(ValueError, match="predict returns a ndarray; expected two arrays"):
+        replace(study, surrogate=f"{__name__}:Unfinished")
 
 
 def posterior_of(**members):
