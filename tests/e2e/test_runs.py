@@ -247,8 +247,10 @@ def test_a_run_that_failed_throughout_goes_on_once_its_study_is_mended(shell: Sh
     study = shell.study(body="raise ValueError('a bug')")
     assert shell.spot("run", study, "--local", "2", "--store", "run.zarr").returncode == 3
     assert len(Run.open(shell.home / "run.zarr").history.failed) >= 10
-    shell.study()
-    done = shell.spot("resume", "run.zarr", "--local", "2", "--evaluations", "16")
+    mended = shell.study()
+    args = ("run.zarr", "--local", "2", "--evaluations", "16")
+    assert "has changed since the run began" in shell.spot("resume", *args).stderr
+    done = shell.spot("resume", *args, "--study", mended)
     assert done.returncode == 0, done.stderr
     history = Run.open(shell.home / "run.zarr").history
     assert len(history.evaluations) == 16
