@@ -7,7 +7,7 @@ needed to read a run.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from spot_dask import infill, plugins, surrogates
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.fold import Fold
-from spot_dask.records import STOP, Header, History, Opened, Record
+from spot_dask.records import STOP, Header, History, Opened
 from spot_dask.settings import Budget, Settings, shared
 from spot_dask.space import Space
 from spot_dask.store import export, tables
@@ -69,11 +69,6 @@ class Run:
     def of(cls, path: Path | str, journal: Journal, study: Settings) -> Run:
         """The study's run at ``path`` as the closed journal that has written it knows it."""
         return cls(path, journal.header, False, journal.tail.seq, journal, study)
-
-    @cached_property
-    def records(self) -> Sequence[Record]:
-        """The records of the journal; raises StoreCorrupt naming what is wrong."""
-        return tuple(record for record in self.journal.records() if record.seq < self.end)
 
     @cached_property
     def table(self) -> Table:

@@ -54,9 +54,9 @@ def again(run: Run, records: list[Record]) -> list[str]:
 def test_an_asynchronous_run_is_repeated_by_its_recorded_order(run: Run) -> None:
     assert run.deviations() == []
     assert sorted(e.trial.number for e in run.history.evaluations) == list(range(20))
-    assert any(isinstance(r.entry, Imported) and r.entry.items for r in run.records)
+    assert any(isinstance(r.entry, Imported) and r.entry.items for r in run.journal.records())
     # Results arrived while proposals were made, and trials were proposed before a slot was free.
-    asked = [r.seq for r in run.records if isinstance(r.entry, Asked)]
+    asked = [r.seq for r in run.journal.records() if isinstance(r.entry, Asked)]
     told = [a.seq for a in run.fold.arrivals]
     assert any(
         batch.told != sum(s < seq for s in told)
@@ -66,12 +66,12 @@ def test_an_asynchronous_run_is_repeated_by_its_recorded_order(run: Run) -> None
 
 @pytest.mark.dask
 def test_a_journal_that_tells_another_order_is_noticed(run: Run) -> None:
-    batches = [r for r in run.records if isinstance(r.entry, Asked)]
-    last = batches[-1]
+    written = run.journal.records()
+    last = [r for r in written if isinstance(r.entry, Asked)][-1]
     assert isinstance(last.entry, Asked)
     assert last.entry.known is not None
     forged = replace(last, entry=replace(last.entry, known=last.entry.known - 5))
-    records = [forged if r is last else r for r in run.records]
+    records = [forged if r is last else r for r in written]
     found = again(run, records)
     assert found
     assert all(f"trial {last.entry.trials[0].number + i}" in f for i, f in enumerate(found))
@@ -82,6 +82,6 @@ def test_a_journal_without_the_number_known_tells_what_came_before(tmp_path: Pat
     run = study.run(Budget(evaluations=8), local=0, store=tmp_path / "a.zarr")
     records = [
         replace(r, entry=Asked(r.entry.trials)) if isinstance(r.entry, Asked) else r
-        for r in run.records
+        for r in run.journal.records()
     ]
     assert again(run, records) == []

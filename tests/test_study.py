@@ -118,7 +118,7 @@ def test_a_resumed_run_keeps_the_settings_it_began_with(tmp_path: Path) -> None:
     a, b = (Run.open(tmp_path / name) for name in ("a.zarr", "b.zarr"))
     assert [e.trial for e in a.history.evaluations] == [e.trial for e in b.history.evaluations]
     assert a.settings["budget"] == {"evaluations": 9, "wall": None}
-    sessions = [r.entry for r in a.records if isinstance(r.entry, Opened)]
+    sessions = [r.entry for r in a.journal.records() if isinstance(r.entry, Opened)]
     assert len(sessions) == 2
 
 
@@ -147,7 +147,7 @@ def test_a_warm_start_maps_parameters_and_says_what_it_dropped(tmp_path: Path) -
         Budget(evaluations=4), local=0, store=tmp_path / "new.zarr",
         warm_start=[tmp_path / "old.zarr"],
     )  # fmt: skip
-    imported = next(r.entry for r in run.records if isinstance(r.entry, Imported))
+    imported = next(r.entry for r in run.journal.records() if isinstance(r.entry, Imported))
     assert 0 < len(imported.items) < 12
     assert all(item.config["extra"] == 1 for item in imported.items)
     assert all("x" in reason for reason in imported.dropped)
@@ -272,7 +272,7 @@ def test_the_same_evaluation_is_taken_once_by_whatever_way(tmp_path: Path) -> No
         warm_start=[tmp_path / "a.zarr", tmp_path / "b.zarr", tmp_path / "a.zarr"],
     )  # fmt: skip
     assert len(run.history.imports) == 12
-    taken = [len(r.entry.items) for r in run.records if isinstance(r.entry, Imported)]
+    taken = [len(r.entry.items) for r in run.journal.records() if isinstance(r.entry, Imported)]
     assert taken == [8, 4, 0]
 
 

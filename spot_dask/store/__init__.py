@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from spot_dask.records import Entry, Header, Outcome, Record
+from spot_dask.records import Entry, Outcome, Record
 
 
 class Store(Protocol):
-    """Where entries are kept. Reading needs no lock; writing is for one coordinator at a time."""
-
-    header: Header
+    """Where a session keeps its entries; writing is for one coordinator at a time."""
 
     def commit(self, entries: Sequence[Entry]) -> list[Record]:
         """Make the entries durable at once, all or none, then return them as recorded.
@@ -25,19 +23,11 @@ class Store(Protocol):
         """
         ...
 
-    def records(self) -> list[Record]:
-        """All entries in order, every byte checked; raises StoreCorrupt naming what is wrong."""
-        ...
-
     def left(self, number: int, attempt: int) -> Outcome | None:
-        """What a training has left in the store for who has not heard of its end."""
+        """The outcome that a training has left in the store, if it has; None if it has not."""
         ...
 
     @property
     def stop_requested(self) -> bool:
         """Whether somebody has asked this coordinator, through the store, to stop."""
-        ...
-
-    def close(self) -> None:
-        """Release the store; does not write."""
         ...

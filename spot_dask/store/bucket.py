@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.store.files import utc
-from spot_dask.store.objects import MOST_BYTES, STALE_SECONDS, WRITER, refuse_existing
+from spot_dask.store.objects import MOST_BYTES, STALE_SECONDS, WRITER, Backend, refuse_existing
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -53,7 +53,7 @@ _AT_ONCE = 32
 T = TypeVar("T")
 
 
-class Bucket:
+class Bucket(Backend):
     """Objects of one run below the prefix of ``store``; a Backend."""
 
     def __init__(self, where: str, store: ObjectStore) -> None:
@@ -62,13 +62,10 @@ class Bucket:
         self._patience = OPENING_SECONDS
 
     def seen(self) -> str:
-        """What a user would see there: object stores have no directories but those with objects."""
         listing = self._asked("read", "", lambda: _obstore().list_with_delimiter(self.store))
         return "a directory" if listing["objects"] or listing["common_prefixes"] else "nothing"
 
     def get(self, key: str) -> bytes | None:
-        """The object's bytes, None if there is no such object."""
-
         def read() -> bytes | None:
             try:
                 found = _obstore().get(self.store, key)
@@ -81,23 +78,16 @@ class Bucket:
         return self._asked("read", key, read)
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """``get`` of every key, many at a time."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(self.get, keys))
 
     def names(self, key: str) -> list[str]:
-        """Names directly below a key, without hidden ones."""
         listing = self._listing(key)
         paths = [*listing["common_prefixes"], *(each["path"] for each in listing["objects"])]
         names = [path.rpartition("/")[2] for path in paths]
         return [name for name in names if not name.startswith(".")]
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """Create the object; False, and nothing changed, if there is one with other bytes.
-
-        Raises StoreError; the object may then have been created all the same.
-        """
-
         def create() -> bool:
             if self._created(key, data):
                 return True
@@ -109,17 +99,15 @@ class Bucket:
         return self._asked("write", key, create)
 
     def put_any(self, key: str, data: bytes) -> None:
-        """Create or replace an object; for hints only, which can be derived again."""
         self._asked("write", key, lambda: _obstore().put(self.store, key, data))
 
     def put_all(self, objects: Iterable[tuple[str, bytes]]) -> None:
-        """Create or replace objects that nobody reads yet, many at a time."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for _ in pool.map(lambda each: self.put_any(*each), objects):
                 pass
 
     def remove_tree(self, key: str) -> None:
-        """Remove all below a key, but not within an hour after something was written there."""
+        """Not within an hour after something was written there."""
         tree = self._asked(
             "read", key, lambda: [*chain.from_iterable(_obstore().list(self.store, key))]
         )
@@ -132,17 +120,13 @@ class Bucket:
         """Nothing is left to do: what can be read is durable."""
 
     def sweep(self, key: str) -> None:
-        """Remove the signs of writers that died more than an hour ago."""
         newest = self._newest()
         for each in self._signs():
             if newest - each["last_modified"] > timedelta(seconds=STALE_SECONDS):
                 self.discard(each["path"])
 
     def create(self, objects: Mapping[str, bytes]) -> WriterSign:
-        """Put a complete run where there is nothing; of two writers one creates its first record.
-
-        What a crash leaves behind is no run, and is not removed.
-        """
+        """Of two writers one creates the first record; what a crash leaves behind is no run."""
         refuse_existing(self)
         self._probe()
         sign = WriterSign(self)
@@ -157,7 +141,6 @@ class Bucket:
         return sign
 
     def lock(self, *, takeover: bool) -> WriterSign:
-        """Sign as the writer; raises StoreError if another is alive, unless taking over."""
         self._probe()
         sign = WriterSign(self)
         try:
@@ -178,7 +161,6 @@ class Bucket:
         return -1
 
     def discard(self, key: str) -> None:
-        """Remove an object that is no part of the run; a failure is logged."""
         try:
             _obstore().delete(self.store, key)
         except FileNotFoundError:

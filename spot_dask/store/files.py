@@ -25,7 +25,7 @@ from pathlib import Path
 from spot_dask.codec import load
 from spot_dask.errors import StoreCorrupt, StoreError, StoreFull
 from spot_dask.settings import Durability, check
-from spot_dask.store.objects import MOST_BYTES, STALE_SECONDS, WRITER, refuse_existing
+from spot_dask.store.objects import MOST_BYTES, STALE_SECONDS, WRITER, Backend, refuse_existing
 
 PARTIAL = ".partial"
 
@@ -36,7 +36,7 @@ _open = os.open  # the tests that count what writes do not count what reads
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
-class Directory:
+class Directory(Backend):
     """A tree of objects below ``root``; keys are relative paths with slashes."""
 
     def __init__(self, root: Path, durability: Durability) -> None:
@@ -44,19 +44,13 @@ class Directory:
         self.root = root.absolute()  # the process may change its directory
         self._durability = durability
         self._sync = durability == "fsync"
-        self._base = str(self.root)
+        self.where = self._base = str(self.root)
         self._ready = {self._base}  # directories that exist, durably
 
-    @property
-    def where(self) -> str:
-        return str(self.root)
-
     def seen(self) -> str:
-        """What a user would see there."""
         return what_is_at(self.root)
 
     def get(self, key: str) -> bytes | None:
-        """The object's bytes, None if there is no such object."""
         with self._reported("read", key):
             try:
                 return read_object(f"{self._base}/{key}")
@@ -64,11 +58,9 @@ class Directory:
                 return None
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """``get`` of every key."""
         return [self.get(key) for key in keys]
 
     def names(self, key: str) -> list[str]:
-        """Names directly below a key, without hidden files (temporary ones among them)."""
         with self._reported("read", key):
             try:
                 names = [entry.name for entry in (self.root / key).iterdir()]
@@ -77,10 +69,6 @@ class Directory:
             return [name for name in names if not name.startswith(".")]
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """Create the object durably; False, and nothing changed, if there is one already.
-
-        Raises StoreError; the object may then have been created all the same: see ``settle``.
-        """
         # Paths are texts here: as Path they would take as long as what is done with them.
         with self._reported("write", key):
             folder = self._made(key)
@@ -94,7 +82,6 @@ class Directory:
             return True
 
     def put_any(self, key: str, data: bytes) -> None:
-        """Create or replace an object; for hints only, which can be derived again."""
         with self._reported("write", key):
             folder = self._made(key)
             with _temporary(folder) as temporary:
@@ -103,7 +90,6 @@ class Directory:
             self.sync(folder)
 
     def put_all(self, objects: Iterable[tuple[str, bytes]]) -> None:
-        """Create or replace objects that nobody reads yet: all durable at the end, not before."""
         quick, paths = Directory(self.root, "process"), set()
         for key, data in objects:
             quick.put_any(key, data)
@@ -115,19 +101,17 @@ class Directory:
         self._ready |= quick._ready
 
     def discard(self, key: str) -> None:
-        """Remove an object, if it is there; never one of the journal."""
         with self._reported("remove", key), contextlib.suppress(FileNotFoundError):
             os.unlink(f"{self._base}/{key}")  # noqa: PTH108 - see ``put_new``
 
     def settle(self, key: str) -> None:
-        """Make an existing object durable whose creation was reported as failed."""
         final = self.root / key
         with self._reported("write", key):
             self.sync(final)
             self.sync(final.parent)
 
     def remove_tree(self, key: str) -> None:
-        """Remove all below a key; from the first moment on nothing can be written there."""
+        """From the first moment on nothing can be written there."""
         path = self.root / key
         trash = path.with_name(f".{uuid.uuid4().hex}{PARTIAL}")
         with self._reported("remove", key):
@@ -135,7 +119,6 @@ class Directory:
             shutil.rmtree(trash)
 
     def sweep(self, key: str) -> None:
-        """Remove temporary objects that a crash left below a key more than an hour ago."""
         oldest = time.time() - STALE_SECONDS
         with self._reported("write", key):
             for path in (self.root / key).rglob(f".*{PARTIAL}"):
@@ -144,7 +127,6 @@ class Directory:
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def create(self, objects: Mapping[str, bytes]) -> WriterLock:
-        """Put a complete run at ``root``: of two writers that create it one comes second."""
         staging = Directory(
             self.root.with_name(f".{self.root.name}.{uuid.uuid4().hex}{PARTIAL}"), self._durability
         )
@@ -170,16 +152,13 @@ class Directory:
         return lock
 
     def lock(self, *, takeover: bool) -> WriterLock:
-        """Sign as the writer; raises StoreError if another is alive, unless taking over."""
         with self._reported("write", WRITER):
             return WriterLock.acquire(self.root / WRITER, takeover=takeover)
 
     def is_held(self) -> bool:
-        """Whether a writer on this machine is alive."""
         return is_held(self.root / WRITER)
 
     def noted_head(self) -> int:
-        """The last acknowledged record, as its writer has noted."""
         return noted_head(self.root / WRITER)
 
     def sync(self, path: Path | str) -> None:

@@ -42,10 +42,8 @@ class Backend(Protocol):
     Every method raises StoreError in one line where the storage fails.
     """
 
-    @property
-    def where(self) -> str:
-        """The address, as a user would type it."""
-        ...
+    where: str
+    """The address, as a user would type it."""
 
     def seen(self) -> str:
         """What a user would see there: "nothing", "a directory" and so on."""

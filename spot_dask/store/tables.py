@@ -597,10 +597,6 @@ class TableKeeper:
             self._start()
         return records
 
-    def records(self) -> list[Record]:
-        """As the journal does."""
-        return self._journal.records()
-
     def left(self, number: int, attempt: int) -> Outcome | None:
         """As the journal says."""
         return self._journal.left(number, attempt)

@@ -138,4 +138,4 @@ def test_the_store_itself_is_never_replaced(store: Path) -> None:
     done = export(store, "--to", "zarr", "-o", store, "--force")
     assert done.exit_code == 2
     assert "does not replace it" in done.output
-    assert len(Run.open(store).records) == Run.open(store).end
+    assert len(Run.open(store).journal.records()) == Run.open(store).end

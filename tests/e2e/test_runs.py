@@ -117,7 +117,7 @@ def test_a_warm_start_uses_the_old_evaluations(shell: Shell) -> None:
     assert done.returncode == 0, done.stderr
     assert re.search(r"took \d+ of 12 evaluations", done.stderr)
     run = Run.open(shell.home / "new.zarr")
-    imported = next(r.entry for r in run.records if isinstance(r.entry, Imported))
+    imported = next(r.entry for r in run.journal.records() if isinstance(r.entry, Imported))
     assert len(imported.items) + len(imported.dropped) == 12
     assert all(0.2 <= float(i.config["x"]) <= 1.0 for i in imported.items)
     origins = {e.trial.number: e.trial.origin for e in run.history.evaluations}
