@@ -10,6 +10,7 @@ import pytest
 from spot_dask.records import Evaluation, History, Origin, Outcome, Status, Trial
 from spot_dask.space import Real, Space
 from spot_dask.tuner import Tuner
+from spot_dask.tuner.model import risk_of
 
 SPACE = Space(x=Real(0.0, 1.0, default=0.9), y=Real(0.0, 1.0, default=0.1))
 TUNER = Tuner(SPACE, seed=4)
@@ -75,7 +76,7 @@ def test_however_good_its_curve_was_a_stopped_training_is_never_the_best() -> No
 
 
 def test_where_trainings_were_stopped_nothing_better_is_expected(history: History) -> None:
-    model, believed = TUNER.model(history), TUNER._believed(history)
+    model, believed = TUNER.model(history), TUNER._believed(TUNER._surrogate, history)
     assert model is not None
     assert believed is not None
     rows = SPACE.encode([e.trial.config for e in history.stopped])
@@ -91,7 +92,7 @@ def test_a_stopped_configuration_is_not_proposed_again(history: History) -> None
 
 
 def test_stopped_trainings_are_no_failures_to_be_learnt(history: History) -> None:
-    assert TUNER._risk(history) is None
+    assert risk_of(TUNER.space, history) is None
 
 
 def test_what_was_stopped_changes_where_to_look_whatever_its_order(history: History) -> None:
