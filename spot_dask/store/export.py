@@ -53,7 +53,9 @@ def export(table: Table, path: Path, to: str, about: JSON, *, force: bool = Fals
         else:
             with temporary.open("w", encoding="utf-8", newline="") as file:
                 TEXT_FORMATS[to](table, file, about["run_id"])
-        _replace(temporary, path)
+        if path.is_dir():
+            _discard(path.rename(temporary.with_name(f"{temporary.name}.old")))
+        temporary.replace(path)
     except OSError as error:
         raise StoreError(failure(f"cannot write {path}", error)) from error
     finally:
@@ -79,12 +81,6 @@ def _is_table(path: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return True
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    if path.is_dir():
-        _discard(path.rename(temporary.with_name(f"{temporary.name}.old")))
-    temporary.replace(path)
 
 
 def _discard(path: Path) -> None:
@@ -288,13 +284,9 @@ def _series(pd: Any, column: Column) -> Any:
         levels = pd.Index(list(column.levels), dtype=object).infer_objects()
         return pd.Categorical.from_codes(column.values, levels)
     if column.kind == "integer" and column.optional:
-        return _nullable(pd, column)
+        missing = column.missing
+        return pd.arrays.IntegerArray(np.where(missing, 0, column.values), missing)
     return column.values
-
-
-def _nullable(pd: Any, column: Column) -> Any:
-    missing = column.missing
-    return pd.arrays.IntegerArray(np.where(missing, 0, column.values), missing)
 
 
 def _decoded(column: Column) -> Array:

@@ -347,7 +347,7 @@ def _acquire(path: Path, holder: str, head: int, *, takeover: bool) -> int:
             os.close(descriptor)
             if not takeover:
                 raise StoreError(
-                    f"{_run(path)} is being written by {other}: stop that one first, "
+                    f"{path.parent.parent} is being written by {other}: stop that one first, "
                     "or take over (--takeover)"
                 )
             return _replace(path, holder, head)
@@ -402,7 +402,3 @@ def _holder(descriptor: int) -> str:
         return f"process {holder['pid']} on {holder['host']} since {utc(holder['since'])}"
     except (ValueError, KeyError, TypeError):  # it has the lock, but has not signed yet
         return "another process"
-
-
-def _run(lock: Path) -> Path:
-    return lock.parent.parent

@@ -115,10 +115,12 @@ class Table:
             for name in mine | theirs
         ]
         ours, others = ({c.name: c for c in t.curves} for t in (self, other))
-        curves = [
-            _spliced(name, [(ours.get(name), len(self)), (others.get(name), len(other))])
-            for name in ours | others
-        ]
+        curves = []
+        for name in ours | others:
+            parts = ((ours.get(name), len(self)), (others.get(name), len(other)))
+            sizes = [np.zeros(n, np.int64) if part is None else part.sizes for part, n in parts]
+            values = [part.values for part, _ in parts if part is not None]
+            curves.append(CurveColumn(name, np.concatenate(sizes), np.concatenate(values)))
         return Table(tuple(columns), tuple(curves))
 
 
@@ -137,12 +139,6 @@ def _joined(first: Column | None, second: Column | None, n: int, more: int) -> C
         place = np.array([*(codes[level] for level in second.levels), -1], dtype)
         return replace(known, values=np.concatenate([parts[0], place[parts[1]]]), levels=levels)
     return replace(known, values=np.concatenate(parts))
-
-
-def _spliced(name: str, parts: Sequence[tuple[CurveColumn | None, int]]) -> CurveColumn:
-    sizes = [np.zeros(n, np.int64) if part is None else part.sizes for part, n in parts]
-    values = [part.values for part, _ in parts if part is not None]
-    return CurveColumn(name, np.concatenate(sizes), np.concatenate(values))
 
 
 IMPORTED = "imported"

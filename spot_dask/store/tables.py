@@ -34,18 +34,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice, pairwise
+from operator import index
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
-from spot_dask.codec import JSON, dump, from_json, load
+from spot_dask.codec import JSON, dump, from_json, load, number_from_json
 from spot_dask.errors import SpotDaskError, StoreCorrupt
 from spot_dask.fold import Arrival
 from spot_dask.records import Entry, Header, Outcome, Record, Told
 from spot_dask.store.chain import NO_ENTRY, Tail
 from spot_dask.store.journal import Journal
-from spot_dask.store.layout import TABLES, chunk_key, header_checksum, unpacked_size
+from spot_dask.store.layout import TABLES, chunk_key, header_checksum, unpacked, unpacked_size
 from spot_dask.store.objects import MOST_BYTES, Backend
 from spot_dask.store.table import (
     DTYPES,
@@ -172,24 +173,28 @@ def decode_table(metadata: Mapping[str, JSON], objects: Mapping[str, bytes]) -> 
     from zarr.storage import MemoryStore
 
     for name, document in metadata.items():
-        (length,), (chunk,) = document["shape"], _chunk_shape(document)
-        if not (type(length) is type(chunk) is int and 0 < chunk <= POINT_CHUNK):
-            raise ValueError(f"{name} has chunks of {chunk!r:.20} values")
-    for key, data in objects.items():
-        size = unpacked_size(data) if not key.endswith(GROUP) else 0
-        if size is None or size > MOST_BYTES:
-            raise ValueError(f"{key} unpacks to too many bytes")
+        for key in _keys_of(name, document)[1:]:
+            _check_chunk(key, document, objects[key])
     make = default_buffer_prototype().buffer.from_bytes
     group = dump(_group({}, metadata)).encode()
     store = MemoryStore({key: make(data) for key, data in {**objects, GROUP: group}.items()})
-    opened = dict(zarr.open_group(store, mode="r", use_consolidated=True).arrays())
-    found = {}
-    for name, document in metadata.items():
-        try:
-            found[name] = document, np.asarray(opened[name][...])
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{name}: {error}") from error
+    try:
+        opened = dict(zarr.open_group(store, mode="r", use_consolidated=True).arrays())
+        found = {name: (doc, np.asarray(opened[name][...])) for name, doc in metadata.items()}
+    except Exception as error:  # of any kind: these are zarr-python's, and its codecs'
+        raise ValueError(f"zarr cannot read it: {error}") from error
     return _table_of(found)
+
+
+def _check_chunk(key: str, document: JSON, data: bytes) -> None:
+    """Raise ValueError where a chunk would take more memory than its values."""
+    size = unpacked_size(data)
+    if size is None or size > MOST_BYTES:
+        raise ValueError(f"{key} unpacks to too many bytes")
+    if document["data_type"] == "string" and unpacked(data)[:4] != struct.pack(
+        "<I", *_chunk_shape(document)
+    ):
+        raise ValueError(f"{key} holds another number of texts")
 
 
 def parse_group(data: bytes) -> tuple[JSON, dict[str, JSON]]:
@@ -207,7 +212,26 @@ def parse_group(data: bytes) -> tuple[JSON, dict[str, JSON]]:
         raise ValueError(f"it is not a {FORMAT} of version {SCHEMA}")
     if header_checksum(document) != crc:
         raise ValueError("its metadata fails its checksum")
-    return attributes, document["consolidated_metadata"]["metadata"]
+    metadata: dict[str, JSON] = document["consolidated_metadata"]["metadata"]
+    for name, array in metadata.items():
+        _check_array(name, array)
+    return attributes, metadata
+
+
+def _check_array(name: str, document: JSON) -> None:
+    """Raise ValueError for an array that is none of a table: nothing else goes to zarr-python."""
+    (length,), (chunk,), kind = document["shape"], _chunk_shape(document), document["data_type"]
+    codecs = [codec["name"] for codec in document["codecs"]]
+    if not (
+        re.fullmatch(r"[\w.~-]+", name)
+        and kind in _TYPES.values()
+        and codecs == ["vlen-utf8" if kind == "string" else "bytes", "zstd", "crc32c"]
+        and document.get("storage_transformers", []) == []
+        and type(length) is type(chunk) is int
+        and 0 < chunk <= POINT_CHUNK
+        and 0 <= length <= MOST_BYTES
+    ):
+        raise ValueError(f"{name!r:.40} is no array of a table")
 
 
 def node(name: str) -> str:
@@ -309,10 +333,7 @@ def _chunk_shape(document: JSON) -> list[int]:
 def _keys_of(name: str, document: JSON) -> list[str]:
     """The keys of an array's objects below the table's."""
     (length,), (chunk,) = document["shape"], _chunk_shape(document)
-    count = -(-length // chunk)
-    if count > MOST_BYTES // chunk:
-        raise ValueError(f"{name} has {length:,} values")
-    return [f"{name}/{GROUP}", *(f"{name}/c/{i}" for i in range(count))]
+    return [f"{name}/{GROUP}", *(f"{name}/c/{i}" for i in range(-(-length // chunk)))]
 
 
 def _digest(name: str, objects: Mapping[str, bytes]) -> str:
@@ -400,7 +421,7 @@ def _generation(backend: Backend, key: str, header: Header) -> Generation | None
     digests = attributes["digests"] if attributes["schema_version"] == SCHEMA else None
     if digests is not None and digests.keys() != metadata.keys():
         raise ValueError("it has columns without a digest")
-    rows, published = attributes["rows"], attributes["published"]
+    rows, published = index(attributes["rows"]), number_from_json(attributes["published"])
     return Generation(key, data, through, rows, published, metadata, digests)
 
 

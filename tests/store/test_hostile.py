@@ -215,3 +215,45 @@ def test_reading_a_store_imports_nothing_heavy_for_its_tables(path):
         f"Run.open({str(path)!r}).history; sys.exit('zarr' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def _planted(path, change):
+    """The group of a table with another document, whose checksums are right."""
+    file = next(path.glob("tables/g*/zarr.json"))
+    document = load(file.read_bytes())
+    del document["attributes"]["spot_dask"]["crc32c"]
+    change(document, document["consolidated_metadata"]["metadata"])
+    document["attributes"]["spot_dask"]["crc32c"] = header_checksum(document)
+    file.write_bytes(json.dumps(document, indent=1).encode())
+
+
+PLANTED = {
+    "endless": lambda doc, arrays: arrays["seed"].update(shape=[10**15]),
+    "no chunks": lambda doc, arrays: arrays["seed"]["chunk_grid"]["configuration"].update(
+        chunk_shape=[0]
+    ),
+    "large chunks": lambda doc, arrays: arrays["seed"]["chunk_grid"]["configuration"].update(
+        chunk_shape=[10**12]
+    ),
+    "codec": lambda doc, arrays: arrays["seed"]["codecs"].append({"name": "numcodecs.pickle"}),
+    "type": lambda doc, arrays: arrays["seed"].update(data_type="numpy.datetime64"),
+    "elsewhere": lambda doc, arrays: arrays.update({"../../x": arrays["seed"]}),
+    "no array": lambda doc, arrays: arrays.update(seed=3),
+    "rows": lambda doc, arrays: doc["attributes"]["spot_dask"].update(rows="many"),
+    "published": lambda doc, arrays: doc["attributes"]["spot_dask"].update(published="then"),
+    "through": lambda doc, arrays: doc["attributes"]["spot_dask"].update(through=[]),
+    "digests": lambda doc, arrays: doc["attributes"]["spot_dask"].update(digests=[]),
+    "fill": lambda doc, arrays: arrays["seed"].update(fill_value={}),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("change", PLANTED.values(), ids=PLANTED)
+def test_a_table_whose_document_was_planted_is_left_aside(path, change, caplog):
+    before = Run.open(path)
+    expected = repr((before.history, before.table))
+    _planted(path, change)
+    run = Run.open(path)
+    assert repr((run.history, Run.open(path).table)) == expected
+    assert "damaged" in caplog.text
+    assert any("is damaged" in line for line in verify(path).problems)
