@@ -258,7 +258,10 @@ def test_the_embedded_worker_is_never_given_up_for_silence(embedded: Client) -> 
     assert embedded.cluster.scheduler.worker_ttl is None
 
 
-def test_an_address_nobody_listens_at_is_told_in_one_line() -> None:
+def test_an_address_nobody_listens_at_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1.0)
     with pytest.raises(ClusterError, match="no Dask scheduler answers at") as caught:
         cluster.connect("tcp://127.0.0.1:1")
     assert "\n" not in str(caught.value)
