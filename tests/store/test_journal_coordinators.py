@@ -73,7 +73,7 @@ def test_a_copy_of_a_coordinator_in_the_same_epoch_is_stopped_too(path):
     """As after a fork; the second to write finds its place taken by an equal epoch."""
     journal = Journal.resume(path)
     twin = Journal.resume(path, takeover=True)
-    twin._epoch, twin._tail = journal._epoch, journal._tail
+    twin._epoch, twin.tail = journal._epoch, journal.tail
     with pytest.raises(RunTakenOver):
         twin.append(Closed("x"))
     journal.close()
