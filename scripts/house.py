@@ -215,10 +215,11 @@ def circles(graph: Graph) -> list[list[str]]:
     return sorted(found)
 
 
-def ranks(floors: str) -> dict[str, int]:
+def ranks(floors: str, modules: Iterable[str] = ()) -> dict[str, int]:
     """The floor of every module, of lines that name the modules of a floor, the lowest first.
 
-    A line that is indented goes on with the floor above it.
+    A line that is indented goes on with the floor above it. ``infill.*`` is the floor of those of
+    the ``modules`` in that folder that are not named.
 
     Raises:
         ValueError: if a module stands on two floors.
@@ -231,6 +232,11 @@ def ranks(floors: str) -> dict[str, int]:
             if name in found:
                 raise ValueError(f"{name} stands on two floors")
             found[name] = floor
+    others = {name[:-2]: found.pop(name) for name in [*found] if name.endswith(".*")}
+    for name in modules:
+        folder = name.rpartition(".")[0]
+        if folder in others:
+            found.setdefault(name, others[folder])
     return found
 
 
@@ -248,7 +254,7 @@ def floors_of(checkout: Path) -> dict[str, int] | None:
     """The ranks that a checkout's ``tests/test_layers.py`` states as FLOORS; None without any."""
     for node in ast.parse((checkout / "tests" / "test_layers.py").read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS":
-            return ranks(ast.literal_eval(node.value))
+            return ranks(ast.literal_eval(node.value), House.read(checkout / ROOT).modules)
     return None
 
 

@@ -56,10 +56,18 @@ class Named:
 def names(folder: str, method: str) -> list[str]:
     """The sorted names of the extensions in a package, e.g. ``("spot_dask.infill", "propose")``.
 
-    Only classes that can be made without arguments count: others need more than a name.
+    Only classes that can be made without arguments count: others need more than a name. A file that
+    cannot be loaded counts, too: ``find`` says what is wrong with it.
     """
-    found = {name: _extension(f"{folder}.{name}", method) for name in _files(folder)}
-    return [name for name, kind in found.items() if kind is not None and not _required(kind)]
+    found = []
+    for name in _files(folder):
+        try:
+            kinds = _extensions(f"{folder}.{name}", method)
+            if len(kinds) == 1 and not _required(kinds[0]):
+                found.append(name)
+        except ValueError:
+            found.append(name)
+    return found
 
 
 def find(
@@ -95,10 +103,7 @@ def find(
             return found
     else:
         # Only the file that is asked for is imported: a neighbour may import much more.
-        found = _extension(f"{folder}.{head}", method) if head in _files(folder) else None
-        if found is None or rest not in ("", found.__name__):
-            known = ", ".join([*names(folder, method), *also])
-            raise ValueError(f"no {kind} named {named.head!r}; there are: {known}")
+        found = _of_the_folder(folder, method, named.head, head, rest, also)
     settings = named.settings
     if named.parts:
         settings |= {
@@ -263,10 +268,30 @@ def _load(kind: str, name: str) -> Any:
         ) from error
 
 
-def _extension(module: str, method: str) -> type | None:
-    """The one public class defined in a module that has a method."""
-    loaded: ModuleType = importlib.import_module(module)
-    found = [
+def _of_the_folder(
+    folder: str, method: str, name: str, head: str, rest: str, also: tuple[str, ...]
+) -> type:
+    """The class in the file ``head``, called ``rest`` if that is given; ValueError without one."""
+    there = head in _files(folder)
+    kinds = _extensions(f"{folder}.{head}", method) if there else []
+    if len(kinds) == 1 and rest in ("", kinds[0].__name__):
+        return kinds[0]
+    why = ""
+    if there and len(kinds) != 1:
+        listed = ", ".join(each.__name__ for each in kinds) or "no public class"
+        why = f" ({folder}.{head} has {listed} with {method!r}; expected one class)"
+    kind = folder.rpartition(".")[2].removesuffix("s")
+    known = ", ".join([*names(folder, method), *also])
+    raise ValueError(f"no {kind} named {name!r}{why}; there are: {known}")
+
+
+def _extensions(module: str, method: str) -> list[type]:
+    """The public classes defined in a module of ours that have a method: one of an extension."""
+    try:
+        loaded: ModuleType = importlib.import_module(module)
+    except Exception as error:
+        raise ValueError(f"{module} cannot be loaded: {type(error).__name__}: {error}") from error
+    return [
         value
         for name, value in vars(loaded).items()
         if inspect.isclass(value)
@@ -274,7 +299,6 @@ def _extension(module: str, method: str) -> type | None:
         and not name.startswith("_")
         and callable(getattr(value, method, None))
     ]
-    return found[0] if len(found) == 1 else None
 
 
 def _required(found: type) -> list[str]:

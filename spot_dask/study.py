@@ -231,7 +231,14 @@ class Study(Settings):
                 if not isinstance(own, str | None):
                     values[name] = own
                 elif theirs is not None and theirs != own:
-                    find(theirs, trusted=False)
+                    try:
+                        find(theirs, trusted=False)
+                    except plugins.NotLoaded:
+                        raise ValueError(
+                            f"{name} is {theirs!r} and the study's is {own!r}; what only a store "
+                            f"names is not run: write {name}={theirs!r} in the study, or in a copy "
+                            "of it that --study FILE names"
+                        ) from None
             changes = {k: v for k, v in asdict(budget or Budget()).items() if v is not None}
             return replace(self, **values | {"budget": replace(values["budget"], **changes)})
         except ValueError as error:

@@ -191,8 +191,9 @@ def test_settings_of_a_store_are_checked(document: dict[str, Any]) -> None:
 
 
 def test_the_readme_has_the_table_of_all_settings() -> None:
-    # python -c "from spot_dask.settings import reference; print(reference())"
-    assert reference() in (ROOT / "README.md").read_text()
+    command = 'python -c "from spot_dask.settings import reference; print(reference())"'
+    there = reference() in (ROOT / "README.md").read_text()
+    assert there, f"the table of the README is the output of: {command}"
 
 
 DECLARATION = """

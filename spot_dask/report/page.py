@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from spot_dask.codec import number_to_json
 from spot_dask.report import sections, text
-from spot_dask.report.blocks import NotShown
+from spot_dask.report.blocks import Block, NotShown
 from spot_dask.report.context import Missing, ReportContext
 
 SCHEMA = "spot-dask/report/1"
@@ -34,9 +34,16 @@ def html(context: ReportContext) -> str:
     """The page: self-contained, the same for the same run."""
     shown = []
     for name, section in sections.found():
-        facts = context[type(section)]
-        missing = isinstance(facts, Missing)
-        blocks = [NotShown(facts.reason)] if missing else section.render(facts, context)
+        try:
+            facts = context[type(section)]
+            missing = isinstance(facts, Missing)
+            blocks = [NotShown(facts.reason)] if missing else [*section.render(facts, context)]
+        except Exception as error:
+            raise ValueError(f"the section {name!r} of the report raises {error!r}") from error
+        if not blocks or not all(isinstance(block, Block) for block in blocks):
+            raise ValueError(
+                f"the section {name!r} of the report renders no blocks: {blocks!r:.80}"
+            )
         shown.append({"id": name, "title": section.title, "blocks": blocks})
     template, css, script = (
         (files("spot_dask.report") / name).read_text(encoding="utf-8")

@@ -25,9 +25,11 @@ is the section's anchor on the page and its key in report.json; there is no list
 ``title`` is the heading, a question; ``order`` the place on the page, where the others stand at 0,
 10, ..., 140. Facts are numbers, texts, tuples, mappings and frozen dataclasses of these, with
 objectives in the user's sign; ``render`` is not called where they are ``Missing``: the page then
-gives the reason. ``context`` holds the run and its model, ``context[GainSection]`` the facts of
-another section. Blocks are in ``report/blocks.py``, what charts are drawn with in
-``report/figures.py``, numbers as people read them in ``report/text.py``.
+gives the reason. ``context`` holds the run and its model (``report/context.py``): its
+``evaluations`` and, of those that succeeded, best first, ``ranked``, each with ``trial``, ``y``
+(minimised) and ``outcome``; ``context[GainSection]`` are the facts of another section. Blocks are
+in ``report/blocks.py``, what charts are drawn with in ``report/figures.py``, numbers as people
+read them in ``report/text.py``.
 """
 
 from __future__ import annotations
