@@ -147,16 +147,14 @@ def _decoder(hint: Any) -> _Convert:
     if hint is float:
         return number_from_json
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return lambda data: hint(data)
+        return _enum_decoder(hint)
     if origin in (Union, UnionType) and NoneType in inner:
         decode = _decoder(_present(inner))
         return lambda data: None if data is None else decode(data)
     if origin in (Union, UnionType):  # plain values
         return _of_types(inner)
     if origin in (Mapping, dict):
-        decode = _decoder(inner[1])
-        # Every name is kept once in memory, however many evaluations bear it.
-        return lambda data: {intern(name): decode(v) for name, v in _checked(data, dict).items()}
+        return _mapping_decoder(_decoder(inner[1]), {*get_args(inner[1])} or {inner[1]})
     if origin in (Sequence, tuple):
         decode = _decoder(inner[0])
         if decode is number_from_json:
@@ -167,6 +165,31 @@ def _decoder(hint: Any) -> _Convert:
     if hint is Any:
         return _same
     return _of_types((origin or hint,))
+
+
+def _enum_decoder(kind: type[Enum]) -> _Convert:
+    members: dict[Any, Enum] = {member.value: member for member in kind}
+
+    def decode(data: Any) -> Enum:
+        found = members.get(data)
+        if found is None:
+            raise ValueError(f"expected one of {', '.join(members)}, got {data!r:.40}")
+        return found
+
+    return decode
+
+
+def _mapping_decoder(decode: _Convert, plain: set[Any]) -> _Convert:
+    """``plain`` are the types of values that stand for themselves."""
+
+    def decoded(data: Any) -> dict[str, Any]:
+        # Every name is kept once in memory, however many evaluations bear it.
+        names = map(intern, _checked(data, dict))
+        if plain.issuperset(map(type, data.values())):
+            return dict(zip(names, data.values(), strict=True))
+        return dict(zip(names, map(decode, data.values()), strict=True))
+
+    return decoded
 
 
 def _dataclass_decoder(kind: Any) -> _Convert:
@@ -203,7 +226,7 @@ def _same(value: Any) -> Any:
 
 
 def _text(data: Any) -> str:
-    return intern(_checked(data, str))
+    return intern(data if type(data) is str else _checked(data, str))
 
 
 def _checked(data: Any, kind: type[_T]) -> _T:

@@ -177,7 +177,7 @@ class Fold:
             return
         asked = self._pending.pop(number, None)
         if evaluation.trial is not asked and evaluation.trial == asked:  # keep it once
-            evaluation = replace(evaluation, trial=asked)
+            evaluation = Evaluation(asked, evaluation.outcome, evaluation.attempt)
         self._told.add(number)
         self._retried.pop(number, None)
         self._evaluations.append(evaluation)
