@@ -21,6 +21,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import math
 import pkgutil
 import re
 from collections.abc import Callable
@@ -31,17 +32,19 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakValueDictionary
 
+from spot_dask.errors import shown
+
 DEEPEST = 8  # brackets in brackets in a name
 LONGEST = 4000  # characters of a name
+LARGEST = 10_000  # whole numbers in a name that is not trusted: nobody waits for a million trees
+LARGEST_PRODUCT = 1_000_000  # of those in one list: the weights of a network
 
 
 class NotLoaded(ValueError):
     """Data name a component that only a study may load."""
 
-    def __init__(self, label: str) -> None:
-        super().__init__(
-            f"{label} is not loaded: it runs code that the store only names; give the study's file"
-        )
+    def __init__(self, label: str, why: str = "it runs code that the store only names") -> None:
+        super().__init__(f"{label} is not loaded: {why}; give the study's file")
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,8 @@ def find(
     extension, NotLoaded where a name that is not trusted stands for foreign code.
     """
     kind = folder.rpartition(".")[2].removesuffix("s")  # surrogates, infill
-    named = parse(name)
-    label = f"{kind} {named.head!r}"
+    named = parse(name) if trusted else _bounded(parse(name))
+    label = f"{kind} {shown(named.head)}"
     head, colon, rest = named.head.partition(":")
     if (
         colon
@@ -234,6 +237,25 @@ def _pieces(text: str) -> list[str]:
     return pieces
 
 
+def _bounded(named: Named) -> Named:
+    """The name; raises NotLoaded where its settings ask for work without end."""
+    if not _is_small("", named.settings):
+        raise NotLoaded(shown(named.head), "the store gives it settings that may take for ever")
+    return named
+
+
+def _is_small(name: str, value: Any) -> bool:
+    """Whether no number of a setting makes work without end; a seed is none that does."""
+    if name.endswith("random_state"):
+        return True
+    if isinstance(value, dict):
+        return all(_is_small(str(key), inner) for key, inner in value.items())
+    if isinstance(value, list | tuple | set):
+        numbers = [abs(inner) for inner in value if isinstance(inner, int) and inner]
+        return math.prod(numbers) <= LARGEST_PRODUCT and all(_is_small("", v) for v in value)
+    return not isinstance(value, int) or abs(value) <= LARGEST
+
+
 def _settings(component: object) -> dict[str, Any]:
     if not is_dataclass(component):
         return {}
@@ -264,7 +286,7 @@ def _load(kind: str, name: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"{kind} {name!r} cannot be loaded ({error}); expected package.module:Name"
+            f"{kind} {shown(name)} cannot be loaded ({error}); expected package.module:Name"
         ) from error
 
 
@@ -282,7 +304,7 @@ def _of_the_folder(
         why = f" ({folder}.{head} has {listed} with {method!r}; expected one class)"
     kind = folder.rpartition(".")[2].removesuffix("s")
     known = ", ".join([*names(folder, method), *also])
-    raise ValueError(f"no {kind} named {name!r}{why}; there are: {known}")
+    raise ValueError(f"no {kind} named {shown(name)}{why}; there are: {known}")
 
 
 def _extensions(module: str, method: str) -> list[type]:

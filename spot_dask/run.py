@@ -22,7 +22,7 @@ from spot_dask.space import Space
 from spot_dask.store import export, tables
 from spot_dask.store.backend import address
 from spot_dask.store.journal import Journal
-from spot_dask.store.table import Table, tabulate
+from spot_dask.store.table import Table, tabulate, unfit
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.model import Best, Model
 
@@ -106,6 +106,8 @@ class Run:
         """The sum of the records, read once; raises StoreCorrupt naming what is wrong."""
         self.journal.read(self.end)
         assert self.journal.fold is not None
+        for problem in unfit(self.header, self.journal.fold):
+            raise StoreCorrupt(f"{self.path}: {problem}")
         return self.journal.fold
 
     @property
@@ -115,7 +117,7 @@ class Run:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings the run began with, as later sessions changed them."""
-        return {**self._begun_with, **self.fold.settings}
+        return self._checked({**self._begun_with, **self.fold.settings})
 
     @property
     def ended(self) -> str | None:
@@ -309,9 +311,12 @@ class Run:
 
     @property
     def _begun_with(self) -> dict[str, Any]:
-        begun = self.header.settings
+        return self._checked(self.header.settings)
+
+    def _checked(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Settings with what older runs did; raises StoreCorrupt if there are no such settings."""
         try:
-            return {**begun, **Settings(**Settings.restored(begun)).settings}
+            return {**document, **Settings(**Settings.restored(document)).settings}
         except ValueError as error:
             raise StoreCorrupt(f"the settings of {self.path}: {error}") from error
 

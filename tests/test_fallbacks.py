@@ -264,3 +264,20 @@ def test_a_message_is_logged_once_and_another_one_again(caplog):
         errors.warn_once(log, "seen %d", n)
     errors.warn_once(log, "else %d", 0)
     assert [r.getMessage() for r in caplog.records] == ["seen 0", "else 0"]
+
+
+@pytest.mark.parametrize("wrong", [raising, lambda X: (np.full(len(X), np.nan), np.ones(len(X)))])
+def test_a_posterior_that_cannot_predict_is_no_model(wrong, caplog):
+    @dataclass(frozen=True)
+    class Fitted:
+        predict = staticmethod(wrong)
+
+    @dataclass(frozen=True)
+    class Mine:
+        def fit(self, X, y):
+            return Fitted()
+
+    tuner, history = Tuner(SPACE, surrogate=Mine()), after(Tuner(SPACE))
+    assert tuner.model(history) is None
+    assert tuner.recommend(history, None) is not None
+    assert "no model: " in caplog.text

@@ -153,6 +153,28 @@ def test_what_the_package_offers_is_loaded_from_data(find, name):
     assert plugins.same(type(find(name, trusted=False)), type(find(name)))
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["kriging(starts=1000000000)", "sklearn:ensemble.RandomForestRegressor(n_estimators=10000001)",
+     "sklearn:neural_network.MLPRegressor(hidden_layer_sizes=[9000, 9000])",
+     "mean(kriging, sklearn:ensemble.ExtraTreesRegressor(n_estimators=9999999))",
+     f"mean({'kriging, ' * 300}kriging)"],
+)  # fmt: skip
+def test_data_make_no_work_without_end(name):
+    with pytest.raises(ValueError, match=r"may take for ever|at most 16"):
+        surrogates.find(name, trusted=False)
+    surrogates.find("sklearn:svm.SVR(max_iter=5000)", trusted=False)
+    surrogates.find("sklearn:dummy.DummyRegressor(constant=-7)", trusted=False)
+    surrogates.find("sklearn:tree.DecisionTreeRegressor(random_state=4294967295)", trusted=False)
+
+
+@pytest.mark.parametrize("name", ["x" * 100_000, "a\nb", "\x1b[31mred", "a:\n" * 2000])
+@pytest.mark.parametrize("find", FINDS)
+def test_a_name_of_any_length_is_told_in_one_short_line(find, name):
+    with pytest.raises(ValueError, match=r"(?s)\A[^\n\x1b]{,400}\Z"):
+        find(name, trusted=False)
+
+
 def test_a_tuner_that_is_not_trusted_loads_nothing_from_elsewhere():
     space, history = Space(x=Real(0.0, 1.0, default=0.5)), History()
     for name in ("surrogate", "infill"):

@@ -197,9 +197,18 @@ def show_table(title: str, headings: Iterable[str], rows: Iterable[Iterable[str]
     Console().print(table)
 
 
+LONGEST_TEXT = 300
+
+
 def number(value: float) -> str:
     """Four significant digits, as short as they can be written."""
     return f"{value:.4g}"
+
+
+def printable(text: str) -> str:
+    """A text of a store for one line: what moves a cursor is escaped, and it is cut."""
+    escaped = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:LONGEST_TEXT])
+    return f"{escaped}..." if len(text) > LONGEST_TEXT else escaped
 
 
 def value_text(value: Value) -> str:

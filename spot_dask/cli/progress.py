@@ -25,7 +25,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from spot_dask.cli.options import clock, number, values
+from spot_dask.cli.options import clock, number, printable, values
 from spot_dask.progress import BestSoFar, Goal, Listener, Standing, Training, Update, View
 from spot_dask.records import Evaluation
 
@@ -227,7 +227,7 @@ def failure(evaluation: Evaluation) -> str:
     """Why an evaluation failed, in one line."""
     error = evaluation.outcome.error
     reason = "" if error is None else f": {error.type}: {error.message}"
-    return f"{evaluation.outcome.status}{reason}"
+    return printable(f"{evaluation.outcome.status}{reason}")
 
 
 # ---------------------------------------------------------------- the terminal

@@ -51,7 +51,7 @@ def status(store: str, study: str | None, as_json: bool) -> None:
     limit, wall = budget["limit"], budget["wall_limit_seconds"]
     used = f"{budget['used']}" if limit is None else f"{budget['used']} of {limit}"
     time_used = opt.clock(budget["wall_used_seconds"])
-    click.echo(f"{document['name']}: {state}{who}")
+    click.echo(opt.printable(f"{document['name']}: {state}{who}"))
     click.echo(f"evaluations  {used} ({_ended(run.history)})")
     click.echo(f"time         {time_used}{'' if wall is None else f' of {opt.clock(wall)}'}")
     click.echo(f"pending      {trials['pending']}")
@@ -232,14 +232,15 @@ def _ended(history: History) -> str:
 def _show_best(run: Run, document: dict[str, Any]) -> None:
     """Print a recommendation, as ``Run.best_json`` tells it, beside the default configuration."""
     if run.not_loaded:
-        click.echo(f"the surrogate {run.not_loaded} is not loaded; --study FILE loads it", err=True)
+        name = opt.printable(run.not_loaded)
+        click.echo(f"the surrogate {name} is not loaded; --study FILE loads it", err=True)
     default = run.space.default
     rows = [
         (name, opt.value_text(value), opt.value_text(default[name]) if name in default else "-")
         for name, value in document["config"].items()
     ]
     opt.show_table(f"best: trial {document['trial']}", ("parameter", "value", "default"), rows)
-    text = f"{document['objective']}  observed {opt.number(document['observed'])}"
+    text = f"{opt.printable(document['objective'])}  observed {opt.number(document['observed'])}"
     if document["trainings"] > 1:
         text += f" (mean of {document['trainings']} trainings)"
     if document["mean"] is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from spot_dask.errors import StoreCorrupt
+from spot_dask.errors import StoreCorrupt, shown
 from spot_dask.fold import Arrival, Fold
 from spot_dask.records import (
     Configuration,
@@ -207,6 +207,52 @@ def tabulate(header: Header, rows: Sequence[Arrival], before: Table | None = Non
         raise StoreCorrupt(f"a number is too large for a table ({error})") from error
     table = Table(tuple(columns), tuple(_curves(rows)))
     return table if before is None else before.append(table)
+
+
+def unfit(header: Header, fold: Fold) -> Iterator[str]:
+    """What a run's header and records say that cannot be, though every byte is intact.
+
+    One line each: a space that is none, another direction than min and max, trials that are not
+    numbered from 0, a configuration that is none of the space. A header that claims no space of
+    ours (a table without ``format``, as early journals have) is not judged by one.
+    """
+    if isinstance(header.space, dict) and header.space and "format" not in header.space:
+        return
+    try:
+        space = Space.from_json(header.space)
+    except ValueError as error:
+        yield f"the space in the run's header: {error}"
+        return
+    if header.direction not in ("min", "max"):
+        yield f"the direction in the run's header is {shown(header.direction)}, not min or max"
+    history = fold.history
+    asked = [*(e.trial for e in history.evaluations), *history.pending]
+    if {trial.number for trial in asked} != set(range(len(asked))):
+        yield f"its {len(asked)} trials are not numbered from 0 without a gap"
+    taken = [*history.imports, *chain.from_iterable(history.priors)]
+    named = [(f"trial {t.number}", t.config) for t in asked]
+    named += [(f"trial {i.source_trial} of {shown(i.source_run)}", i.config) for i in taken]
+    if _fits(space, [config for _, config in named]):
+        return
+    for what, config in named:
+        try:
+            if not _fits(space, [config]):
+                space.validate(config)
+                yield f"{what} sets {shown(sorted(config))}, which are not its parameters"
+        except ValueError as error:
+            yield f"{what} is no configuration of the run's space: {error}"
+
+
+def _fits(space: Space, configs: Sequence[Configuration]) -> bool:
+    """Whether each has a value of the space for every parameter that is active, and no other."""
+    if not configs:
+        return True
+    try:
+        active = space.active(space.encode(configs))
+    except ValueError:
+        return False
+    values = [len(config.keys() & set(space.free)) for config in configs]
+    return bool((active.sum(axis=1) == values).all())
 
 
 def following(before: Table) -> Fold:

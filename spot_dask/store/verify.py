@@ -16,6 +16,7 @@ from spot_dask.codec import dump, load, separated
 from spot_dask.errors import StoreCorrupt
 from spot_dask.fold import Fold
 from spot_dask.records import Asked, Entry, Header, Retried, Told, Trial
+from spot_dask.settings import Settings
 from spot_dask.store import curves, tables
 from spot_dask.store.backend import backend_at
 from spot_dask.store.chain import (
@@ -34,6 +35,7 @@ from spot_dask.store.inbox import INBOX, read_item
 from spot_dask.store.journal import Journal
 from spot_dask.store.layout import LOG, chunk_key, decode_chunk, log_blocks, parse_root
 from spot_dask.store.objects import Backend
+from spot_dask.store.table import unfit
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def verify(path: str | Path) -> Verification:
     check = _Check(backend_at(path, "process"))
     check.root()
     check.log()
+    check.meaning()
     check.curves()
     check.inbox()
     check.tables()
@@ -107,6 +110,16 @@ class _Check:
         self.records += 1
         for record in () if self.problems else records:
             self.fold.take(record)
+
+    def meaning(self) -> None:
+        """Whether what is intact as bytes can be: header, settings, configurations."""
+        if self.journal is not None:
+            header, fold = self.journal.header, Fold() if self.problems else self.fold
+            self.problems.extend(unfit(header, fold))
+            try:
+                Settings(**Settings.restored({**header.settings, **fold.settings}))
+            except ValueError as error:
+                self.problems.append(f"the run's settings: {error}")
 
     def curves(self) -> None:
         names = [name for name in self.backend.names(curves.CURVES) if name != "zarr.json"]

@@ -50,6 +50,7 @@ LENGTH_BOUNDS = (0.02, 50.0)
 NUGGET_BOUNDS = (1e-7, 10.0)
 FARTHEST = 1e6  # feature: what is meant is the unit cube, and squared distances must not overflow
 EVALUATIONS = 60  # of the density, at most, in one local search
+MOST_STARTS = 1000
 TOLERANCE = 1e-6  # relative; the hundredth part of a log density is not worth an evaluation
 
 
@@ -86,8 +87,8 @@ class Kriging:
         if self.correlation not in get_args(Correlation):
             known = ", ".join(get_args(Correlation))
             raise ValueError(f"no correlation named {self.correlation!r}; there are: {known}")
-        if self.starts < 1:
-            raise ValueError(f"starts is {self.starts}; expected at least 1")
+        if not 1 <= self.starts <= MOST_STARTS:
+            raise ValueError(f"starts is {self.starts}; expected 1 to {MOST_STARTS}")
 
     def fit(
         self, X: FloatArray, y: FloatArray, groups: IntArray, rng: np.random.Generator

@@ -22,6 +22,7 @@ import numpy as np
 from spot_dask.surrogates import FloatArray, IntArray, Posterior, Surrogate, completed
 
 STEPS = 100
+MOST_PARTS = 16
 NEGLIGIBLE = 1e-3  # weight of a surrogate that is left out
 
 
@@ -32,8 +33,11 @@ class Mixture:
     parts: tuple[Surrogate, ...]
 
     def __post_init__(self) -> None:
-        if len(self.parts) < 2:
-            raise ValueError(f"a mean of {len(self.parts)} surrogate; expected two or more")
+        if not 2 <= len(self.parts) <= MOST_PARTS:
+            raise ValueError(
+                f"a mean of {len(self.parts)} surrogates; "
+                f"expected two or more, at most {MOST_PARTS}"
+            )
 
     def fit(
         self, X: FloatArray, y: FloatArray, groups: IntArray, rng: np.random.Generator

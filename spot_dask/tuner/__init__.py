@@ -91,10 +91,13 @@ class Tuner:
         """
         surrogate = self._surrogate
         try:
-            return self._fitted(surrogate, history)
+            model = self._fitted(surrogate, history)
+            if model is not None and not np.isfinite(model.predict(model.X)).all():
+                raise ValueError("it predicts values that are not finite")
         except Exception as error:
             warn_once(logger, "no model: %s", _first_line(error))
             return None
+        return model
 
     @property
     def _surrogate(self) -> Surrogate:

@@ -23,13 +23,21 @@ from spot_dask.records import (
     Told,
     Trial,
 )
+from spot_dask.space import Categorical, Integer, Real, Space
+
+SPACE = Space(
+    lr=Real(1e-5, 0.1, default=0.01),
+    width=Integer(1, 512, default=64),
+    act=Categorical(["relu → ∂", "tanh"], default="tanh"),
+    bias=Categorical([True, False], default=True),
+)
 
 HEADER = Header(
     run_id="f00d",
     name="mnist-größe",
     created=1.7e9,
-    space={"lr": {"type": "real", "low": 1e-5, "high": 0.1}},
-    space_hash="abc",
+    space=SPACE.to_json(),
+    space_hash=SPACE.hash,
     objective="val_loss",
     direction="min",
     settings={"seed": 3, "budget": {"evaluations": 20, "wall": None}},

@@ -184,6 +184,82 @@ def test_a_header_of_other_types_is_corruption(path, changed):
         Run.open(path)
 
 
+def planted(path, header=lambda attributes: None, body=lambda raw: None):
+    """The store, with a header and records changed and all its checksums right."""
+    document = json.loads((path / "zarr.json").read_text())
+    attributes = document["attributes"]["spot_dask"]
+    header(attributes)
+    previous = attributes["crc32c"] = header_checksum(attributes)
+    (path / "zarr.json").write_text(json.dumps(document))
+    for seq in range(len(list((path / "log/c/0").iterdir()))):
+        chunk = path / layout.chunk_key(seq)
+        raw = load(decode_chunk(chunk.read_bytes()))
+        raw["prev_crc"] = previous
+        body(raw)
+        chunk.write_bytes(encode_chunk(dump(raw)))
+        previous = layout.checksum(chunk.read_bytes())
+
+
+def trials_of(raw):
+    return [item.get("trial", item) for item in raw["items"] if raw["kind"] in ("ask", "tell")]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"direction": "up"}, {"space": {}}, {"space": {"format": "spot-dask/space/1"}},
+     {"settings": {"seed": -1}}, {"settings": {"budget": {"evaluations": 1e308}}}],
+)  # fmt: skip
+def test_a_header_that_cannot_be_is_found_by_verify_and_by_who_reads(path, changed):
+    planted(path, lambda attributes: attributes.update(changed))
+    assert any(next(iter(changed)) in problem for problem in verify(path).problems)
+    with pytest.raises(StoreCorrupt, match=ONE_LINE):
+        Run.open(path).status()
+
+
+@pytest.mark.parametrize("kinds", [("ask", "tell"), ("ask",), ("tell",)])
+@pytest.mark.parametrize(
+    "config", [{"q": 1}, {"lr": 0.01}, {"lr": 50.0}, {"lr": "0.01"}, {"act": "zz"}, {}]
+)
+def test_a_trial_that_does_not_fit_the_space_is_corruption(path, config, kinds):
+    def body(raw):
+        for trial in trials_of(raw) if raw["kind"] in kinds else ():
+            if trial["number"] == 2:
+                known = {} if config in ({}, {"lr": 0.01}) else trial["config"]
+                trial["config"] = known | config
+
+    planted(path, body=body)
+    if kinds == ("ask",):  # the evaluation says what was trained
+        assert read(path)
+        return
+    with pytest.raises(StoreCorrupt, match="trial 2 "):
+        Run.open(path).status()
+    assert any("trial 2 " in problem for problem in verify(path).problems)
+
+
+@pytest.mark.parametrize("number", [-1, 77, 2**70])
+def test_a_number_that_no_trial_of_a_run_has_is_corruption(path, number):
+    def body(raw):
+        for trial in trials_of(raw):
+            if trial["number"] == 2:
+                trial["number"] = number
+
+    planted(path, body=body)
+    with pytest.raises(StoreCorrupt, match=ONE_LINE):
+        read(path)
+    assert verify(path).problems
+
+
+def test_settings_of_a_session_that_cannot_be_are_corruption(path):
+    def body(raw):
+        if raw["kind"] == "open":
+            raw["items"][0]["settings"] = {"budget": None}
+
+    planted(path, body=body)
+    with pytest.raises(StoreCorrupt, match=r"the settings of .* budget"):
+        Run.open(path).status()
+    assert any("budget" in problem for problem in verify(path).problems)
+
+
 @pytest.mark.timeout(60)
 def test_names_with_huge_numbers_hold_up_nobody(path, tmp_path):
     (path / "log/c/999999999999").mkdir()

@@ -29,7 +29,7 @@ def path(tmp_path):
     journal.append(told(number=1))
     journal.append(Closed("paused"))
     journal.close()
-    journal = Journal.resume(path, settings={"budget": 9}, durability="process")
+    journal = Journal.resume(path, settings={"budget": {"evaluations": 9}}, durability="process")
     journal.append(Asked((trial(2),)))
     Inbox(str(path), HEADER.run_id).leave(2, 0, succeeded(2).evaluation.outcome)
     journal.close()
@@ -138,7 +138,7 @@ def test_times_sessions_and_settings_are_saved(path):
     target = path.with_name("saved.zarr")
     salvage(path, target)
     state = Fold.of(Journal.open(target).records())
-    assert state.settings == {"budget": 9}
+    assert state.settings == {"budget": {"evaluations": 9}}
     assert math.isclose(state.elapsed, intact.elapsed, abs_tol=1e-6)
     header = Journal.open(target).header
     assert header.run_id != HEADER.run_id

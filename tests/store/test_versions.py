@@ -29,6 +29,9 @@ def unpacked(archive, folder):
     return folder / archive.name.removesuffix(".tar.xz")
 
 
+SPACE_THEN = {"lr": {"type": "real", "low": 1e-5, "high": 0.1}}
+"""What the golden stores were made with: any table, as journals do not look into it."""
+
 THEN = 2**63 + 1
 """The seed of the trials of schema 1.0; one so large is not written any more."""
 
@@ -47,7 +50,7 @@ def test_a_store_of_an_earlier_version_is_read_whole_and_resumed(archive, tmp_pa
     path = unpacked(archive, tmp_path)
     assert verify(path).problems == ()
     journal = Journal.open(path)
-    assert journal.header == HEADER
+    assert journal.header == replace(HEADER, space=SPACE_THEN, space_hash="abc")
     records = journal.records()
     state = Fold.of(records)
     news = archive.name != "schema-1.0.tar.xz"

@@ -354,7 +354,7 @@ def test_unusable_data_are_refused(rng, X, y, message):
 def test_wrong_settings_are_refused():
     with pytest.raises(ValueError, match="there are: matern52, gauss"):
         Kriging(correlation="cubic")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="expected 1 to 1000"):
         Kriging(starts=0)
 
 
