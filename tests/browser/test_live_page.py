@@ -74,7 +74,7 @@ def scheduler():
 
 def open_page(browser, scheduler, width=1200, scheme="light"):
     """The page with its two runs, and a list that fills with whatever goes wrong."""
-    address = live.Page(scheduler, "going on").url
+    address = live.SchedulerPage(scheduler, "going on").url
     scheduler.run_on_scheduler(live.put, "going on", GOING_ON)
     scheduler.run_on_scheduler(live.put, "ended", ENDED)
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
