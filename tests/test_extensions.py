@@ -140,7 +140,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         package = importlib.import_module(f"spot_dask.{'.'.join(Path(name).parent.parts)}")
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
         (tmp_path / name).write_text(EXAMPLES[name])
-    (tmp_path / "own.py").write_text(SURROGATE)
+    (tmp_path / "distances.py").write_text(SURROGATE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     before = set(sys.modules)
@@ -177,7 +177,7 @@ def test_extensions_need_no_edit_elsewhere() -> None:
     [
         "infill='improvement(candidates=200)'",
         "surrogate='inverse_distance'",
-        "surrogate='mean(kriging, own:InverseDistance(power=3.0))', infill='improvement'",
+        "surrogate='mean(kriging, distances:InverseDistance(power=3.0))', infill='improvement'",
     ],
 )
 def test_a_run_with_extensions_is_made_resumed_and_reported(folders: Path, more: str) -> None:
@@ -196,10 +196,10 @@ def test_a_run_with_extensions_is_made_resumed_and_reported(folders: Path, more:
 def test_a_component_that_only_the_command_line_named_is_told_at_resume(folders: Path) -> None:
     (folders / "study.py").write_text(STUDY.format(more=""))
     spot("run", "study.py", "--local", "0", "--store", "r.zarr", "--evaluations", "9",
-         "--no-report", "--set", "surrogate=own:InverseDistance")  # fmt: skip
+         "--no-report", "--set", "surrogate=distances:InverseDistance")  # fmt: skip
     said = spot("resume", "r.zarr", "--local", "0", "--evaluations", "10", code=2)
-    assert "write surrogate='own:InverseDistance' in the study" in said
-    (folders / "mended.py").write_text(STUDY.format(more="surrogate='own:InverseDistance'"))
+    assert "write surrogate='distances:InverseDistance' in the study" in said
+    (folders / "mended.py").write_text(STUDY.format(more="surrogate='distances:InverseDistance'"))
     spot("resume", "r.zarr", "--local", "0", "--evaluations", "10", "--study", "mended.py")
 
 

@@ -512,7 +512,7 @@ def test_a_store_that_names_components_is_read_without_them(
     old, marker = Run.open(store), tmp_path / "marker"
     (tmp_path / "planted_module.py").write_text(f"open({str(marker)!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
-    past = [(r.time, r.entry) for r in old.records if not isinstance(r.entry, Opened)]
+    past = [(r.time, r.entry) for r in old.journal.records() if not isinstance(r.entry, Opened)]
     (whole,) = taken(store)
     for i, name in enumerate(EVIL):
         name = name.format(marker=str(marker))

@@ -207,6 +207,6 @@ def test_the_third_ctrl_c_leaves_a_cursor(terminal: Terminal) -> None:
     assert not terminal.cursor_is_hidden
     for _ in range(3):
         terminal.press_ctrl_c()
-        terminal.watch(1.0)  # signals that come together count as one
+        terminal.watch(0.4)  # signals that come together count as one
     assert terminal.to_the_end() == 130
     assert not terminal.cursor_is_hidden
