@@ -41,7 +41,7 @@ from spot_dask.coordinator import (
     Tick,
 )
 from spot_dask.coordinator.state import Coordinator
-from spot_dask.errors import StoreFull, warn_once
+from spot_dask.errors import StoreFull
 from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.progress import Listener, Update
@@ -304,11 +304,7 @@ class Incumbent:
     def look(self, history: History) -> None:
         """Make the recommendation from this history."""
         began = time.monotonic()
-        try:
-            self._best = self._tuner.recommend(history, self._tuner.model(history))
-        except Exception as error:
-            # The surrogate may be the user's; a run must not end for what is only shown.
-            warn_once(logger, "the best so far is not known: %r", error)
+        self._best = self._tuner.recommend(history, self._tuner.model(history))
         seconds = time.monotonic() - began
         self._known = len(history.evaluations)
         self._next = began + max(PAUSE_SECONDS, seconds / SHARE)

@@ -26,8 +26,8 @@ ASKED_FOR = frozenset(
         "test_trainings_of_networks_are_stopped_and_their_slots_used_again[thread]",
     }
 )
-"""Tests that cost half a minute each and whose neighbours prove nearly the same: they run where
-SPOT_DASK_TEST_ALL is set; tests/README.md names them."""
+"""Tests of a quarter to half a minute that have a neighbour with the same mechanism: they run where
+SPOT_DASK_TEST_ALL is set. tests/README.md names each; whoever changes one changes the other."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -9,6 +9,8 @@ the classifier of failures           no weights                              onc
 the surrogate                        space-filling points                    once
 another criterion than ``log_ei``    ``log_ei``                              once
 ``log_ei``                           space-filling points                    once
+a criterion gives too few new points space-filling points
+a posterior cannot predict           what was observed                       once
 the criterion is not a number        candidates spread evenly                once
 it is at some candidates             they come last
 all local searches                   the best of the pool
@@ -280,4 +282,37 @@ def test_a_posterior_that_cannot_predict_is_no_model(wrong, caplog):
     tuner, history = Tuner(SPACE, surrogate=Mine()), after(Tuner(SPACE))
     assert tuner.model(history) is None
     assert tuner.recommend(history, None) is not None
-    assert "no model: " in caplog.text
+    assert "no surrogate: " in caplog.text
+
+
+def test_a_posterior_that_cannot_predict_new_points_has_no_say_in_the_recommendation(caplog):
+    @dataclass(frozen=True)
+    class Fitted:
+        known: int
+
+        def predict(self, X):
+            return raising() if len(X) != self.known else (np.zeros(len(X)), np.ones(len(X)))
+
+    class Mine:
+        def fit(self, X, y):
+            return Fitted(len(X))
+
+    tuner, history = Tuner(SPACE, surrogate=Mine()), after(Tuner(SPACE))
+    worst = max(history.ok, key=lambda e: e.y)
+    more = history.ask([replace(worst.trial, number=history.asked, replicate=1)])
+    history = more.tell(Evaluation(more.pending[0], worst.outcome))  # 13 rows, 12 configurations
+    model = tuner.model(history)
+    assert model is not None
+    best = tuner.recommend(history, model)
+    assert best.evaluation == history.incumbent
+    assert np.isnan(best.mean)
+    assert "no prediction: RuntimeError: forced" in caplog.text
+
+
+def test_what_a_criterion_leaves_open_is_no_choice_of_its_own():
+    @dataclass(frozen=True)
+    class Idle:
+        def propose(self, posterior, request, rng):
+            return request.evaluated[:1]  # known already
+
+    assert origins(after(Tuner(SPACE, infill=Idle()), batches=4)) == {Origin.FALLBACK: 8}

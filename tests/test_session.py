@@ -197,15 +197,18 @@ def test_looks_take_a_small_share_of_the_time(now: list[float]) -> None:
 
 
 def test_a_look_that_fails_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    class Broken(Tuner):
-        def model(self, history: History) -> None:
-            raise ValueError("no model")
+    class Broken:
+        def fit(self, X: object, y: object) -> None:
+            raise ValueError("of the user")
 
-    incumbent = Incumbent(Broken(SPACE))
-    assert incumbent.begin(history(0.5))
-    incumbent.look(history(0.5))
-    assert "no model" in caplog.text
-    assert not incumbent.begin(history(0.5, 0.4))  # not at once
+    incumbent = Incumbent(Tuner(SPACE, surrogate=Broken()))
+    assert incumbent.begin(history(0.5, 0.4))
+    incumbent.look(history(0.5, 0.4))
+    assert "of the user" in caplog.text
+    best = incumbent.of(history(0.5, 0.4))
+    assert best is not None
+    assert best.observed == 0.4
+    assert not incumbent.begin(history(0.5, 0.4, 0.3))  # not at once
 
 
 # --- signals --------------------------------------------------------------------------------------

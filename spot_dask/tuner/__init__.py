@@ -89,27 +89,30 @@ class Tuner:
 
         And where it fails, which is logged once.
         """
-        surrogate = self._surrogate
-        try:
-            model = self._fitted(surrogate, history)
-            if model is not None and not np.isfinite(model.predict(model.X)).all():
-                raise ValueError("it predicts values that are not finite")
-        except Exception as error:
-            warn_once(logger, "no model: %s", _first_line(error))
-            return None
-        return model
+        return self._fitted(self._surrogate, history, "what was observed counts")
 
     @property
     def _surrogate(self) -> Surrogate:
         return surrogates.find(self.surrogate, trusted=self.trusted)
 
-    def _fitted(self, surrogate: Surrogate, history: History) -> Model | None:
+    def _fitted(self, surrogate: Surrogate, history: History, instead: str) -> Model | None:
+        """The surrogate fitted to the history; None where fewer than two evaluations succeeded.
+
+        And where it fails, which is logged once with what serves ``instead``: weeks of training
+        must not end for one fit.
+        """
         X, y = learnt(self.space, history)
         if len(y) < 2:
             return None
         rng = np.random.default_rng([self.seed, _MODEL, len(y)])
         features = self.space.features(X)
-        posterior = completed.fit(surrogate, features, y, self.space.groups, rng)
+        try:
+            posterior = completed.fit(surrogate, features, y, self.space.groups, rng)
+            if not np.isfinite(posterior.predict(features)).all():
+                raise ValueError("it predicts values that are not finite")
+        except Exception as error:  # of a surrogate, which may be the user's
+            warn_once(logger, f"no surrogate: %s; {instead}", _first_line(error))
+            return None
         return Model(self.space, X, y, posterior)
 
     def recommend(self, history: History, model: Model | None) -> Best | None:
@@ -124,8 +127,13 @@ class Tuner:
         y = [float(np.mean([e.y for e in evaluations])) for evaluations in found]
         if model is None:
             return Best(found[int(np.argmin(y))])
-        mean, sd = model.predict(rows_of(self.space, (e[0].trial.config for e in found)))
-        i = int(np.argmin(mean if model.predicts else y))
+        rows = rows_of(self.space, (e[0].trial.config for e in found))
+        try:
+            (mean, sd), predicts = model.predict(rows), model.predicts
+        except Exception as error:  # of a posterior, which may be the user's
+            warn_once(logger, "no prediction: %s; what was observed counts", _first_line(error))
+            return Best(found[int(np.argmin(y))])
+        i = int(np.argmin(mean if predicts else y))
         return Best(found[i], float(mean[i]), float(sd[i]))
 
     def _successes(self, history: History) -> dict[bytes, tuple[Evaluation, ...]]:
@@ -207,16 +215,16 @@ class Tuner:
     def _believed(self, surrogate: Surrogate, history: History) -> Model | None:
         """The fitted surrogate, which has also heard of trainings that were stopped early.
 
-        None where it fails: weeks of training must not end for one fit.
+        None where it fails.
         """
+        model = self._fitted(surrogate, history, "space-filling points")
+        if model is None:
+            return None
         stopped = sorted(history.stopped, key=lambda e: e.trial.number)
         X = self.space.features(rows_of(self.space, (e.trial.config for e in stopped)))
         try:
-            model = self._fitted(surrogate, history)
-            if model is None:
-                return None
             posterior = condition_above(model.posterior, X, float(model.y.min()))
-        except Exception as error:
+        except Exception as error:  # of a posterior, which may be the user's
             warn_once(logger, "no surrogate: %s; space-filling points", _first_line(error))
             return None
         return replace(model, posterior=posterior)
@@ -259,7 +267,8 @@ class Tuner:
     ) -> list[Trial]:
         """q trials of new configurations; fewer only when no more are left.
 
-        What the criterion leaves open is filled up with space-filling points of that origin.
+        Without a model they are space-filling points of the origin ``filling``. With one, those
+        that the criterion should have chosen and did not are fallbacks.
         """
         trials = [e.trial for e in history.evaluations] + list(history.pending)
         configs = [t.config for t in sorted(trials, key=lambda t: t.number)]
@@ -282,7 +291,8 @@ class Tuner:
         taken = np.vstack([known, fresh])
         more = space_filling(self.space, q - len(fresh), taken, rng)
         rows = np.vstack([fresh, more])
-        filling = origin if origin is Origin.FALLBACK else filling
+        if model is not None:
+            filling = Origin.FALLBACK  # new configurations are left, and the criterion gave none
         origins = [origin] * len(fresh) + [filling] * len(more)
         return [
             Trial(history.asked + i, config, self._seed(0), origin=origin)
