@@ -220,25 +220,15 @@ class Study(Settings):
     def under(self, settings: Mapping[str, Any], budget: Budget | None = None) -> Study:
         """The study under the settings of a store, with what ``budget`` sets of theirs changed.
 
-        It keeps components of its own that are objects. Raises StudyError for settings that are
-        not valid, and for a component that is neither the study's own, nor ours, nor a regressor of
-        scikit-learn: what a store names is not run because of that.
+        A component that the store names is the study's own where that has this name, or is an
+        object of this class; else it is made if it is ours or a regressor of scikit-learn. Raises
+        StudyError for settings that are not valid, and for any other component: none is run because
+        a store names it.
         """
         try:
             values = self.restored(settings)
-            for name, (find, _) in _COMPONENTS.items():
-                own, theirs = getattr(self, name), values[name]
-                if not isinstance(own, str | None):
-                    values[name] = own
-                elif theirs is not None and theirs != own:
-                    try:
-                        find(theirs, trusted=False)
-                    except plugins.NotLoaded:
-                        raise ValueError(
-                            f"{name} is {theirs!r} and the study's is {own!r}; what only a store "
-                            f"names is not run: write {name}={theirs!r} in the study, or in a copy "
-                            "of it that --study FILE names"
-                        ) from None
+            for name in _COMPONENTS:
+                values[name] = _component(name, getattr(self, name), values[name])
             changes = {k: v for k, v in asdict(budget or Budget()).items() if v is not None}
             return replace(self, **values | {"budget": replace(values["budget"], **changes)})
         except ValueError as error:
@@ -349,6 +339,28 @@ _COMPONENTS: dict[str, tuple[Callable[..., Any], Callable[[Any], None]]] = {
 }
 """The settings that name a component, with what makes it of its name and what checks it, both of
 which raise ValueError."""
+
+
+def _component(name: str, own: Any, theirs: str | None) -> Any:
+    """The component of a study under the settings of a store; see ``Study.under``.
+
+    Raises ValueError for one that only the store names.
+    """
+    named = None if own is None else plugins.name_of(own)
+    if theirs is None or theirs == named:
+        return None if theirs is None else own
+    try:
+        _COMPONENTS[name][0](theirs, trusted=False)
+        return theirs
+    except plugins.NotLoaded:
+        # An object whose settings were changed since: the study's own, as it is now.
+        same = named is not None and plugins.parse(named).head == plugins.parse(theirs).head
+        if same and not isinstance(own, str):
+            return own
+        raise ValueError(
+            f"{name} is {theirs!r} and the study's is {own!r}; what only a store names is not "
+            f"run: write {name}={theirs!r} in the study, or in a copy of it that --study FILE names"
+        ) from None
 
 
 def default_store(name: str) -> Path:

@@ -24,6 +24,7 @@ from spot_dask import (
     StoreError,
     Study,
 )
+from spot_dask.early_stopping.asha import Asha
 from spot_dask.executors.open import place_of
 from spot_dask.progress import Update
 from spot_dask.records import Imported, Opened, Origin
@@ -331,3 +332,24 @@ def test_an_unknown_durability_is_refused() -> None:
 def test_a_run_whose_id_leads_to_another_directory_is_refused(run_id: str, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="whose id is"):
         place_of(None, tmp_path / "run.zarr", run_id, "")
+
+
+@pytest.mark.parametrize(
+    ("own", "began_with", "restored"),
+    [
+        ("kriging", "kriging(starts=3)", "kriging(starts=3)"),
+        (Kriging(starts=4), "kriging", "kriging"),
+        (Kriging(starts=4), Kriging(starts=3), "spot_dask.surrogates.kriging:Kriging(starts=3)"),
+        (Kriging(starts=4), Kriging(starts=4), Kriging(starts=4)),
+    ],
+)
+def test_a_resumed_run_has_the_surrogate_it_was_begun_with(
+    own: Any, began_with: Any, restored: Any
+) -> None:
+    begun = study(surrogate=began_with).settings
+    assert study(surrogate=own).under(begun).surrogate == restored
+
+
+def test_a_resumed_run_stops_no_training_early_if_it_was_begun_so() -> None:
+    begun = study(early_stopping=None).settings
+    assert study(early_stopping=Asha()).under(begun).early_stopping is None
