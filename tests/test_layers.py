@@ -34,7 +34,8 @@ surrogates.posterior
 surrogates.kriging
 surrogates.transfer surrogates.*
 stats
-stats.diagnostics stats.effects stats.intervals stats.power stats.progress stats.sensitivity
+stats.diagnostics stats.effects stats.intervals stats.power stats.product_kernel stats.progress
+    stats.sensitivity
 stats.paired
 infill.climb infill.feasible
 infill

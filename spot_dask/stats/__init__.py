@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 Predict = Callable[[FloatArray], FloatArray]
 """Snapped rows (m x d) to the surrogate's mean (m)."""
@@ -20,7 +21,13 @@ Predict = Callable[[FloatArray], FloatArray]
 Joint = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 """Snapped rows (m x d) to the joint posterior's mean (m) and covariance (m x m)."""
 
+Paths = Callable[[FloatArray], FloatArray]
+"""Snapped rows (m x d) to values (count x m): ``count`` functions drawn from the posterior.
+
+The draws are coherent: however often it is asked, row k of the answer is of the same function.
+"""
+
 Snap = Callable[[FloatArray], FloatArray]
 """Raw rows (m x d) to snapped rows (m x d)."""
 
-__all__ = ["FloatArray", "Joint", "Predict", "Snap"]
+__all__ = ["FloatArray", "IntArray", "Joint", "Paths", "Predict", "Snap"]
