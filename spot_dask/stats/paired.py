@@ -51,7 +51,17 @@ class PairedComparison:
 
     @property
     def better(self) -> bool:
-        """Whether "better than the default" may be claimed: the t interval lies above 0."""
+        """Whether "better than the default" may be claimed: the t interval lies above 0.
+
+        Measured share of false claims (nominal 2.5 %) without a true improvement, for 5 to 20
+        pairs, 40,000 samples each: 2.5 % for normal noise, 1.3 to 2.3 % for log-normal noise of
+        both (sigma 0.5 or 1), 1.9 to 2.2 % for Student's t_3, 0.8 to 1.5 % if both diverge once in
+        twenty trainings. BCa alone would claim in 4 to 11 %, normal quantiles in 6 % of 5 pairs.
+        The sign-flip test is as good from 8 pairs on (2.2 to 2.6 %) but can never claim with 5,
+        whose least p is .031. No rule is safe where tuned has noise that the default has not: 3.6 %
+        if it is log-normal with sigma 0.5 and the default's normal with the same sd, 8 % if the
+        default has none; and if only tuned diverges, once in twenty, few pairs show it at all.
+        """
         return self.t.low > 0
 
     def severity(self, delta: npt.ArrayLike) -> FloatArray:

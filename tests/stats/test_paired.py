@@ -92,7 +92,8 @@ def test_the_bootstrap_interval_is_efrons() -> None:
     left_out = (d.sum() - d) / 11
     gap = left_out.mean() - left_out
     a = np.sum(gap**3) / (6 * np.sum(gap**2) ** 1.5)
-    z = z0 + stats.norm.ppf([0.025, 0.975])
+    expanded = np.sqrt(12 / 11) * stats.t.ppf(0.975, 11)  # Hesterberg (2015), section 6
+    z = z0 + np.array([-expanded, expanded])
     expected = np.quantile(means, stats.norm.cdf(z0 + z / (1 - a * z)))
     found = mean_interval(d).bca
     assert [found.low, found.high] == pytest.approx(expected, rel=1e-3)
@@ -100,12 +101,92 @@ def test_the_bootstrap_interval_is_efrons() -> None:
 
 
 def test_intervals_stay_where_the_mean_can_be() -> None:
-    found = mean_interval([0.01, 0.02, 0.5], bounds=(0.0, np.inf))
-    raw = mean_interval([0.01, 0.02, 0.5])
-    assert raw.t.low < 0 == found.t.low
-    assert found.t.high == raw.t.high
-    rate = mean_interval([0.99, 1.0, 0.7], bounds=(0.0, 1.0))
-    assert rate.t.high == 1.0 < mean_interval([0.99, 1.0, 0.7]).t.high
+    loss = [0.01, 0.02, 0.5]
+    raw = mean_interval(loss)
+    found = mean_interval(loss, bounds=(0.0, np.inf))
+    assert raw.t.low < 0 < found.t.low < raw.bca.low + 1e-9
+    half = stats.t.ppf(0.975, 2) * stats.sem(loss) / np.mean(loss)  # se of the mean's log
+    assert np.log([found.t.low, found.t.high]) == pytest.approx(
+        [np.log(np.mean(loss)) - half, np.log(np.mean(loss)) + half]
+    )
+    mirrored = mean_interval([5 - v for v in loss], bounds=(-np.inf, 5.0))
+    assert mirrored.t.high == pytest.approx(5 - found.t.low)
+    assert mirrored.t.low == pytest.approx(5 - found.t.high)
+
+
+def test_the_interval_of_a_rate_stays_below_1() -> None:
+    rates = np.array([0.99, 1.0, 0.7])
+    found = mean_interval(rates, bounds=(0.0, 1.0))
+    assert mean_interval(rates).t.high > 1 > found.t.high > rates.mean()
+    p = rates.mean()
+    half = stats.t.ppf(0.975, 2) * stats.sem(rates) / (p * (1 - p))  # se of the mean's logit
+    assert np.log(found.t.low / (1 - found.t.low)) == pytest.approx(np.log(p / (1 - p)) - half)
+    percent = mean_interval(100 * rates, bounds=(0.0, 100.0))
+    assert percent.t.low == pytest.approx(100 * found.t.low)
+    error = mean_interval(1 - rates, bounds=(0.0, 1.0))
+    assert error.t.low == pytest.approx(1 - found.t.high)
+
+
+def test_at_a_bound_there_is_no_doubt_and_one_value_says_nothing() -> None:
+    found = mean_interval([1.0, 1.0], bounds=(0.0, 1.0))
+    assert (found.t.low, found.t.high, found.sd) == (1.0, 1.0, 0.0)
+    found = mean_interval([0.3], bounds=(0.0, np.inf))
+    assert (found.t.low, found.t.high) == (0.0, np.inf)
+    found = mean_interval([0.0, 8.0], bounds=(0.0, np.inf))  # the worst that two values can be
+    assert 0 < found.t.low < 1e-4
+    assert 8 < found.t.high < np.inf
+    with pytest.raises(ValueError, match="expected them in"):
+        mean_interval([0.5, 1.1], bounds=(0.0, 1.0))
+
+
+SAMPLES = 8000
+
+
+def covered(values: np.ndarray, mean: float, quantile: float) -> float:
+    """Coverage of the interval on the log's scale with this quantile, for samples (m x n)."""
+    half = quantile * stats.sem(values, axis=1) / values.mean(axis=1)
+    return float(np.mean(np.abs(np.log(values.mean(axis=1) / mean)) <= half))
+
+
+def test_the_mean_of_a_skewed_loss_is_covered_as_said_and_normal_quantiles_do_not() -> None:
+    losses = np.random.default_rng(4).lognormal(-(0.3**2) / 2, 0.3, size=(SAMPLES, 5))
+    t = stats.t.ppf(0.975, 4)
+    assert 0.93 < covered(losses, 1.0, t) < 0.97
+    assert covered(losses, 1.0, 1.96) < 0.89
+    for sample in losses[:50]:
+        found = mean_interval(sample, bounds=(0.0, np.inf)).t
+        assert (found.low <= 1 <= found.high) == (covered(sample[None], 1.0, t) == 1)
+
+
+def claims(differences: np.ndarray, quantile: float) -> float:
+    """Share of samples (m x n) of which an improvement would be claimed."""
+    return float(np.mean(differences.mean(axis=1) > quantile * stats.sem(differences, axis=1)))
+
+
+NOISE = {
+    "normal": lambda rng, size: rng.normal(size=size),
+    "skewed": lambda rng, size: rng.lognormal(sigma=0.7, size=size),
+    "heavy": lambda rng, size: rng.standard_t(3, size=size),
+    "diverging": lambda rng, size: rng.normal(size=size) + 20 * (rng.random(size) < 0.05),
+}
+
+
+@pytest.mark.parametrize("noise", NOISE)
+def test_false_claims_are_as_rare_as_said_and_normal_quantiles_make_more(noise: str) -> None:
+    rng = np.random.default_rng(5)
+    default, tuned = (NOISE[noise](rng, (SAMPLES, 5)) for _ in range(2))
+    d = default - tuned
+    least_sure = 0.025 + 2 * np.sqrt(0.025 * 0.975 / SAMPLES)
+    assert claims(d, stats.t.ppf(0.975, 4)) <= least_sure < claims(d, stats.norm.ppf(0.975))
+    for first, second in zip(default[:25], tuned[:25], strict=True):
+        expected = claims((first - second)[None], stats.t.ppf(0.975, 4)) == 1
+        assert compare_paired(first, second).better == expected
+
+
+def test_no_rule_guards_against_noise_that_only_tuned_has() -> None:
+    """The limit that the docstring of ``better`` tells of."""
+    tuned = np.random.default_rng(6).lognormal(-(0.5**2) / 2, 0.5, size=(SAMPLES, 5))
+    assert claims(1.0 - tuned, stats.t.ppf(0.975, 4)) == pytest.approx(0.077, abs=0.01)
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 5), (3, 5), (5, 5), (37, 80)])
