@@ -42,6 +42,8 @@ class Origin(StrEnum):
     INFILL = "infill"  # by the criterion, on the surrogate
     REPLICATE = "replicate"  # again, because it may be the best
     FALLBACK = "fallback"  # by log_ei or space-filling, as the surrogate or criterion failed
+    EXPLORE = "explore"  # space-filling, asked for to learn about the whole space
+    CONFIRM = "confirm"  # a finalist or the default under a seed that the search has not seen
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,10 @@ surrogates.posterior
 surrogates.kriging
 surrogates.transfer surrogates.*
 stats
-stats.diagnostics stats.effects stats.intervals stats.power stats.product_kernel stats.progress
-    stats.sensitivity
-stats.paired
+stats.diagnostics stats.effects stats.intervals stats.power stats.progress
+stats.*
+inference.process inference.transform
+inference
 infill.climb infill.feasible
 infill
 infill.candidates infill.fantasies
@@ -104,7 +105,8 @@ depend on when Python loads it.
 """
 
 CORE = {
-    "codec", "coordinator", "early_stopping", "errors", "fold", "infill", "plugins", "records",
+    "codec", "coordinator", "early_stopping", "errors", "fold", "infill", "inference", "plugins",
+    "records",
     "settings", "space", "stats", "surrogates", "tuner",
 }  # fmt: skip
 """Rooms that compute and do nothing else."""

@@ -1,0 +1,391 @@
+"""A Gaussian process for statements: product kernel, pure error, and the seed as a block.
+
+z = mean + f(x) + seed effect + error for n values z, standardised by the caller, with
+
+    cov(f(x), f(x')) = s2 R(x, x'),  var(seed effect) = s2 t,  var(error) = s2 g
+
+======== ============ =================================================================
+F        n x e        features; ``member`` (e) names the parameter (0..p-1) of a column
+R        n x n        product over parameters of Matern-5/2 of the distance within one
+S        n x n        1 where two values share a seed, else 0
+theta    p + 2        log length scale of every parameter, log g, log t
+C        n x n        R + g I + t S
+======== ============ =================================================================
+
+What is predicted is f plus the mean: the objective over the population of seeds. The constant mean
+has a flat prior, so densities are those of contrasts (REML) [Patterson & Thompson 1971]; the
+process variance is profiled with a weak inverse-gamma prior. Hyperparameters are a sample from
+their posterior: importance-weighted draws from its Laplace approximation [Rasmussen & Williams
+2006, sec. 3.4; Gelman et al. 2013, ch. 10], so what they do not know is part of every statement.
+
+Draws of functions are made by conditioning random Fourier features [Rahimi & Recht 2007; Wilson et
+al. 2020, eq. 12]: a product of Matern kernels has independent Student-t frequencies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from spot_dask.surrogates import FloatArray, IntArray
+from spot_dask.surrogates.numerics import blas_threads, descend
+
+LENGTH_BOUNDS = (0.03, 50.0)
+NUGGET_BOUNDS = (1e-7, 1e3)
+SEED_BOUNDS = (1e-7, 1e2)
+NUGGET = (1e-2, 2.5)  # median and log sd of the prior: noise may be next to nothing, or all
+SEED = (1e-2, 2.0)
+LENGTH_SD = 0.75
+WEIGHT = 0.1  # shape of the inverse-gamma prior on the process variance
+SETS = 8  # of hyperparameters
+PROPOSED = 32  # sets that these are chosen from
+FEATURES = 1024  # of a random function
+STEP = 1e-3  # in theta, of the differences that give the curvature
+EVALUATIONS = 80
+FAILED = 1e10
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Features F (n x e), values z (n), seed blocks (n) and the parameter of each column (e)."""
+
+    F: FloatArray
+    z: FloatArray
+    blocks: IntArray
+    member: IntArray
+
+    @property
+    def p(self) -> int:
+        """Number of parameters."""
+        return int(self.member.max(initial=-1)) + 1
+
+    @cached_property
+    def together(self) -> FloatArray:
+        """S (n x n): 1 where two values share a seed."""
+        same: FloatArray = (self.blocks[:, None] == self.blocks[None, :]).astype(np.float64)
+        return same
+
+    @cached_property
+    def distances(self) -> FloatArray:
+        """Distances within each parameter: p x n x n."""
+        n = len(self.z)
+        found = [within(self.F, self.F, self.member, g) for g in range(self.p)]
+        return np.array(found).reshape(self.p, n, n)
+
+    def rows(self, chosen: IntArray) -> Data:
+        """The values with these indices."""
+        return Data(self.F[chosen], self.z[chosen], self.blocks[chosen], self.member)
+
+
+def within(A: FloatArray, B: FloatArray, member: IntArray, g: int) -> FloatArray:
+    """Distances between rows (a x e, b x e -> a x b) in the columns of parameter g."""
+    a, b = A[:, member == g], B[:, member == g]
+    if a.shape[1] == 1:
+        apart: FloatArray = np.abs(a - b.T)
+        return apart
+    square = np.einsum("ij,ij->i", a, a)[:, None] + np.einsum("ij,ij->i", b, b) - 2 * a @ b.T
+    root: FloatArray = np.sqrt(np.maximum(square, 0.0))
+    return root
+
+
+def matern(scaled: FloatArray) -> FloatArray:
+    """Matern-5/2 at distances in units of the length scale."""
+    a = np.sqrt(5.0) * scaled
+    value: FloatArray = (1.0 + a + a * a / 3.0) * np.exp(-a)
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """Minus the log posterior density of theta, up to a constant, with its gradient."""
+
+    data: Data
+
+    def moments(self) -> tuple[FloatArray, FloatArray]:
+        """Centre and sd of the prior of theta (p + 2 each)."""
+        p = self.data.p
+        length = np.log(0.5) if p <= 10 else np.log(0.4) + 0.25 * np.log(p)
+        centre = np.concatenate((np.full(p, length), np.log([NUGGET[0], SEED[0]])))
+        return centre, np.concatenate((np.full(p, LENGTH_SD), [NUGGET[1], SEED[1]]))
+
+    def bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Least and largest theta (p + 2 each)."""
+        sides = zip(LENGTH_BOUNDS, NUGGET_BOUNDS, SEED_BOUNDS, strict=True)
+        low, high = (np.log([length] * self.data.p + [g, t]) for length, g, t in sides)
+        return low, high
+
+    def __call__(self, theta: FloatArray) -> tuple[float, FloatArray]:
+        """Value and gradient (p + 2); FAILED and zeros where C has no Cholesky factor."""
+        data, n = self.data, len(self.data.z)
+        g, t = np.exp(theta[-2:])
+        a = np.sqrt(5.0) * data.distances / np.exp(theta[:-2])[:, None, None]
+        poly = 1.0 + a + a * a / 3.0
+        R = np.exp(-a.sum(axis=0))
+        for factor_of_one in poly:
+            R *= factor_of_one
+        C = R + t * data.together
+        C.flat[:: n + 1] += g
+        try:
+            factor = cho_factor(C, lower=True)
+        except LinAlgError:
+            return FAILED, np.zeros_like(theta)
+        inverse = cho_solve(factor, np.eye(n))
+        ones = inverse.sum(axis=1)
+        total = float(ones.sum())
+        r = data.z - float(ones @ data.z) / total
+        alpha = inverse @ r
+        free = n - 1 + 2 * WEIGHT
+        s2 = (float(r @ alpha) + 2 * WEIGHT) / free
+        logs = float(np.log(np.diagonal(factor[0])).sum())
+        value = 0.5 * free * np.log(s2) + logs + 0.5 * np.log(total)
+        W = inverse - np.outer(ones, ones) / total - np.outer(alpha, alpha) / s2
+        WR = W * R
+        slopes = a * a * (1.0 + a) / (3.0 * poly)
+        gradient = np.concatenate(
+            (
+                0.5 * np.einsum("ij,gij->g", WR, slopes),
+                [0.5 * g * float(np.trace(W)), 0.5 * t * float((W * data.together).sum())],
+            )
+        )
+        centre, sd = self.moments()
+        deviation = (theta - centre) / sd
+        return float(value + 0.5 * deviation @ deviation), gradient + deviation / sd
+
+    def mode(self, start: FloatArray | None = None) -> tuple[FloatArray, float]:
+        """The best theta found from the prior's centre, from much noise and from ``start``."""
+        centre, _ = self.moments()
+        noisy = centre.copy()
+        noisy[-2] = np.log(1.0)
+        low, high = self.bounds()
+        starts = [centre, noisy] if start is None else [start]
+        found = [descend(self, np.clip(s, low, high), low, high, EVALUATIONS, 1e-7) for s in starts]
+        return min(found, key=lambda item: item[1])
+
+    def sample(self, mode: FloatArray, rng: np.random.Generator, count: int) -> FloatArray:
+        """A sample (count x (p + 2)) of the posterior of theta, whose mode is the first of it."""
+        low, high = self.bounds()
+        base, sd = self(mode)[0], self.moments()[1]
+        curvature = np.empty((len(mode), len(mode)))
+        for i in range(len(mode)):
+            step = np.zeros(len(mode))
+            step[i] = STEP
+            curvature[i] = (self(mode + step)[1] - self(mode - step)[1]) / (2 * STEP)
+        values, vectors = np.linalg.eigh((curvature + curvature.T) / 2)
+        # Nowhere flatter than the prior is there something to learn from the data.
+        values = np.maximum(values, float(1.0 / np.square(sd).max()) / 4)
+        u = rng.standard_normal((PROPOSED, len(mode)))
+        proposals = np.clip(mode + u / np.sqrt(values) @ vectors.T, low, high)
+        density = np.array([self(theta)[0] for theta in proposals])
+        weight = np.exp(np.clip(base - density + 0.5 * (u * u).sum(axis=1), -700, 50))
+        weight = np.where(density >= FAILED, 0.0, weight)
+        if not weight.sum() > 0:
+            return np.tile(mode, (count, 1))
+        # No proposal may count for more than an eighth: few of them are all there is.
+        weight = np.minimum(weight, 0.25 * weight.sum())
+        chosen = rng.choice(PROPOSED, size=count - 1, p=weight / weight.sum())
+        return np.vstack([mode, proposals[chosen]])
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioned:
+    """The process under one set of hyperparameters, given all the data."""
+
+    data: Data
+    theta: FloatArray
+
+    @cached_property
+    def scales(self) -> FloatArray:
+        """Length scale of every parameter (p)."""
+        return np.exp(self.theta[:-2])
+
+    @property
+    def nugget(self) -> float:
+        """g: variance of the error as a share of the process variance."""
+        return float(np.exp(self.theta[-2]))
+
+    @property
+    def seed_share(self) -> float:
+        """t: variance of the seed effect as a share of the process variance."""
+        return float(np.exp(self.theta[-1]))
+
+    def correlation(self, A: FloatArray, B: FloatArray) -> FloatArray:
+        """R between features (a x e, b x e -> a x b)."""
+        found = np.ones((len(A), len(B)))
+        for g in range(self.data.p):
+            found *= matern(within(A, B, self.data.member, g) / self.scales[g])
+        return found
+
+    @cached_property
+    def inverse(self) -> FloatArray:
+        """C^-1 (n x n)."""
+        n = len(self.data.z)
+        C = self.correlation(self.data.F, self.data.F) + self.seed_share * self.data.together
+        C.flat[:: n + 1] += self.nugget
+        for jitter in (0.0, 1e-9, 1e-7, 1e-5):
+            try:
+                C.flat[:: n + 1] += jitter
+                return np.asarray(cho_solve(cho_factor(C, lower=True), np.eye(n)))
+            except LinAlgError:
+                continue
+        raise LinAlgError("the covariance of the evaluations is singular")
+
+    @cached_property
+    def _ones(self) -> FloatArray:
+        return np.asarray(self.inverse.sum(axis=1))
+
+    @cached_property
+    def level(self) -> float:
+        """The generalised least squares estimate of the mean."""
+        return float(self._ones @ self.data.z) / float(self._ones.sum())
+
+    @cached_property
+    def alpha(self) -> FloatArray:
+        """C^-1 (z - level) (n): the mean at x is level + R(x, X) alpha."""
+        return np.asarray(self.inverse @ (self.data.z - self.level))
+
+    @cached_property
+    def s2(self) -> float:
+        """The process variance."""
+        free = len(self.data.z) - 1 + 2 * WEIGHT
+        return (float((self.data.z - self.level) @ self.alpha) + 2 * WEIGHT) / free
+
+    def joint(self, F: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean (m) and covariance (m x m) of the objective over all seeds at F (m x e)."""
+        c = self.correlation(F, self.data.F)
+        u = 1.0 - c @ self._ones
+        covariance = self.correlation(F, F) - c @ self.inverse @ c.T
+        covariance += np.outer(u, u) / self._ones.sum()
+        return self.level + c @ self.alpha, self.s2 * covariance
+
+    def moments(self, F: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance (m each) at F (m x e)."""
+        c = self.correlation(F, self.data.F)
+        u = 1.0 - c @ self._ones
+        variance = 1.0 - np.einsum("ij,ij->i", c @ self.inverse, c) + u * u / self._ones.sum()
+        return self.level + c @ self.alpha, self.s2 * np.maximum(variance, 0.0)
+
+    def leave_one_out(self) -> tuple[FloatArray, FloatArray]:
+        """Mean and sd (n each) of every value as the others predict it [Dubrule 1983]."""
+        Q = self.inverse - np.outer(self._ones, self._ones) / self._ones.sum()
+        q = np.maximum(np.diagonal(Q), 1e-300)
+        return self.data.z - (Q @ self.data.z) / q, np.sqrt(self.s2 / q)
+
+    def hold_out(self, held: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Mean (k) and covariance (k x k) of the values ``held`` as all others predict them."""
+        Q = self.inverse - np.outer(self._ones, self._ones) / self._ones.sum()
+        block = np.linalg.pinv(Q[np.ix_(held, held)], hermitian=True)
+        return self.data.z[held] - block @ (Q @ self.data.z)[held], self.s2 * block
+
+    def paths(self, count: int, rng: np.random.Generator) -> Callable[[FloatArray], FloatArray]:
+        """``count`` draws of the function: features (m x e) to values (count x m)."""
+        data, n = self.data, len(self.data.z)
+        W = rng.standard_normal((data.F.shape[1], FEATURES))
+        stretch = np.sqrt(5.0 / rng.chisquare(5.0, size=(data.p, FEATURES)))
+        W *= (stretch / self.scales[:, None])[data.member]
+        phase = rng.uniform(0, 2 * np.pi, FEATURES)
+        weights = rng.standard_normal((FEATURES, count)) * np.sqrt(2.0 / FEATURES)
+
+        def prior(F: FloatArray) -> FloatArray:
+            return np.asarray(np.cos(F @ W + phase) @ weights)
+
+        labels, block = np.unique(data.blocks, return_inverse=True)
+        seeds = rng.standard_normal((len(labels), count)) * np.sqrt(self.seed_share)
+        error = rng.standard_normal((n, count)) * np.sqrt(self.nugget)
+        # The process variance has a scaled inverse chi-squared posterior.
+        free = n - 1 + 2 * WEIGHT
+        sd = np.sqrt(self.s2 * free / rng.chisquare(free, size=count))
+        residual = data.z[:, None] - sd * (prior(data.F) + seeds[block] + error)
+        level = (self._ones @ residual) / self._ones.sum()
+        solved = self.inverse @ (residual - level)
+
+        def draw(F: FloatArray) -> FloatArray:
+            values = level + sd * prior(F) + self.correlation(F, data.F) @ solved
+            return np.asarray(values.T)
+
+        return draw
+
+
+@dataclass(frozen=True, eq=False)
+class Process:
+    """The process under a sample of hyperparameters, whose first set is their mode."""
+
+    sets: tuple[Conditioned, ...]
+    log_density: float
+
+    @property
+    def mode(self) -> Conditioned:
+        """The process under the most likely hyperparameters."""
+        return self.sets[0]
+
+    def mean(self, F: FloatArray) -> FloatArray:
+        """Posterior mean (m) at F (m x e)."""
+        return np.asarray(np.mean([s.level + s.correlation(F, s.data.F) @ s.alpha
+                                   for s in self.sets], axis=0))  # fmt: skip
+
+    def joint(self, F: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean (m) and covariance (m x m) of the mixture over hyperparameters at F (m x e)."""
+        parts = [s.joint(F) for s in self.sets]
+        means = np.array([mean for mean, _ in parts])
+        spread = means - means.mean(axis=0)
+        covariance = np.mean([cov for _, cov in parts], axis=0) * _inflated(self.mode)
+        return means.mean(axis=0), covariance + spread.T @ spread / len(parts)
+
+    def predict(self, F: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation (m each) of the mixture at F (m x e)."""
+        parts = [s.moments(F) for s in self.sets]
+        means = np.array([mean for mean, _ in parts])
+        variance = np.mean([v for _, v in parts], axis=0) * _inflated(self.mode)
+        return means.mean(axis=0), np.sqrt(variance + means.var(axis=0))
+
+    def leave_one_out(self) -> tuple[FloatArray, FloatArray]:
+        """Mean and sd (n each) of every value as the others predict it."""
+        parts = [s.leave_one_out() for s in self.sets]
+        means = np.array([mean for mean, _ in parts])
+        variance = np.mean([sd**2 for _, sd in parts], axis=0) * _inflated(self.mode)
+        return means.mean(axis=0), np.sqrt(variance + means.var(axis=0))
+
+    def paths(self, count: int, rng: np.random.Generator) -> Callable[[FloatArray], FloatArray]:
+        """Draws of the function over all sets: features (m x e) to values (count x m)."""
+        shares = [len(part) for part in np.array_split(np.arange(count), len(self.sets))]
+        draws = [s.paths(k, rng) for s, k in zip(self.sets, shares, strict=True) if k]
+        return lambda F: np.vstack([draw(F) for draw in draws])
+
+    @property
+    def noise(self) -> tuple[float, float]:
+        """Variances of the error and of the seed effect, of the scale of z; posterior medians."""
+        found = np.array([(s.s2 * s.nugget, s.s2 * s.seed_share) for s in self.sets])
+        error, seed = np.median(found, axis=0)
+        return float(error), float(seed)
+
+
+def _inflated(at: Conditioned) -> float:
+    """The variance of Student's t relative to the normal's: s2 is estimated."""
+    free = len(at.data.z) - 1 + 2 * WEIGHT
+    return free / (free - 2) if free > 4 else 2.0
+
+
+def fit(
+    data: Data,
+    rng: np.random.Generator,
+    tuned: IntArray | None = None,
+    start: FloatArray | None = None,
+    sets: int = SETS,
+) -> Process:
+    """Fit to z, which should have about mean 0 and sd 1.
+
+    Hyperparameters are estimated from the values ``tuned`` (all unless given), from ``start`` if
+    it is given. ``sets`` of them are kept; with one, that is the mode. Raises LinAlgError where the
+    covariance is singular.
+    """
+    density = Density(data if tuned is None else data.rows(tuned))
+    with blas_threads(len(data.z)):
+        mode, value = density.mode(start)
+        chosen = mode[None, :] if sets == 1 else density.sample(mode, rng, sets)
+        found = tuple(Conditioned(data, theta) for theta in chosen)
+        for conditioned in found:
+            _ = conditioned.alpha
+    return Process(found, -value)
