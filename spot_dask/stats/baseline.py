@@ -1,0 +1,75 @@
+"""What random search would have reached with the same number of evaluations.
+
+The objective is minimised. A random search of k evaluations is one of k configurations drawn
+without replacement from those that were seen (or simulated).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from spot_dask.stats import FloatArray
+from spot_dask.stats.intervals import checked
+
+
+@dataclass(frozen=True)
+class RandomSearch:
+    """The best of 1, ..., k random evaluations: its expectation and 5 % and 95 % quantiles, k each.
+
+    The quantiles are those of single searches, not the error of the expectation.
+    """
+
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+def chances(n: int, k: int) -> FloatArray:
+    """P(the best of j drawn from n without replacement has rank i), k x n, j = 1, ..., k.
+
+    It is C(n - i, j - 1) / C(n, j), because the other j - 1 are drawn from the n - i worse ones.
+    ValueError unless 1 <= k <= n.
+    """
+    if not 1 <= k <= n:
+        raise ValueError(f"got k={k} of {n} values: expected 1 <= k <= {n}")
+    drawn = np.arange(k)[:, None]
+    # P(rank > i) = C(n - i, j) / C(n, j), a product over the draws.
+    survival = np.cumprod(np.maximum(n - np.arange(n + 1) - drawn, 0) / (n - drawn), axis=0)
+    return np.asarray(survival[:, :-1] - survival[:, 1:])
+
+
+def expected_best(values: npt.ArrayLike, k: int) -> RandomSearch:
+    """The best of 1, ..., k evaluations drawn without replacement from n finite values seen.
+
+    ValueError beyond k = n, about which the values say nothing: see ``expected_best_of_draws``.
+    An evaluation that failed is to be given as a value that is never best, such as the worst.
+    """
+    ranked = np.sort(checked(values))
+    p = chances(len(ranked), k)
+    below = np.cumsum(p, axis=1)
+    low, high = (ranked[np.argmax(below >= q - 1e-12, axis=1)] for q in (0.05, 0.95))
+    return RandomSearch(p @ ranked, low, high)
+
+
+def expected_best_of_draws(draws: npt.ArrayLike, k: int) -> RandomSearch:
+    """The same from s simulated functions at N random configurations (s x N), k <= N.
+
+    Each row is one coherent draw of the values at the same random rows, such as a posterior path;
+    noise is to be added if that is what the search would see. The expectation is that over the
+    draws too, and the quantiles are those of the mixture.
+    """
+    found = np.asarray(draws, dtype=np.float64)
+    if found.ndim != 2 or not found.size or not np.all(np.isfinite(found)):
+        raise ValueError(f"got draws of shape {found.shape}: expected finite values (s x N)")
+    ranked = np.sort(found, axis=1)
+    p = chances(ranked.shape[1], k)
+    order = np.argsort(ranked, axis=None)
+    pooled, rank = ranked.ravel()[order], order % ranked.shape[1]
+    low, high = np.empty(k), np.empty(k)
+    for j in range(k):
+        below = np.cumsum(p[j, rank]) / len(ranked)
+        low[j], high[j] = pooled[np.searchsorted(below, [0.05 - 1e-12, 0.95 - 1e-12])]
+    return RandomSearch((p @ ranked.T).mean(axis=1), low, high)
