@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from exact_posterior import CosinePosterior
 from numpy.testing import assert_allclose
+from scipy import stats
 
-from spot_dask.stats.effects import difference, main_effect, raw_sample, section
+from spot_dask.stats.effects import (
+    band,
+    contrasts,
+    difference,
+    effect_draws,
+    main_effect,
+    raw_sample,
+    section,
+)
 
 
 def identity(X):
@@ -87,3 +97,69 @@ def test_a_configuration_does_not_differ_from_itself_even_after_rounding():
         return np.ones(2), np.array([[1.0, 1.0 + 1e-16], [1.0 + 1e-16, 1.0 - 1e-16]])
 
     assert difference(joint, ONE, ONE).sd == pytest.approx(0.0, abs=1e-7)
+
+
+def observed(count):
+    model = CosinePosterior(3, seed=1, count=count)
+    X = model.rng.random((15, 3))
+    return model.observe(X, np.sin(5 * X[:, 0]) + X[:, 1], 0.1)
+
+
+def two_levels(X):
+    rows = X.copy()
+    rows[:, 2] = np.rint(X[:, 2])
+    return rows
+
+
+def test_draws_of_an_effect_have_the_mean_and_sd_of_the_joint_posterior():
+    model, grid = observed(count=4000), np.linspace(0, 1, 5)
+    mean, sd = main_effect(model.joint, two_levels, sample(3, 32), 0, grid)
+    found = band(effect_draws(model.paths, two_levels, sample(3, 32), 0, grid))
+    assert_allclose(found.mean, mean, atol=4 * sd.max() / 60)
+    assert_allclose(found.sd, sd, rtol=0.05)
+    assert_allclose(found.low, mean - 1.96 * sd, atol=0.15 * sd.max())
+    assert_allclose(found.high, mean + 1.96 * sd, atol=0.15 * sd.max())
+
+
+def test_a_section_is_the_effect_of_one_row():
+    model, grid, row = observed(count=7), np.linspace(0, 1, 5), np.array([[0.1, 0.6, 0.2]])
+    draws = effect_draws(model.paths, two_levels, row, 1, grid)
+    for k, value in enumerate(grid):
+        assert_allclose(draws[:, k], model.paths(np.array([[0.1, value, 0.0]]))[:, 0])
+
+
+@pytest.mark.parametrize("g", [1, 5, 40])
+def test_of_independent_values_the_factor_is_that_of_sidak(g):
+    draws = np.random.default_rng(0).normal(3.0, 2.0, (20000, g))
+    expected = stats.norm.isf((1 - 0.95 ** (1 / g)) / 2)
+    assert band(draws).factor == pytest.approx(expected, rel=0.02)
+
+
+def test_of_all_pairs_of_independent_levels_the_factor_is_that_of_tukey():
+    draws = np.random.default_rng(0).normal([0.0, 1.0, 2.0, 5.0], 2.0, (20000, 4))
+    found = contrasts(draws)
+    expected = stats.studentized_range.ppf(0.95, 4, np.inf) / np.sqrt(2)
+    assert found.band.factor == pytest.approx(expected, rel=0.02)
+    assert found.pairs.tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+    assert_allclose(found.band.mean, [-1, -2, -5, -1, -4, -3], atol=0.1)
+
+
+def test_of_contrasts_to_one_level_the_factor_is_that_of_dunnett():
+    # Differences to a common level are normal with correlations of 1/2.
+    draws = np.random.default_rng(0).normal(0.0, 1.0, (20000, 4))
+    found = contrasts(draws, reference=1)
+    assert found.pairs.tolist() == [[0, 1], [2, 1], [3, 1]]
+    normal = stats.multivariate_normal(np.zeros(3), 0.5 + 0.5 * np.eye(3))
+    c = np.full(3, found.band.factor)
+    assert normal.cdf(c, lower_limit=-c) == pytest.approx(0.95, abs=0.006)
+
+
+def test_values_that_are_certain_have_intervals_of_no_width():
+    found = band(np.full((50, 2), 1 / 3))
+    assert_allclose([found.simultaneous_low, found.simultaneous_high], 1 / 3, rtol=1e-12)
+    assert not contrasts(np.random.default_rng(0).random((50, 1))).pairs.size
+
+
+def test_a_single_draw_gives_no_band():
+    with pytest.raises(ValueError, match="at least 2"):
+        band(np.zeros((1, 3)))
