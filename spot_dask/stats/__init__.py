@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 Predict = Callable[[FloatArray], FloatArray]
 """Snapped rows (m x d) to the surrogate's mean (m)."""
@@ -30,4 +31,4 @@ The draws are coherent: however often it is asked, row k of the answer is of the
 Snap = Callable[[FloatArray], FloatArray]
 """Raw rows (m x d) to snapped rows (m x d)."""
 
-__all__ = ["FloatArray", "IntArray", "Joint", "Paths", "Predict", "Snap"]
+__all__ = ["BoolArray", "FloatArray", "IntArray", "Joint", "Paths", "Predict", "Snap"]
