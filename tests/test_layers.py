@@ -36,7 +36,7 @@ surrogates.transfer surrogates.*
 stats
 stats.diagnostics stats.effects stats.intervals stats.power stats.product_kernel stats.progress
 stats.*
-stats.anova stats.failures stats.finalists
+stats.anova stats.failures stats.finalists stats.several
 inference.process inference.transform
 inference
 infill.climb infill.feasible
