@@ -100,6 +100,13 @@ def test_the_bootstrap_interval_is_efrons() -> None:
     assert found.high - d.mean() > 1.2 * (d.mean() - found.low)  # it follows the skewness
 
 
+def test_the_bootstrap_interval_of_five_values_covers_as_said() -> None:
+    """.93; .84 without the expansion of its tails."""
+    samples = np.random.default_rng(8).normal(size=(300, 5))
+    found = [mean_interval(sample).bca for sample in samples]
+    assert 0.90 < np.mean([interval.low <= 0 <= interval.high for interval in found]) < 0.96
+
+
 def test_intervals_stay_where_the_mean_can_be() -> None:
     loss = [0.01, 0.02, 0.5]
     raw = mean_interval(loss)
@@ -125,6 +132,20 @@ def test_the_interval_of_a_rate_stays_below_1() -> None:
     assert percent.t.low == pytest.approx(100 * found.t.low)
     error = mean_interval(1 - rates, bounds=(0.0, 1.0))
     assert error.t.low == pytest.approx(1 - found.t.high)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-9, 1e9, 1e300])
+def test_the_scale_of_the_values_does_not_matter(scale: float) -> None:
+    """Also where their squares are no numbers."""
+    values = np.array([1.0, 2.0, 1.2, 1.1])
+    for bounds in ((-np.inf, np.inf), (0.0, np.inf), (0.0, 3.0)):
+        one = mean_interval(values, bounds=bounds)
+        found = mean_interval(values * scale, bounds=(bounds[0] * scale, bounds[1] * scale))
+        assert found.sd == pytest.approx(one.sd * scale, rel=1e-9, abs=0.0)
+        for a, b in ((found.t, one.t), (found.bca, one.bca)):
+            assert (a.low, a.high) == pytest.approx(
+                (b.low * scale, b.high * scale), rel=1e-9, abs=0.0
+            )
 
 
 def test_at_a_bound_there_is_no_doubt_and_one_value_says_nothing() -> None:
