@@ -24,7 +24,7 @@ import inspect
 import math
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import wraps
@@ -32,7 +32,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakValueDictionary
 
-from spot_dask.errors import shown
+from spot_dask.errors import did_you_mean, shown
 
 DEEPEST = 8  # brackets in brackets in a name
 LONGEST = 4000  # characters of a name
@@ -114,10 +114,23 @@ def find(
         }
     if needed := [name for name in _required(found) if name not in settings]:
         raise ValueError(f"{label} cannot be made without arguments: it needs {', '.join(needed)}")
+    check_settings(label, found, settings)
     try:
         return found(**settings)
     except TypeError as error:
         raise ValueError(f"{label} does not take these settings: {error}") from None
+
+
+def check_settings(label: str, found: type, settings: Iterable[str]) -> None:
+    """Raise ValueError, with the nearest name, for a setting that a class does not have."""
+    parameters = inspect.signature(found).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for name in settings:
+        if name not in parameters:
+            there = ", ".join(parameters) or "none"
+            near = did_you_mean(name, parameters)
+            raise ValueError(f"{label} has no setting {shown(name)}, there are {there}{near}")
 
 
 def name_of(component: object) -> str:

@@ -18,7 +18,7 @@ from dataclasses import Field, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
 from spot_dask import plugins
-from spot_dask.errors import StudyError, did_you_mean
+from spot_dask.errors import StudyError, did_you_mean, shown
 
 if TYPE_CHECKING:
     from spot_dask.records import Configuration
@@ -216,6 +216,15 @@ class SettingsTable:
     def __post_init__(self) -> None:
         for declared in self.declared():
             declared.check(getattr(self, declared.attribute))
+        for name, table in self.nested().items():
+            table.expect(name, getattr(self, name))
+
+    @classmethod
+    def expect(cls, name: str, value: object) -> None:
+        """Raise ValueError, with the name of an argument, unless its value is such a table."""
+        if not isinstance(value, cls):
+            arguments = ", ".join(f"{declared.attribute}=..." for declared in cls.declared())
+            raise ValueError(f"{name} is {shown(value)}; expected a {cls.__name__}({arguments})")
 
     @classmethod
     def declared(cls) -> Iterator[Setting]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from spot_dask import early_stopping, infill, plugins, surrogates
 from spot_dask.coordinator import Policy
 from spot_dask.coordinator.state import Coordinator
-from spot_dask.errors import StoreError, StudyError
+from spot_dask.errors import StoreError, StudyError, shown
 from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.executors.connection import Connection
@@ -75,6 +75,10 @@ class Study(Settings):
         if self.sync and self.batch is None:
             raise ValueError("sync is on without a batch size; expected batch (--batch q) as well")
         Conditions(self.limits, self.isolation)  # checks that they go together
+        if not isinstance(self.space, Space):
+            raise ValueError(f"space is {shown(self.space)}; expected a Space(NAME=Real(...), ...)")
+        if isinstance(self.start, Mapping):
+            raise ValueError(f"start is {shown(self.start)}; expected a list of configurations")
         self.start = tuple(self.space.validate(config) for config in self.start)
         for name, (find, check) in _COMPONENTS.items():
             component = getattr(self, name)
@@ -142,6 +146,8 @@ class Study(Settings):
         The seed, design and all other settings are those the run began with; ``budget`` raises
         (or lowers) its budget. Raises StoreError if the store holds a run of another space.
         """
+        if budget is not None:
+            Budget.expect("budget", budget)
         run = store if isinstance(store, Run) else Run.open(store)
         self._check_same(run)
         path, study = run.path, self.under(run.settings, budget)

@@ -61,6 +61,18 @@ def test_a_class_that_needs_arguments_is_refused(folder):
         plugins.find(folder, "paint", "brushes.custom:Custom")
 
 
+def test_a_setting_that_there_is_not_is_told_with_those_there_are(folder):
+    for name in ("broad(sise=3)", "brushes.broad:Broad(sise=3)"):
+        with pytest.raises(
+            ValueError, match=r"no setting 'sise', there are size; did you .*'size'"
+        ):
+            plugins.find(folder, "paint", name)
+    with pytest.raises(
+        ValueError, match=r"no setting .n_estimator., .*did you mean .n_estimators."
+    ):
+        surrogates.find("sklearn:ensemble.RandomForestRegressor(n_estimator=3)")
+
+
 def test_a_name_is_taken_apart():
     assert plugins.parse("kriging") == plugins.Named("kriging")
     named = plugins.parse("mean(kriging(starts=4), x:a.B(c=[1, (2,)], d='),('), weights={'a': -1})")

@@ -229,6 +229,11 @@ def test_asking_and_telling_needs_no_cluster() -> None:
         ({"batch": 0}, "batch is 0"),
         ({"sync": True}, "expected batch"),
         ({"start": ({"y": 1},)}, "'y'"),
+        ({"start": {"x": 1}}, r"start is {'x': 1}; expected a list"),
+        ({"budget": 40}, r"budget is 40; expected a Budget\(evaluations=\.\.\., wall=\.\.\.\)"),
+        ({"budget": None}, "budget is None; expected a Budget"),
+        ({"design": 12}, "design is 12; expected a Design"),
+        ({"space": {"x": 1}}, r"space is {'x': 1}; expected a Space"),
         ({"surrogate": "krigin"}, "no surrogate named 'krigin'"),
         ({"infill": "qei"}, "no infill named 'qei'"),
     ],
@@ -238,6 +243,17 @@ def test_wrong_settings_are_told_when_the_study_is_made(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         study(**changes)
+
+
+def test_wrong_arguments_of_a_run_are_told_before_it_begins(tmp_path: Path) -> None:
+    store, new = tmp_path / "run.zarr", tmp_path / "new.zarr"
+    study().run(Budget(evaluations=2), local=0, store=store)
+    for call in (study().run, lambda n, **more: study().resume(store, n, local=0)):
+        with pytest.raises(ValueError, match="budget is 40; expected a Budget"):
+            call(40, local=0, store=new)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"warm_start is '.*run\.zarr'; expected a list"):
+        study().run(local=0, store=new, warm_start=str(store))
+    assert not new.exists()
 
 
 def test_a_function_is_a_task(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import click
 
 from spot_dask import __version__
 from spot_dask.cli.options import VERBOSE, verbose_option
-from spot_dask.errors import SpotDaskError, StoreCorrupt
+from spot_dask.errors import SpotDaskError, StoreCorrupt, did_you_mean
 from spot_dask.settings import one_line
 
 COMMANDS = {
@@ -45,6 +45,9 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
+            if not (ctx.resilient_parsing or cmd_name.startswith("-")):
+                near = did_you_mean(cmd_name, COMMANDS)
+                ctx.fail(f"no command {cmd_name!r}{near or '; --help lists them'}")
             return None
         command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
         assert isinstance(command, click.Command)

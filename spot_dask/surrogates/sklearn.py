@@ -46,16 +46,18 @@ def named(name: str, settings: Mapping[str, Any], trusted: bool) -> SklearnSurro
         found = getattr(importlib.import_module(f"sklearn.{module}"), attribute)
         if not (isinstance(found, type) and issubclass(found, RegressorMixin)):
             raise ValueError(f"{attribute} is not a scikit-learn regressor")
-        if not trusted and (not issubclass(found, BaseEstimator) or inspect.isabstract(found)):
-            raise plugins.NotLoaded(label)
-        return SklearnSurrogate(found(**settings))
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        if isinstance(error, plugins.NotLoaded):
-            raise
         raise ValueError(
             f"{label} cannot be made ({error}); "
             "expected a regressor such as 'sklearn:ensemble.RandomForestRegressor'"
         ) from error
+    if not trusted and (not issubclass(found, BaseEstimator) or inspect.isabstract(found)):
+        raise plugins.NotLoaded(label)
+    plugins.check_settings(label, found, settings)
+    try:
+        return SklearnSurrogate(found(**settings))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{label} cannot be made: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -112,8 +112,11 @@ def take_over(sources: Iterable[str | Path | WarmStart], header: Header) -> list
 
     Evaluations that a source had imported as data are taken with it. An evaluation that reaches the
     study by two ways counts once, as data if it is data to one of them. Raises StoreError if a
-    source cannot be read, does not have the names to be renamed, or is data of another objective.
+    source cannot be read, does not have the names to be renamed, or is data of another objective,
+    ValueError if ``sources`` is one source instead of several.
     """
+    if isinstance(sources, str | Path | WarmStart):
+        raise ValueError(f"warm_start is {str(sources)!r}; expected a list of sources")
     given = [s if isinstance(s, WarmStart) else WarmStart(s) for s in sources]
     given.sort(key=lambda source: source.mode)  # data first
     space = Space.from_json(header.space)

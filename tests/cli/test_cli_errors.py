@@ -147,7 +147,8 @@ def test_a_bad_flag_is_told_in_one_line(args: tuple[str, str], tmp_path: Path) -
 
 
 def test_a_missing_argument_and_an_unknown_command_are_told_in_one_line() -> None:
-    for args, problem in ((("run",), "'STUDY'"), (("rum", "study.py"), "'rum'")):
+    unknown = "'rum'; did you mean 'run'?"
+    for args, problem in ((("run",), "'STUDY'"), (("rum", "study.py"), unknown)):
         assert problem in told(*args)
         assert spot(*args, code=2).stderr.count("\n") == 1
 
