@@ -24,7 +24,7 @@ from spot_dask.stats.effects import Z95
 
 EXACT = 12  # players at most for all corners
 ORDERS = 256
-BLOCK = 1024  # rows asked for at once
+BLOCK = 256  # rows asked for at once: larger arrays are slower
 
 
 @dataclass(frozen=True)
@@ -60,24 +60,30 @@ class Ablation:
 
 
 def ablation_game(
-    default: FloatArray, tuned: FloatArray, snap: Snap, rng: np.random.Generator
+    default: FloatArray,
+    tuned: FloatArray,
+    snap: Snap,
+    rng: np.random.Generator,
+    orders: int = ORDERS,
 ) -> Game:
     """The game between two snapped rows (d each).
 
-    All 2^k corners for up to 12 players, else those on 256 orders drawn at random, each with its
-    reverse (Mitchell et al. 2022).
+    All 2^k corners for up to 12 players, else the k + 1 on each of ``orders`` drawn at random, half
+    of them the reverse of the others [Mitchell et al. 2022]. ValueError unless that is an even
+    number of at least 4.
     """
+    if orders < 4 or orders % 2:
+        raise ValueError(f"got orders={orders}: expected an even number of at least 4")
     players = np.flatnonzero(default != tuned)
     k = len(players)
     if k <= EXACT:
         chosen = (np.arange(2**k)[:, None] >> np.arange(k) & 1).astype(bool)
         raw_weights, steps = _all_corners(chosen), None
     else:
-        half = np.stack([rng.permutation(k) for _ in range(ORDERS // 2)])
-        orders = np.concatenate([half, half[:, ::-1]])
-        turn = np.argsort(orders, axis=1)
+        half = np.stack([rng.permutation(k) for _ in range(orders // 2)])
+        turn = np.argsort(np.concatenate([half, half[:, ::-1]]), axis=1)
         chosen = (turn[:, None, :] < np.arange(k + 1)[None, :, None]).reshape(-1, k)
-        steps = (np.arange(len(orders))[:, None] * (k + 1) + turn)[..., None] + np.array([1, 0])
+        steps = (np.arange(orders)[:, None] * (k + 1) + turn)[..., None] + np.array([1, 0])
         raw_weights = _of_orders(steps, len(chosen))
     rows = np.tile(default, (len(chosen), 1))
     rows[:, players] = np.where(chosen, tuned[players], default[players])

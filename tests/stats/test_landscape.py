@@ -171,3 +171,33 @@ def test_what_has_no_correlation_has_none():
     assert fitness_distance(X[:3], np.arange(3.0)) is None
     assert fitness_distance(X, np.zeros(10)) is None
     assert fitness_distance(np.zeros((10, 2)), np.arange(10.0)) is None
+
+
+def test_factor_levels_without_a_difference_are_one_basin_though_one_between_them_is_bad():
+    levels = np.array([0.0, 5.0, 0.0, 5.0])
+
+    def f(X):
+        return levels[np.rint(3 * X[:, 0]).astype(int)] + (X[:, 2] - 0.4) ** 2
+
+    assert len(basins(f, mixed, 3, rng(), factors=[0]).values) == 1
+    assert len(basins(f, mixed, 3, rng()).values) == 2
+
+
+def test_a_descent_goes_to_a_level_that_no_start_had():
+    places = np.array([0.45, 0.925, 0.975])
+
+    def rare(X):
+        return places[np.searchsorted([0.9, 0.95], X[:, 0])][:, None]
+
+    def f(X):
+        return np.array([1.0, 5.0, 0.0])[np.searchsorted(places, X[:, 0])]
+
+    found = basins(f, rare, 1, rng(), factors=[0], starts=2)
+    assert found.rows.tolist() == [[0.975]]
+    assert basins(f, rare, 1, rng(), starts=2).rows.tolist() == [[0.45]]
+
+
+def test_starts_that_are_alone_in_their_basins_tell_of_others():
+    found = basins(lambda X: np.cos(20 * np.pi * X[:, 0]), identity, 1, rng(), starts=4)
+    assert len(found.values) == 4
+    assert found.unseen == 1.0

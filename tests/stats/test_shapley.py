@@ -139,3 +139,9 @@ def test_parameters_that_are_alike_are_no_players():
 def test_without_a_change_nothing_is_shared():
     found = ablation(certain(lambda X: X[:, 0]), game([0.5, 0.5], [0.5, 0.5]))
     assert found.players.size == found.mean.size == found.sd.size == 0
+
+
+@pytest.mark.parametrize("orders", [2, 7])
+def test_orders_without_their_reverse_are_refused(orders):
+    with pytest.raises(ValueError, match="even number"):
+        ablation_game(np.zeros(2), np.ones(2), identity, np.random.default_rng(0), orders)
