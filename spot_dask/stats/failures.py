@@ -71,7 +71,8 @@ class Condition:
 class FailureRegion:
     """One or two conditions inside which failures are most frequent, and the counts.
 
-    ``p`` is Fisher's one-sided p times the number of regions that were looked at (Bonferroni).
+    ``p`` is Fisher's one-sided p times twice the number of regions of so many conditions that were
+    looked at (Bonferroni, half of the level for one condition and half for two).
     """
 
     conditions: tuple[Condition, ...]
@@ -95,7 +96,8 @@ def failure_region(predictors: Sequence[Predictor], failed: npt.ArrayLike) -> Fa
 
     All single conditions (at most 15 cuts of each number at its quantiles, both ways, and every
     level) and all pairs of them are compared by the likelihood of one rate inside and one outside;
-    a second condition has to raise it by log(n) / 2, as BIC asks. Only regions in which the rate
+    a second condition has to raise its log by log(n) / 2 + log(conditions), the first term as BIC
+    asks and the second because the best of so many is looked for. Only regions in which the rate
     is higher count. None where there is no such region, as where all or none failed.
     """
     bad = _outcome(failed, predictors)
@@ -108,12 +110,12 @@ def failure_region(predictors: Sequence[Predictor], failed: npt.ArrayLike) -> Fa
     single = np.diag(gain)
     i = j = int(np.argmax(single))
     pair = np.unravel_index(int(np.argmax(gain)), gain.shape)
-    if gain[pair] > single[i] + np.log(len(bad)) / 2:
+    if gain[pair] > single[i] + np.log(len(bad)) / 2 + np.log(len(masks)):
         i, j = sorted(map(int, pair))
     if gain[i, j] <= 0:
         return None
     mask = (masks[i] * masks[j]).astype(bool)
-    looked_at = len(masks) * (len(masks) + 1) // 2
+    looked_at = 2 * len(masks) if i == j else len(masks) * (len(masks) - 1)
     table = np.array([[np.sum(part & bad), np.sum(part & ~bad)] for part in (mask, ~mask)])
     p = float(stats.fisher_exact(table, alternative="greater").pvalue)
     return FailureRegion(

@@ -76,6 +76,19 @@ def test_one_condition_is_enough_where_it_explains_all() -> None:
     assert (found.inside.rate, found.outside.rate) == (1.0, 0.0)
 
 
+def test_a_second_condition_is_not_added_for_chance() -> None:
+    single = significant = 0
+    for seed in range(40):
+        predictors = design(80, seed)
+        rate = np.where(predictors[1].values > 0.6, 0.7, 0.05)
+        found = failure_region(predictors, np.random.default_rng(seed + 100).random(80) < rate)
+        assert found is not None
+        significant += found.p < 0.05
+        single += [c.name for c in found.conditions] == ["lr"]
+    assert single >= 34
+    assert significant >= 38
+
+
 def test_a_region_of_nothing_is_not_significant() -> None:
     significant = 0
     for seed in range(100):

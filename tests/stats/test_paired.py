@@ -281,6 +281,12 @@ def test_a_constant_difference_is_an_improvement_without_doubt() -> None:
     assert found.needed_seeds(0.01) == 2
 
 
+def test_the_claim_is_that_of_t_also_where_the_bootstrap_would_claim() -> None:
+    found = compare_paired([1.0, 0.9, 1.1, 0.1, 0.05], [0.0] * 5)
+    assert found.t.low < 0 < found.bca.low
+    assert not found.better
+
+
 def test_one_pair_claims_nothing() -> None:
     found = compare_paired([2.0], [1.0])
     assert (found.n, found.mean, found.share) == (1, 1.0, 1.0)
