@@ -26,6 +26,7 @@ from spot_dask.records import (
     Imported,
     Opened,
     Retried,
+    Stage,
     Told,
     Trial,
 )
@@ -285,13 +286,14 @@ def entry_to_json(entry: Entry) -> JSON:
     Raises ValueError for a seed that the tables' columns, of 64 bits and signed, cannot hold.
     """
     match entry:
-        case Asked(trials, known, q):
+        case Asked(trials, known, q, stage):
             for trial in trials:
                 if not 0 <= trial.seed < 2**63:
                     raise ValueError(
                         f"seed of trial {trial.number} is {trial.seed}; expected 0 to 2**63 - 1"
                     )
-            items = [to_json(trial) | {"known": known, "q": q} for trial in trials]
+            basis = {"known": known, "q": q} | ({} if stage is None else {"stage": to_json(stage)})
+            items = [to_json(trial) | basis for trial in trials]
         case Told(evaluation):
             items = [to_json(evaluation)]
         case _:
@@ -309,7 +311,8 @@ def entry_from_json(data: JSON) -> Entry:
     if found is Asked:
         basis = items[0] if items else {}
         known, q = (_decoder(int | None)(basis.get(name)) for name in ("known", "q"))
-        entry = Asked(tuple([from_json(Trial, item) for item in items]), known, q)
+        stage = _decoder(Stage | None)(basis.get("stage"))
+        entry = Asked(tuple([from_json(Trial, item) for item in items]), known, q, stage)
     else:
         (item,) = items
         entry = from_json(Told, {"evaluation": item}) if found is Told else from_json(found, item)

@@ -84,6 +84,7 @@ class Fold:
         self._seq = -1
         self._trials: dict[int, Trial] = {}  # every trial asked, in that order
         self._pending: dict[int, Trial] = {}
+        self._confirming = 0
         self._told: set[int] = set()
         self._evaluations: list[Evaluation] = []
         self._rows: list[Arrival] = []
@@ -168,6 +169,7 @@ class Fold:
             if trial.number in self._trials:
                 raise StoreCorrupt(f"record {self._seq} asks trial {trial.number} a second time")
             self._trials[trial.number] = self._pending[trial.number] = trial
+            self._confirming += trial.confirms
         self._batches.append(batch)
         self._history = None
 
@@ -255,6 +257,11 @@ class Fold:
     def asked(self) -> int:
         """Number of trials ever asked."""
         return len(self._trials)
+
+    @property
+    def confirming(self) -> int:
+        """Number of trials asked that confirm."""
+        return self._confirming
 
     def knows(self, number: int) -> bool:
         """Whether a trial of this number was ever asked."""

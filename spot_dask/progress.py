@@ -18,7 +18,9 @@ from typing import Protocol
 
 from spot_dask.codec import JSON
 from spot_dask.coordinator import Lease
+from spot_dask.inference.confirmed import FEWEST, bounds_of, fresh_values
 from spot_dask.records import Evaluation, History, Value
+from spot_dask.stats.intervals import mean_interval
 from spot_dask.tuner.model import Best
 
 SHOWN = 50
@@ -73,20 +75,42 @@ class Goal:
     wall: float | None
     together: int | None = None
 
+    @property
+    def sign(self) -> float:
+        """-1 where the objective is maximised."""
+        return 1.0 if self.direction == "min" else -1.0
+
     def signed(self, y: float) -> float:
         """A minimised value in the user's direction."""
-        return y if self.direction == "min" else -y
+        return self.sign * y
 
 
 @dataclass(frozen=True)
 class BestSoFar:
-    """The recommended configuration: its expected objective and, where known, the 95 % interval."""
+    """The recommended configuration and its objective: the mean over ``trainings`` trainings.
 
-    trial: int
+    Those that confirm it, once there are any, else those of the search, which flatter it. The 95 %
+    interval is known only of confirmed ones. ``trial`` is None where it was imported.
+    """
+
+    trial: int | None
     config: Mapping[str, Value]
     value: float
+    trainings: int
+    confirmed: bool = False
     low: float | None = None
     high: float | None = None
+
+    @classmethod
+    def of(cls, best: Best, history: History, goal: Goal) -> BestSoFar:
+        """How a recommendation stands, given everything known."""
+        fresh = fresh_values(history, best.config, goal.sign)
+        if not fresh.values:
+            value, trainings = goal.signed(best.observed), len(best.values)
+            return cls(best.trial, best.config, value, trainings)
+        found = mean_interval(fresh.values, bounds=bounds_of(history, goal.sign))
+        ends = (found.t.low, found.t.high) if found.n >= FEWEST else (None, None)
+        return cls(best.trial, best.config, found.mean, found.n, True, *ends)
 
 
 @dataclass(frozen=True)
@@ -162,11 +186,7 @@ class View:
         end = self._judged(update)
         best = None
         if update.best is not None:
-            trial, value = update.best.evaluation.trial, goal.signed(update.best.expected)
-            best = BestSoFar(trial.number, trial.config, value)
-            if not math.isnan(update.best.sd):
-                half = 1.96 * update.best.sd
-                best = BestSoFar(trial.number, trial.config, value, value - half, value + half)
+            best = BestSoFar.of(update.best, update.history, goal)
         oldest = sorted(update.running, key=lambda lease: lease.since)[:SHOWN]
         return Standing(
             goal=goal,

@@ -52,7 +52,8 @@ class Trial:
 
     ``number`` counts the trials of a study from 0 and is the trial's identity; trial 0 is the
     default configuration. ``replicate`` r has the same training seed for every configuration
-    (common random numbers, so that paired tests are valid).
+    (common random numbers, so that paired tests are valid). A confirmation's ``replicate`` counts
+    seeds of its own, which no other trial has.
     """
 
     number: int
@@ -60,6 +61,11 @@ class Trial:
     seed: int
     replicate: int = 0
     origin: Origin = Origin.INFILL
+
+    @property
+    def confirms(self) -> bool:
+        """Whether it is a confirmation, of which the search learns nothing."""
+        return self.origin is Origin.CONFIRM
 
     def result(self, y: float) -> Evaluation:
         """This trial's evaluation with objective y (minimised), failed where y is not finite."""
@@ -213,9 +219,32 @@ class History:
         return tuple(e for e in self.evaluations if e.stopped)
 
     @property
+    def searched(self) -> History:
+        """The history without confirmations: what the search, and whoever recommends, may know.
+
+        So that the values that confirm a choice never had a part in it.
+        """
+        if not any(e.trial.confirms for e in self.evaluations) and not any(
+            t.confirms for t in self.pending
+        ):
+            return self
+        return replace(
+            self,
+            evaluations=tuple(e for e in self.evaluations if not e.trial.confirms),
+            pending=tuple(t for t in self.pending if not t.confirms),
+        )
+
+    @property
+    def confirmations(self) -> tuple[Evaluation, ...]:
+        """The evaluations that confirm, by trial number."""
+        found = (e for e in self.evaluations if e.trial.confirms)
+        return tuple(sorted(found, key=lambda e: e.trial.number))
+
+    @property
     def incumbent(self) -> Evaluation | None:
-        """The best evaluation by its observed value; the earliest of equals."""
-        return min(self.ok, key=lambda e: (e.y, e.trial.number), default=None)
+        """The search's best evaluation by its observed value; the earliest of equals."""
+        found = (e for e in self.ok if not e.trial.confirms)
+        return min(found, key=lambda e: (e.y, e.trial.number), default=None)
 
     def ask(self, trials: Iterable[Trial]) -> History:
         """The history after these trials were asked."""
@@ -257,17 +286,37 @@ class Opened:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """What trials are for where they are not the search's next.
+
+    ``confirm``: under ``seeds`` fresh seeds, the ``top`` configurations and the default.
+    ``explore``: to learn about the whole space.
+    """
+
+    kind: str
+    seeds: int = 0
+    top: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("confirm", "explore") or self.seeds < 0 or self.top < 1:
+            raise ValueError(
+                f"no stage is {self.kind!r:.40} with {self.seeds} seeds, top {self.top}"
+            )
+
+
+@dataclass(frozen=True)
 class Asked:
     """Trials were proposed; written before any of them is dispatched.
 
-    They are the answer to ``ask(history, q)`` on the first ``known`` evaluations of this run; all
-    other trials asked before were pending then. None stands for all evaluations recorded before
-    and for as many trials as there are.
+    They are the answer to ``ask(history, q, stage)`` on the first ``known`` evaluations of this
+    run; all other trials asked before were pending then. None stands for all evaluations recorded
+    before, for as many trials as there are, and for the search.
     """
 
     trials: Sequence[Trial]
     known: int | None = None
     q: int | None = None
+    stage: Stage | None = field(default=None, metadata=_LATER)
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 from spot_dask import infill, plugins, surrogates
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.fold import Fold
+from spot_dask.inference import Inference, evidence, infer
+from spot_dask.inference.confirmed import FEWEST, Confirmation, confirmation
 from spot_dask.records import STOP, Header, History, Opened
 from spot_dask.settings import Budget, Settings, shared
 from spot_dask.space import Space
+from spot_dask.stats.paired import PairedComparison
 from spot_dask.store import export, tables
 from spot_dask.store.backend import address
 from spot_dask.store.journal import Journal
@@ -174,14 +177,42 @@ class Run:
     def luckiest(self) -> Best | None:
         """The evaluation with the best observed value, which noise has made look too good."""
         evaluation = self.history.incumbent
-        if evaluation is None or self.model is None:
-            return None if evaluation is None else Best((evaluation,))
-        mean, sd = self.model.predict(self.space.encode([evaluation.trial.config]))
-        return Best((evaluation,), float(mean[0]), float(sd[0]))
+        return None if evaluation is None else Best((evaluation,))
+
+    @cached_property
+    def confirmed(self) -> Confirmation | None:
+        """What fresh seeds say of the recommended configuration; None before they say anything.
+
+        Values are in the user's direction.
+        """
+        best = self.best
+        return None if best is None else self._confirmation(best)
+
+    def _confirmation(self, best: Best) -> Confirmation | None:
+        return confirmation(self.history, best.config, self.space.default, self.sign)
+
+    def gain(self) -> PairedComparison | None:
+        """By how much the recommended configuration is better than the default on fresh seeds.
+
+        None while it is not confirmed, where it is the default itself, or where the default failed.
+        """
+        return None if self.confirmed is None else self.confirmed.gain
+
+    @cached_property
+    def inference(self) -> Inference | None:
+        """The model that statements are made from; None while too little is known."""
+        forced = self.settings["transform"]
+        seen = evidence(self.space, self.history, self.sign)
+        return infer(seen, self.sign, forced, self.settings["seed"])
+
+    @property
+    def sign(self) -> float:
+        """-1 where the objective is maximised."""
+        return 1.0 if self.header.direction == "min" else -1.0
 
     def signed(self, y: float) -> float:
         """An internal (minimised) objective value in the user's direction."""
-        return y if self.header.direction == "min" else -y
+        return self.sign * y
 
     def status(self) -> dict[str, Any]:
         """How the run stands, as JSON (schema ``spot-dask/status/1``)."""
@@ -208,6 +239,7 @@ class Run:
                 "failed": len(history.failed),
                 "stopped": len(history.stopped),
                 "pending": len(history.pending),
+                "confirming": len(history.confirmations),
                 "imported": len(history.imports),
                 "hints": sum(map(len, history.priors)),
             },
@@ -216,25 +248,39 @@ class Run:
         }
 
     def best_json(self, best: Best | None) -> dict[str, Any] | None:
-        """A recommendation as JSON: trial, configuration, observed value, mean and 95 % interval.
+        """A recommendation as JSON: trial, configuration, and what is known of its value.
 
-        The observed value is the mean of so many trainings of the configuration, the first of which
-        is the trial. Mean and interval are the surrogate's, without the noise of a single training;
-        null while there is no surrogate.
+        ``observed`` is the mean of so many ``trainings`` of the search, or ``imported`` ones, by
+        which the configuration was chosen. ``mean``, its 95 % interval from ``lo`` to ``hi`` and
+        ``gain`` over the default come from fresh ``seeds`` alone; null before it is confirmed, and
+        the ends below three seeds.
         """
         if best is None:
             return None
-        mean = self.signed(best.mean)
-        known = self.model is not None
+        found = self._confirmation(best)
+        value, gain = (None, None) if found is None else (found.value, found.gain)
+        stated = found is not None and found.stated
         return {
-            "trial": best.evaluation.trial.number,
+            "trial": best.trial,
             "config": dict(best.config),
             "objective": self.header.objective,
             "observed": self.signed(best.observed),
-            "trainings": len(best.evaluations),
-            "mean": mean if known else None,
-            "lo": mean - 1.96 * best.sd if known else None,
-            "hi": mean + 1.96 * best.sd if known else None,
+            "trainings": len(best.values),
+            "imported": len(best.imports),
+            "confirmed": found is not None,
+            "seeds": 0 if value is None else value.n,
+            "mean": None if value is None else value.mean,
+            "lo": value.t.low if value is not None and stated else None,
+            "hi": value.t.high if value is not None and stated else None,
+            "gain": gain
+            and {
+                "mean": gain.mean,
+                "lo": gain.t.low if gain.n >= FEWEST else None,
+                "hi": gain.t.high if gain.n >= FEWEST else None,
+                "p": gain.p_t,
+                "pairs": gain.n,
+                "better": gain.better,
+            },
         }
 
     def report(self, path: str | Path | None = None) -> Path:
@@ -289,7 +335,8 @@ class Run:
                 self._tuner_of({**self._begun_with, **batch.settings}),
                 batch.asked.trials,
             )
-            again = tuner.ask(self.fold.question(batch), batch.asked.q or len(trials))
+            asked = batch.asked
+            again = tuner.ask(self.fold.question(batch), asked.q or len(trials), asked.stage)
             for old, new in zip(trials, again, strict=False):
                 if old != new:
                     yield f"trial {old.number}: recorded {old}, asked again {new}"

@@ -45,7 +45,17 @@ from spot_dask.errors import StoreFull
 from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.progress import Listener, Update
-from spot_dask.records import STOP, Closed, Entry, Evaluation, History, Retried, Status, Told
+from spot_dask.records import (
+    STOP,
+    Closed,
+    Entry,
+    Evaluation,
+    History,
+    Retried,
+    Stage,
+    Status,
+    Told,
+)
 from spot_dask.store import Store
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.model import Best
@@ -220,8 +230,8 @@ class Session:
         match instruction:
             case Commit(entry):
                 self._announce(entry)
-            case Propose(q):
-                self._propose(q)
+            case Propose(q, stage):
+                self._propose(q, stage)
             case Start(trial, attempt, worker):
                 self._executor.start(trial, attempt, worker)
                 self._news = True
@@ -246,13 +256,13 @@ class Session:
             reason = "" if error is None else f": {error.message}"
             self.tell(f"trial {entry.number} is tried again ({entry.outcome.status}){reason}")
 
-    def _propose(self, q: int) -> None:
+    def _propose(self, q: int, stage: Stage | None) -> None:
         history = self._coordinator.history  # as of now, whatever arrives meanwhile
         self._proposing = True
 
         def propose() -> Event:
             try:
-                return Proposed(self._tuner.ask(history, q))
+                return Proposed(self._tuner.ask(history, q, stage))
             finally:
                 self._proposing = False
 
@@ -312,7 +322,8 @@ class Incumbent:
 
     def of(self, history: History) -> Best | None:
         """The recommendation, or what was observed since the last look and is better."""
-        found = [Best((e,)) for e in history.evaluations[self._known :] if e.ok]
+        later = history.evaluations[self._known :]
+        found = [Best((e,)) for e in later if e.ok and not e.trial.confirms]
         if self._best is not None:
             found.append(self._best)
         return min(found, key=lambda best: best.expected, default=None)

@@ -357,6 +357,23 @@ class Settings(SettingsTable):
         share(0, 0.5), 0.08, before=0.0,
         help="Largest share of the budget for training the best again at its end; 0 is none.",
     )  # fmt: skip
+    repeats: int = setting(
+        whole(0), 2, before=0,
+        help="Early trainings of the default and the best again, with other seeds: shows noise.",
+    )  # fmt: skip
+    confirm: float | None = setting(
+        share(0, 0.5), before=0.0, flag="--confirm", metavar="SHARE",
+        help="Share of the budget that confirms tuned against default with fresh seeds; 0 is none "
+        "[0.2 from 25 evaluations on, at least 5 seeds each].",
+    )  # fmt: skip
+    mde: float | None = setting(
+        number("a number, more than 0", lambda value: value > 0), flag="--mde", metavar="EFFECT",
+        help="The smallest improvement that matters to you, in units of the objective.",
+    )  # fmt: skip
+    transform: str = setting(
+        choice("auto", "identity", "log", "sqrt", "logit"), "auto",
+        help="Scale of the objective for statements; auto is the one that predicts best.",
+    )  # fmt: skip
     early_stopping: Any = setting(
         COMPONENT, before=None, off=True, flag="--early-stopping", metavar="RULE",
         help="End trainings that promise too little: asha, asha(eta=4), curve, ...; none is off.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import platform
 import re
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +30,7 @@ from spot_dask.executors.connection import Connection
 from spot_dask.executors.open import executor_of, place_of
 from spot_dask.fold import Fold
 from spot_dask.progress import Goal, Listener, OnPage
-from spot_dask.records import Header, Objective
+from spot_dask.records import Header, Objective, Stage
 from spot_dask.run import Run, tuner_of
 from spot_dask.session import Ending, Session
 from spot_dask.settings import Budget, Settings, one_line, shared
@@ -42,6 +43,7 @@ from spot_dask.surrogates import completed
 from spot_dask.tasks import Task
 from spot_dask.tasks.function import as_task
 from spot_dask.tuner import Tuner
+from spot_dask.tuner.confirmation import seeds_of
 from spot_dask.tuner.model import Best
 from spot_dask.warmstart import WarmStart, summary, take_over
 from spot_dask.worker.checkpoints import Place
@@ -150,24 +152,102 @@ class Study(Settings):
             Budget.expect("budget", budget)
         run = store if isinstance(store, Run) else Run.open(store)
         self._check_same(run)
-        path, study = run.path, self.under(run.settings, budget)
-        limit, done = study.budget.evaluations, len(run.history.evaluations)
+        study = self.under(run.settings, budget)
+        limit, done = study.budget.evaluations, len(run.history.searched.evaluations)
         if limit is not None and limit < done:
             raise StoreError(
                 f"{run.path} has {done} evaluations already, more than the {limit} asked for; "
                 "--evaluations counts all of a run"
             )
         settings = {} if budget in (None, Budget()) else {"budget": study.budget.settings}
-        run_id = run.header.run_id
-        place = study._place(path, run_id)
+        return study._go_on(run, settings, None, client, local, takeover, listener, ending)
+
+    def confirm_more(
+        self,
+        store: str | Path | Run,
+        seeds: int = 10,
+        top: int = 1,
+        *,
+        client: Client | Connection | str | None = None,
+        local: int | None = None,
+        takeover: bool = False,
+        listener: Listener | None = None,
+        ending: Ending | None = None,
+    ) -> Run:
+        """Train the ``top`` best configurations of a run and the default under fresh seeds.
+
+        Until each has ``seeds`` of them, those of earlier confirmations included. The search's
+        evaluations alone decide which configurations these are. Raises what ``resume`` does.
+        """
+        if seeds < 1 or top < 1:
+            raise ValueError(f"seeds is {seeds} and top is {top}; expected at least 1")
+        stage = Stage("confirm", seeds, top)
+        return self._only(store, stage, None, client, local, takeover, listener, ending)
+
+    def explore(
+        self,
+        store: str | Path | Run,
+        count: int = 16,
+        *,
+        client: Client | Connection | str | None = None,
+        local: int | None = None,
+        takeover: bool = False,
+        listener: Listener | None = None,
+        ending: Ending | None = None,
+    ) -> Run:
+        """Add ``count`` space-filling evaluations to a run, from which the whole space is judged.
+
+        Raises what ``resume`` does.
+        """
+        if count < 1:
+            raise ValueError(f"count is {count}; expected at least 1")
+        return self._only(store, Stage("explore"), count, client, local, takeover, listener, ending)
+
+    def _only(
+        self,
+        store: str | Path | Run,
+        stage: Stage,
+        count: int | None,
+        client: Client | Connection | str | None,
+        local: int | None,
+        takeover: bool,
+        listener: Listener | None,
+        ending: Ending | None,
+    ) -> Run:
+        """A session of one stage, which asks ``count`` trials, or all there are of it."""
+        run = store if isinstance(store, Run) else Run.open(store)
+        self._check_same(run)
+        study, asked = self.under(run.settings), run.history.asked
+        if count is None:
+            most = stage.seeds * (stage.top + 1)  # while the finalists are not known yet
+            searches = bool(run.history.searched.pending)
+            count = most if searches else len(study.tuner.ask(run.history, sys.maxsize, stage))
+        budget = Budget(evaluations=max(1, asked + count))
+        study = replace(study, budget=budget)
+        return study._go_on(run, {}, stage, client, local, takeover, listener, ending)
+
+    def _go_on(
+        self,
+        run: Run,
+        settings: dict[str, Any],
+        only: Stage | None,
+        client: Client | Connection | str | None,
+        local: int | None,
+        takeover: bool,
+        listener: Listener | None,
+        ending: Ending | None,
+    ) -> Run:
+        """A further session of a run under this study, which records what ``settings`` changed."""
+        path, run_id = run.path, run.header.run_id
+        place = self._place(path, run_id)
         with (
-            closing(study._executor(run_id, path, place, client, local)) as executor,
+            closing(self._executor(run_id, path, place, client, local)) as executor,
             closing(
                 Journal.resume(
                     path,
                     settings=settings,
                     takeover=takeover,
-                    durability=study.durability,
+                    durability=self.durability,
                     before=run.journal,
                 )
             ) as journal,
@@ -176,8 +256,8 @@ class Study(Settings):
             taken = f"inbox: {late} trainings had ended without a coordinator; taken in"
             notes = [taken] if late else []
             with closing(TableKeeper(journal)) as published:
-                study._drive(published, executor, place, listener, ending, path, notes)
-        self._last = Run.of(path, journal, study)
+                self._drive(published, executor, place, listener, ending, path, notes, only)
+        self._last = Run.of(path, journal, self)
         return self._last
 
     @property
@@ -283,6 +363,7 @@ class Study(Settings):
         ending: Ending | None,
         where: Path | str,
         notes: Iterable[str],
+        only: Stage | None = None,
     ) -> None:
         rule, wall, past = self.early_stopping, self.budget.wall, store.fold
         policy = Policy(
@@ -294,6 +375,7 @@ class Study(Settings):
                 "silence": SILENCE_SECONDS if executor.concurrent else math.inf,
                 "objective": self.objective,
                 "early_stopping": None if rule is None else early_stopping.find(rule),
+                "only": only,
             }
         )
         coordinator = Coordinator(policy, past, executor.now())
@@ -317,11 +399,26 @@ class Study(Settings):
                 f"the budget of {policy.evaluations} ends within the initial design of {design}: "
                 "no configuration will be chosen by the surrogate"
             )
+        if (unconfirmed := self._unconfirmed(policy)) is not None:
+            session.tell(unconfirmed)
         for entry in past.imports:
             session.tell(f"warm start: {entry.source}: {summary(entry)}")
         shown.end(session.run())
         if folder is not None:
             folder.close(coordinator.history.pending)
+
+    def _unconfirmed(self, policy: Policy) -> str | None:
+        """What a user is told of a run whose result will not be confirmed."""
+        if policy.only is not None or policy.evaluations is None:
+            return None
+        if seeds_of(self.confirm, policy.evaluations):
+            return None
+        why = (
+            f"a budget of {policy.evaluations} is too small for it"
+            if self.confirm is None
+            else f"confirm is {self.confirm:g}"
+        )
+        return f"the result will be unconfirmed ({why}); afterwards: spot-dask confirm STORE"
 
     def _header(self) -> Header:
         return Header(

@@ -304,7 +304,7 @@ def test_a_posterior_that_cannot_predict_new_points_has_no_say_in_the_recommenda
     model = tuner.model(history)
     assert model is not None
     best = tuner.recommend(history, model)
-    assert best.evaluation == history.incumbent
+    assert best.evaluations[0] == history.incumbent
     assert np.isnan(best.mean)
     assert "no prediction: RuntimeError: forced" in caplog.text
 

@@ -38,7 +38,7 @@ stats.diagnostics stats.effects stats.intervals stats.power stats.product_kernel
 stats.*
 stats.anova stats.failures stats.finalists stats.several
 inference.process inference.transform
-inference
+inference inference.confirmed
 infill.climb infill.feasible
 infill
 infill.candidates infill.fantasies
@@ -48,6 +48,7 @@ infill.*
 early_stopping
 early_stopping.*
 tuner.design tuner.model tuner.replication
+tuner.confirmation
 tuner
 coordinator coordinator.curves coordinator.fleet
 coordinator.state

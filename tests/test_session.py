@@ -83,7 +83,7 @@ class Story:
             self.running = []
         return events
 
-    def ask(self, history: History, q: int) -> tuple[Trial, ...]:
+    def ask(self, history: History, q: int, stage: object = None) -> tuple[Trial, ...]:
         self.done.append("propose")
         return tuple(Trial(history.asked + i, {}, 0) for i in range(q))
 
@@ -176,7 +176,7 @@ def test_what_was_observed_since_the_last_look_counts_if_it_is_better(now: list[
     assert incumbent.of(history(0.5, 0.4, 0.2, 0.1, 0.15, 0.3)) == looked
     better = incumbent.of(history(0.5, 0.4, 0.2, 0.1, 0.15, -1.0))
     assert better is not None
-    assert (better.evaluation.trial.number, better.observed) == (5, -1.0)
+    assert (better.trial, better.observed) == (5, -1.0)
 
 
 def test_looks_take_a_small_share_of_the_time(now: list[float]) -> None:

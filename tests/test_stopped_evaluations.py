@@ -71,7 +71,7 @@ def test_however_good_its_curve_was_a_stopped_training_is_never_the_best() -> No
         history = history.ask([trial]).tell(told)
         best = TUNER.recommend(history, TUNER.model(history))
         assert best is not None
-        assert best.evaluation.trial.number % 3 == 0
+        assert best.evaluations[0].trial.number % 3 == 0
         assert history.incumbent == history.evaluations[0]
 
 

@@ -243,7 +243,7 @@ def test_the_recommendation_beats_the_luckiest_of_noisy_values() -> None:
         best = tuner.recommend(history, tuner.model(history))
         assert best is not None
         assert history.incumbent is not None
-        chosen.append(bowl(best.evaluation.trial.config))
+        chosen.append(bowl(best.config))
         lucky.append(bowl(history.incumbent.trial.config))
     assert np.mean(chosen) < 0.8 * np.mean(lucky)
 

@@ -20,6 +20,8 @@ from spot_dask.settings import one_line
 COMMANDS = {
     "run": "spot_dask.cli.run",
     "resume": "spot_dask.cli.run",
+    "confirm": "spot_dask.cli.run",
+    "explore": "spot_dask.cli.run",
     "stop": "spot_dask.cli.stores",
     "status": "spot_dask.cli.stores",
     "best": "spot_dask.cli.stores",

@@ -205,6 +205,11 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def rough(value: float) -> str:
+    """Three significant digits: what is not confirmed is not known better."""
+    return f"{value:.3g}"
+
+
 def printable(text: str) -> str:
     """A text of a store for one line: what moves a cursor is escaped, and it is cut."""
     escaped = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:LONGEST_TEXT])

@@ -25,7 +25,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from spot_dask.cli.options import clock, number, printable, values
+from spot_dask.cli.options import clock, number, printable, rough, values
 from spot_dask.progress import BestSoFar, Goal, Listener, Standing, Training, Update, View
 from spot_dask.records import Evaluation
 
@@ -196,11 +196,19 @@ def count(standing: Standing) -> str:
 
 
 def estimate(best: BestSoFar) -> str:
-    """The incumbent's value, its interval where there is one, and its trial."""
-    between = ""
-    if best.low is not None and best.high is not None:
-        between = f" ({number(best.low)} to {number(best.high)})"
-    return f"{number(best.value)}{between} trial {best.trial}"
+    """The recommended value, how far it is to be trusted, and its trial."""
+    where = "imported" if best.trial is None else f"trial {best.trial}"
+    seeds = basis(best.trainings, best.confirmed)
+    if best.low is None or best.high is None:
+        return f"{rough(best.value)} ({seeds}) {where}"
+    between = f"{number(best.low)} to {number(best.high)}"
+    return f"{number(best.value)} ({between}; {seeds}) {where}"
+
+
+def basis(trainings: int, confirmed: bool) -> str:
+    """What a value rests on: so many trainings, by which it was confirmed or not."""
+    seeds = f"{trainings} seed{'' if trainings == 1 else 's'}"
+    return f"confirmed, {seeds}" if confirmed else f"unconfirmed, {seeds}"
 
 
 def slots(standing: Standing) -> str:

@@ -1,12 +1,14 @@
-"""``spot-dask run`` and ``spot-dask resume``."""
+"""The commands that train: ``run``, ``resume``, ``confirm`` and ``explore``."""
 
 from __future__ import annotations
 
 import logging
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +21,7 @@ from spot_dask.settings import KEYS, Budget, duration, one_line
 if TYPE_CHECKING:
     from spot_dask.run import Run
     from spot_dask.session import Ending
+    from spot_dask.study import Study
     from spot_dask.study_file import Loaded
     from spot_dask.warmstart import WarmStart
 
@@ -129,15 +132,10 @@ def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any)
     with redirect_stdout(sys.stderr):
         from spot_dask.cli.progress import watch
         from spot_dask.run import Run
-        from spot_dask.study_file import reload
 
         before = Run.open(store)
-        recorded = before.header.study
-        loaded = reload(recorded, study, _agrees)
+        loaded = _reloaded(before, study)
         tuned, where = loaded.study, _where(options, loaded)
-        changed = recorded.get("text", tuned.source["text"]) != tuned.source["text"]
-        note = ", which has changed since the run began" if changed else ""
-        click.echo(f"study {tuned.source['file']}{note}", err=True)
         values = {item.key: KEYS[item.key].read(item.value) for item in opt.given(options, Budget)}
         budget = Budget(**{name: value for (_, name), value in values.items()})
         done, goal = len(before.history.evaluations), tuned.under(before.settings, budget).goal
@@ -161,6 +159,114 @@ def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any)
             note = f"nothing to do: {used}; raise it with {flag}"
         click.echo(note, err=True)
     _conclude(ctx, finished, where, options)
+
+
+LATER = (
+    *opt.setting_options("cluster"),
+    opt.tls_options,
+    opt.study_option,
+    click.option("--takeover", is_flag=True, help="Go on even if another process has it."),
+    *COURSE,
+)
+"""The options of a command that adds evaluations to a run."""
+
+
+@opt.command(
+    "store",
+    click.option(
+        "--seeds",
+        type=click.IntRange(1),
+        default=10,
+        metavar="N",
+        help="Fresh seeds that each configuration has then, earlier ones included [10].",
+    ),
+    click.option(
+        "--top",
+        type=click.IntRange(1),
+        default=1,
+        metavar="K",
+        help="How many of the best configurations are confirmed beside the default [1].",
+    ),
+    *LATER,
+)
+@click.pass_context
+def confirm(
+    ctx: click.Context, /, store: str, study: str | None, seeds: int, top: int, **options: Any
+) -> None:
+    """Train the best of the run in STORE, and the default, under seeds that it has not seen.
+
+    Only such trainings tell how good the result is: what a search finds best was lucky as well.
+    Trainings that were confirmed before count; a run that was killed meanwhile goes on.
+    """
+    _add(
+        ctx, store, study, options, lambda tuned: partial(tuned.confirm_more, seeds=seeds, top=top)
+    )
+
+
+@opt.command(
+    "store",
+    click.option(
+        "-n",
+        "--count",
+        type=click.IntRange(1),
+        default=16,
+        metavar="N",
+        help="How many evaluations to add [16].",
+    ),
+    *LATER,
+)
+@click.pass_context
+def explore(
+    ctx: click.Context, /, store: str, study: str | None, count: int, **options: Any
+) -> None:
+    """Add space-filling evaluations to the run in STORE.
+
+    They tell which parameters matter over the whole space, which a search alone cannot: it goes
+    where it expects something good.
+    """
+    _add(ctx, store, study, options, lambda tuned: partial(tuned.explore, count=count))
+
+
+def _add(
+    ctx: click.Context,
+    store: str,
+    study: str | None,
+    options: dict[str, Any],
+    method: Callable[[Study], Callable[..., Run]],
+) -> None:
+    """Add evaluations to a run by a method of its study, and conclude."""
+    _exclude(ctx, options)
+    with redirect_stdout(sys.stderr):
+        from spot_dask.cli.progress import watch
+        from spot_dask.run import Run
+
+        before = Run.open(store)
+        loaded = _reloaded(before, study)
+        where, done = _where(options, loaded), len(before.history.evaluations)
+        goal = replace(loaded.study.under(before.settings).goal, evaluations=None, wall=None)
+        with watch(options["progress"], goal) as listener:
+            finished = method(loaded.study)(
+                before,
+                takeover=options["takeover"],
+                listener=listener,
+                ending=_ending(options, where),
+                **where,
+            )
+    if len(finished.history.evaluations) == done and finished.state == "done":
+        click.echo("nothing to do: all of these evaluations are there", err=True)
+    _conclude(ctx, finished, where, options)
+
+
+def _reloaded(run: Run, study: str | None) -> Loaded:
+    """The study of a run: of the file that its store names, if it is as it was, or of ``study``."""
+    from spot_dask.study_file import reload
+
+    recorded = run.header.study
+    loaded = reload(recorded, study, _agrees)
+    changed = recorded.get("text", loaded.study.source["text"]) != loaded.study.source["text"]
+    note = ", which has changed since the run began" if changed else ""
+    click.echo(f"study {loaded.study.source['file']}{note}", err=True)
+    return loaded
 
 
 def _agrees(doubt: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ def status(store: str, study: str | None, as_json: bool) -> None:
         "--by",
         type=click.Choice(["model", "observed"]),
         default="model",
-        help="Lowest mean of the surrogate, or best observed value (which is biased by noise).",
+        help="Lowest mean of the surrogate, or best observed value (which is the luckiest).",
     ),
     opt.study_option,
 )
@@ -226,7 +227,8 @@ def show_result(run: Run) -> None:
 def _ended(history: History) -> str:
     """How many evaluations gave no result, and why."""
     stopped = f", {len(history.stopped)} stopped early" if history.stopped else ""
-    return f"{len(history.failed)} failed{stopped}"
+    fresh = f", {len(history.confirmations)} to confirm" if history.confirmations else ""
+    return f"{len(history.failed)} failed{stopped}{fresh}"
 
 
 def _show_best(run: Run, document: dict[str, Any]) -> None:
@@ -239,11 +241,30 @@ def _show_best(run: Run, document: dict[str, Any]) -> None:
         (name, opt.value_text(value), opt.value_text(default[name]) if name in default else "-")
         for name, value in document["config"].items()
     ]
-    opt.show_table(f"best: trial {document['trial']}", ("parameter", "value", "default"), rows)
-    text = f"{opt.printable(document['objective'])}  observed {opt.number(document['observed'])}"
-    if document["trainings"] > 1:
-        text += f" (mean of {document['trainings']} trainings)"
-    if document["mean"] is not None:
-        interval = f"{opt.number(document['lo'])} to {opt.number(document['hi'])}"
-        text += f", surrogate {opt.number(document['mean'])} ({interval})"
-    click.echo(text)
+    where = "imported" if document["trial"] is None else f"trial {document['trial']}"
+    opt.show_table(f"best: {where}", ("parameter", "value", "default"), rows)
+    for line in _value_lines(run, document):
+        click.echo(line)
+
+
+def _value_lines(run: Run, document: dict[str, Any]) -> Iterator[str]:
+    """What is known of a recommendation's value, and of its gain over the default."""
+    from spot_dask.cli.progress import basis
+
+    name, gain = opt.printable(document["objective"]), document["gain"]
+    if not document["confirmed"]:
+        observed, seeds = opt.rough(document["observed"]), basis(document["trainings"], False)
+        yield f"{name}  observed {observed} ({seeds}): chosen for its luck as well"
+        yield f"confirm it with fresh seeds: spot-dask confirm {run.path}"
+        return
+    between = ""
+    if document["lo"] is not None:
+        between = f" ({opt.number(document['lo'])} to {opt.number(document['hi'])})"
+    yield f"{name}  {opt.number(document['mean'])}{between}, {basis(document['seeds'], True)}"
+    if gain is None:
+        return
+    ends = ""
+    if gain["lo"] is not None:
+        ends = f" ({opt.number(gain['lo'])} to {opt.number(gain['hi'])})"
+    verdict = "better than the default" if gain["better"] else "not shown to be better"
+    yield f"improvement on the default  {opt.number(gain['mean'])}{ends}: {verdict}"

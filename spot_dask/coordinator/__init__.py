@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from spot_dask.early_stopping import Rule
-from spot_dask.records import Entry, Objective, Outcome, Status, Trial
+from spot_dask.records import Entry, Objective, Outcome, Stage, Status, Trial
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ class Policy:
     give_up: int = 10
     objective: Objective = field(default_factory=lambda: Objective("loss"))
     early_stopping: Rule | None = None
+    confirm: float | None = 0.0
+    only: Stage | None = None
 
     def __post_init__(self) -> None:
         for name in ("evaluations", "batch", "give_up"):
@@ -200,9 +202,10 @@ Event = (
 
 @dataclass(frozen=True)
 class Propose:
-    """Ask the tuner for q trials, given the coordinator's present history."""
+    """Ask the tuner for q trials of a stage (None: the search), given the present history."""
 
     q: int
+    stage: Stage | None = None
 
 
 @dataclass(frozen=True)

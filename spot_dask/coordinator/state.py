@@ -41,10 +41,12 @@ from spot_dask.records import (
     History,
     Outcome,
     Retried,
+    Stage,
     Status,
     Told,
     Trial,
 )
+from spot_dask.tuner.confirmation import SHARE, reserve, seeds_of
 
 TOLERATED = 0.01
 """The share of a training's duration for which its slot may have waited for a proposal."""
@@ -54,6 +56,9 @@ BUSY = 0.05
 
 STALE = 0.05
 """The share of the slots for which trials may be ready so that there are fewer proposals."""
+
+SLACK = 1.25
+"""How much longer than known trainings those that confirm may take, when time is reserved."""
 
 SMOOTHING = 0.2
 """The weight of the newest duration in a smoothed one."""
@@ -82,7 +87,11 @@ class Coordinator:
             self._enqueue(trial)
         self._asking: Question | None = None
         self._pace = Pace()
-        self._exhausted = False
+        self._exhausted = False  # the search has nothing left to ask
+        self._confirmed = False  # nor has the stage that follows it
+        self._extra = 0  # seeds above those that were kept for
+        self._waits_for = -1  # so many evaluations were too few to ask for more
+        self._out_of_time = False  # the rest of the wall time is for confirmation
         self._deadline = math.inf if policy.seconds is None else now + policy.seconds
         self._grace_ends = math.inf
         self._fails_at = self._fold.told + policy.give_up  # so many evaluations, if none works
@@ -116,6 +125,7 @@ class Coordinator:
         if isinstance(event, Detach) or self._is_over():
             self.finished = True
             used_up = "exhausted" if self._budget_left() >= 1 else "budget"
+            used_up = "wall" if self._out_of_time else used_up
             instructions.append(Finish(self.stopping or used_up))
         return instructions
 
@@ -331,20 +341,30 @@ class Coordinator:
         if question is None or self.stopping:
             return []
         self._pace.proposed(now - question.since)
-        self._exhausted = len(trials) < question.q
+        if len(trials) < question.q:
+            if question.stage is None:
+                self._exhausted = True
+            elif question.waits:
+                self._waits_for = question.known
+            elif self._extra < question.stage.seeds and self._budget_left() < math.inf:
+                self._extra += 1  # what is left of the budget makes the interval shorter
+            else:
+                self._confirmed = True
         if not trials:
             return []
-        asked = Asked(trials, question.known, question.q)
+        asked = Asked(trials, question.known, question.q, question.stage)
         self._fold.add(asked)
         self._queue.extend(trials)
         return [Commit(asked)]
 
     def _propose(self, now: float) -> list[Instruction]:
         """Ask for as many trials as free slots, and slots that soon will be free, can take."""
-        if self._exhausted or self._asking:
+        if self._asking or self._waits_for == self._fold.told:
             return []
-        policy, free = self.policy, self.fleet.free
-        if policy.sync:
+        policy, free, stage = self.policy, self.fleet.free, self._stage(now)
+        if self._confirmed if stage else self._exhausted:
+            return []
+        if policy.sync and stage is None:
             waits = bool(self._fold.pending) or not free
             wanted = 0 if waits else policy.batch or self.fleet.slots
         else:
@@ -352,11 +372,39 @@ class Coordinator:
             waits = not free and len(self._queue) >= least
             wanted = 0 if waits else free + most - len(self._queue)
             wanted = min(policy.batch or wanted, wanted)
-        q = int(min(wanted, self._budget_left()))
+        left = self._search_left() if stage is None else self._budget_left()
+        q = int(min(wanted, left))
         if q < 1:
             return []
-        self._asking = Question(q, self._fold.told, now)
-        return [Propose(q)]
+        searches = any(not trial.confirms for trial in self._fold.history.pending)
+        self._asking = Question(q, self._fold.told, now, stage, searches)
+        return [Propose(q, stage)]
+
+    def _stage(self, now: float) -> Stage | None:
+        """What is to be asked for next; None is the search."""
+        if self.policy.only is not None:
+            return self.policy.only
+        if not self.policy.confirm and self.policy.confirm is not None:
+            return None
+        share, searched = self.policy.confirm, self._fold.asked - self._fold.confirming
+        by_time = seeds_of(share, searched / (1 - (share or SHARE)))
+        if by_time and not self._out_of_time and self._deadline < math.inf:
+            rounds = math.ceil(reserve(self.history, by_time) / max(1, self.fleet.slots)) + 1
+            self._out_of_time = self._deadline - now <= rounds * SLACK * self._pace.training
+        if self._out_of_time:
+            return Stage("confirm", by_time)
+        budget = self.policy.evaluations
+        seeds = by_time if budget is None else seeds_of(share, budget)
+        over = self._exhausted or self._search_left() < 1
+        return Stage("confirm", seeds + self._extra) if seeds and over else None
+
+    def _search_left(self) -> float:
+        """How many trials the search may still ask for."""
+        budget = self.policy.evaluations
+        if budget is None:
+            return math.inf
+        seeds = seeds_of(self.policy.confirm, budget)
+        return self._budget_left() - (reserve(self.history, seeds) if seeds else 0)
 
     def _budget_left(self) -> float:
         budget = self.policy.evaluations
@@ -367,17 +415,24 @@ class Coordinator:
             return False
         if self.stopping:
             return True
-        waiting = self._queue or self._alone or self._asking
-        return not waiting and (self._exhausted or self._budget_left() < 1)
+        if self._queue or self._alone or self._asking:
+            return False
+        confirms = self._stage(self._handled) is not None
+        return self._budget_left() < 1 or (self._confirmed if confirms else self._exhausted)
 
 
 @dataclass(frozen=True)
 class Question:
-    """A proposal that is awaited: of q trials, from ``known`` evaluations, since (seconds)."""
+    """A proposal that is awaited: of q trials, from ``known`` evaluations, since (seconds).
+
+    ``waits``: trials of the search are pending, so that there may be more to ask for later.
+    """
 
     q: int
     known: int
     since: float
+    stage: Stage | None = None
+    waits: bool = False
 
 
 class Pace:
@@ -403,6 +458,11 @@ class Pace:
     def trained(self, seconds: float) -> None:
         """A training took so long."""
         self._training = _smooth(self._training, seconds)
+
+    @property
+    def training(self) -> float:
+        """The smoothed duration of a training (seconds); NaN until one is known."""
+        return self._training
 
     def ahead(self, slots: int) -> tuple[int, int]:
         """Propose when fewer trials are ready than the first number, as many as the second.

@@ -8,7 +8,7 @@ from a fixed seed, so the same store always gives the same report.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
@@ -16,6 +16,8 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 
 from spot_dask.fold import Fold
+from spot_dask.inference import LEAST, Inference, evidence, infer
+from spot_dask.inference.confirmed import Confirmation, confirmation
 from spot_dask.records import Configuration, Evaluation, Header, Value
 from spot_dask.space import Categorical, Integer, Parameter, Real, Space
 from spot_dask.stats import FloatArray
@@ -115,7 +117,8 @@ class ReportContext:
     @cached_property
     def ranked(self) -> tuple[Evaluation, ...]:
         """The successful evaluations, the best observed one first."""
-        return tuple(sorted((e for e in self.evaluations if e.ok), key=lambda e: e.y))
+        found = (e for e in self.evaluations if e.ok and not e.trial.confirms)
+        return tuple(sorted(found, key=lambda e: e.y))
 
     @cached_property
     def recommended(self) -> Recommendation | Missing:
@@ -125,15 +128,46 @@ class ReportContext:
             return Missing("no evaluation has succeeded")
         mean, margin = self.sign * best.mean, Z95 * best.sd
         return Recommendation(
-            number=best.evaluation.trial.number,
+            number=-1 if best.trial is None else best.trial,
             config=best.config,
             observed=self.sign * best.observed,
-            trainings=len(best.evaluations),
+            trainings=len(best.values),
             mean=mean,
             sd=best.sd,
             low=mean - margin,
             high=mean + margin,
         )
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings that the run began with, as later sessions changed them."""
+        return {**self.header.settings, **self.fold.settings}
+
+    @cached_property
+    def confirmed(self) -> Confirmation | None:
+        """What fresh seeds say of the recommended configuration, in the user's sign."""
+        if self.best is None:
+            return None
+        history, default = self.fold.history, self.space.default
+        return confirmation(history, self.best.config, default, self.sign)
+
+    @cached_property
+    def inference(self) -> Inference | None:
+        """The model that statements are made from; None while too little is known."""
+        seen = evidence(self.space, self.fold.history, self.sign)
+        return infer(seen, self.sign, self.settings.get("transform", "auto"), SEED)
+
+    @cached_property
+    def inferred(self) -> Inference | Missing:
+        """The model of inference, or why there is none."""
+        if self.inference is not None:
+            return self.inference
+        n = len(self.fold.history.searched.ok) + len(self.fold.history.imports)
+        if n < LEAST:
+            return Missing(
+                f"{n} evaluations succeeded; at least {LEAST} are needed for a model of them"
+            )
+        return Missing("the model of inference could not be fitted to these evaluations")
 
     @property
     def fitted(self) -> Model | Missing:

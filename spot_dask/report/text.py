@@ -18,6 +18,11 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def rough(value: float) -> str:
+    """At most three significant digits, for what is not confirmed."""
+    return "–" if math.isnan(value) else f"{value:.3g}"
+
+
 def percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.0f} %"
 

@@ -21,12 +21,13 @@ from spot_dask import surrogates
 from spot_dask.errors import warn_once
 from spot_dask.infill import Infill, Request
 from spot_dask.infill.log_ei import LogEI
-from spot_dask.records import Configuration, Evaluation, History, Import, Origin, Trial
+from spot_dask.records import Configuration, History, Import, Origin, Stage, Trial
 from spot_dask.settings import Design
 from spot_dask.space import Space
 from spot_dask.surrogates import FloatArray, Surrogate, completed
 from spot_dask.surrogates.posterior import KrigingPosterior
 from spot_dask.surrogates.transfer import Transfer, source_model
+from spot_dask.tuner.confirmation import FROM, default_failed, missing, reserve, seeds_of
 from spot_dask.tuner.design import best_of_each, initial_design, space_filling
 from spot_dask.tuner.model import (
     Best,
@@ -43,7 +44,7 @@ from spot_dask.tuner.replication import Noisy, choose, worth
 logger = logging.getLogger(__name__)
 
 # Streams of random numbers derived from the study's seed; never reuse one for another purpose.
-_DESIGN, _TRAINING, _ASK, _MODEL = range(4)
+_DESIGN, _TRAINING, _ASK, _MODEL, _CONFIRMING, _EXPLORING = range(6)
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,11 @@ class Tuner:
     ``start`` holds configurations the user wants evaluated right after the defaults.
     ``surrogate`` and ``infill`` are names (a file in the folder of that name, or
     ``package.module:Name``, or ``sklearn:<module>.<Class>``) or objects of those protocols.
-    ``budget`` is the number of trials there will be, if that is known: up to the share
-    ``replication`` of it, sized by the noise, goes at the end into replicates of what may be best.
+    ``budget`` is the number of trials there will be, if that is known: the share ``confirm`` of it
+    is kept for confirmation (see ``tuner/confirmation.py``), and of the rest up to the share
+    ``replication``, sized by the noise, goes at the end into replicates of what may be best. After
+    the initial design ``repeats`` trials train the default and the best so far, in turn, under
+    other seeds, so that noise can be told from effects; not in a budget too small for it.
     Names that are not ``trusted``, because a store gave them, load no foreign code: ``ask`` and
     ``model`` raise ``plugins.NotLoaded`` instead.
     """
@@ -67,29 +71,93 @@ class Tuner:
     infill: str | Infill = "log_ei"
     budget: int | None = None
     replication: float = 0.08
+    repeats: int = 0
+    confirm: float | None = 0.0
     trusted: bool = True
 
-    def ask(self, history: History, q: int = 1) -> tuple[Trial, ...]:
-        """The next q trials; fewer, or none, only when no new configuration is left.
+    def ask(self, history: History, q: int = 1, stage: Stage | None = None) -> tuple[Trial, ...]:
+        """The next q trials of the search, or of another stage.
 
-        And none is worth another training, or the budget is not known.
+        Of the search there are fewer, or none, only when no new configuration is left and the
+        budget is not known; of a confirmation, where all is asked that can be by now: the finalists
+        are known when no trial of the search is pending.
         """
+        known = history.searched
+        if stage is None:
+            trials = self._search(known, q)
+        elif stage.kind == "confirm":
+            trials = self._confirmations(history, stage)[:q]
+        else:
+            trials = self._new(known, None, q, Origin.EXPLORE, self._rng(_EXPLORING, known))
+        return tuple(replace(t, number=history.asked + i) for i, t in enumerate(trials))
+
+    def finalists(self, history: History, top: int = 1) -> list[Best]:
+        """The ``top`` best configurations of a history, as the search alone tells."""
+        return self._ranked(history.searched, self.model(history))[:top]
+
+    def _confirmations(self, history: History, stage: Stage) -> list[Trial]:
+        """The trials of a confirmation that are to be asked now, those of a seed together."""
+        known = history.searched
+        wanted: list[Configuration] = [] if default_failed(known) else [self.space.default]
+        if not known.pending:
+            wanted += [best.config for best in self.finalists(known, stage.top)]
+        distinct = dict(zip(self._keys(wanted), wanted, strict=True))
+        return [
+            Trial(0, config, self._seed(r, _CONFIRMING), r, Origin.CONFIRM)
+            for config, r in missing(self.space, [*distinct.values()], history, stage.seeds)
+        ]
+
+    def _search(self, history: History, q: int) -> list[Trial]:
         planned = self._planned(history)[history.asked : history.asked + q]
         trials = [
             Trial(history.asked + i, config, self._seed(replicate), replicate, origin)
             for i, (config, replicate, origin) in enumerate(planned)
         ]
         if len(trials) < q:
-            known = history.ask(trials)
-            trials += self._infill(known, q - len(trials))
-        return tuple(trials)
+            trials += self._repeated(history.ask(trials), q - len(trials))
+        if len(trials) < q:
+            trials += self._infill(history.ask(trials), q - len(trials))
+        return trials
+
+    def _repeated(self, history: History, q: int) -> list[Trial]:
+        """The next of the ``repeats`` early replicates, at most q.
+
+        Of the default, and in turn with it of the best other configuration that is known by now.
+        """
+        if self.budget is not None and self.budget < FROM:
+            return []
+        trials: list[Trial] = []
+        while len(trials) < q:
+            asked = [e.trial for e in history.evaluations] + list(history.pending)
+            done = sum(t.origin is Origin.REPLICATE for t in asked)
+            if done >= self.repeats:
+                break
+            default = self._keys([self.space.default])[0]
+            others = [b for b in self._ranked(history, None) if b.key != default]
+            if others and (done % 2 or default_failed(history)):
+                trials.append(self._replicate(history, others[0].config))
+            elif not default_failed(history):
+                trials.append(self._replicate(history, self.space.default))
+            else:
+                break
+            history = history.ask(trials[-1:])
+        return trials
+
+    def _replicate(self, history: History, config: Configuration) -> Trial:
+        """Another trial of a configuration, under the first seed that it was not trained with."""
+        key = self._keys([config])[0]
+        asked = [e.trial for e in history.evaluations] + list(history.pending)
+        own = self._keys([t.config for t in asked])
+        used = (t.replicate + 1 for k, t in zip(own, asked, strict=True) if k == key)
+        r = max(used, default=0)
+        return Trial(history.asked, config, self._seed(r), r, Origin.REPLICATE)
 
     def model(self, history: History) -> Model | None:
         """The surrogate fitted to the history; None while fewer than two evaluations succeeded.
 
-        And where it fails, which is logged once.
+        And where it fails, which is logged once. It knows nothing of confirmations.
         """
-        return self._fitted(self._surrogate, history, "what was observed counts")
+        return self._fitted(self._surrogate, history.searched, "what was observed counts")
 
     @property
     def _surrogate(self) -> Surrogate:
@@ -119,32 +187,41 @@ class Tuner:
         """The configuration of lowest posterior mean among the successful; None if there is none.
 
         A surrogate that predicts evaluations from all others no better than their mean does has no
-        say, and without one the configuration of lowest mean value is recommended.
+        say, and without one the configuration of lowest mean value is recommended. Imported
+        evaluations of the same objective take part; confirmations do not.
         """
-        found = list(self._successes(history).values())
-        if not found:
-            return None
-        y = [float(np.mean([e.y for e in evaluations])) for evaluations in found]
-        if model is None:
-            return Best(found[int(np.argmin(y))])
-        rows = rows_of(self.space, (e[0].trial.config for e in found))
+        return next(iter(self._ranked(history.searched, model)), None)
+
+    def _ranked(self, history: History, model: Model | None) -> list[Best]:
+        """The successful and imported configurations, the one to recommend first."""
+        found = self._successes(history)
+        if model is None or not found:
+            return sorted(found, key=lambda best: best.observed)
+        rows = rows_of(self.space, (best.config for best in found))
         try:
             (mean, sd), predicts = model.predict(rows), model.predicts
         except Exception as error:  # of a posterior, which may be the user's
             warn_once(logger, "no prediction: %s; what was observed counts", _first_line(error))
-            return Best(found[int(np.argmin(y))])
-        i = int(np.argmin(mean if predicts else y))
-        return Best(found[i], float(mean[i]), float(sd[i]))
+            return sorted(found, key=lambda best: best.observed)
+        known = [
+            replace(best, mean=float(m), sd=float(s))
+            for best, m, s in zip(found, mean, sd, strict=True)
+        ]
+        return sorted(known, key=lambda best: best.mean if predicts else best.observed)
 
-    def _successes(self, history: History) -> dict[bytes, tuple[Evaluation, ...]]:
-        """Successful evaluations by configuration, both in the order of trial numbers."""
+    def _successes(self, history: History) -> list[Best]:
+        """What succeeded or was imported, by configuration, in the order of trial numbers."""
         evaluations = sorted(history.ok, key=lambda e: e.trial.number)
-        found: dict[bytes, tuple[Evaluation, ...]] = {}
-        for key, e in zip(
-            self._keys([e.trial.config for e in evaluations]), evaluations, strict=True
-        ):
-            found[key] = (*found.get(key, ()), e)
-        return found
+        own = self._keys([e.trial.config for e in evaluations])
+        found = {key: Best(key=key) for key in own}
+        for key, e in zip(own, evaluations, strict=True):
+            best = found[key]
+            found[key] = replace(best, evaluations=(*best.evaluations, e))
+        imported = self._keys([i.config for i in history.imports])
+        for key, item in zip(imported, history.imports, strict=True):
+            best = found.get(key, Best(key=key))
+            found[key] = replace(best, imports=(*best.imports, item))
+        return list(found.values())
 
     def _planned(self, history: History) -> list[tuple[Configuration, int, Origin]]:
         """The initial design with its replicates; imported evaluations replace its filling.
@@ -195,7 +272,7 @@ class Tuner:
         Other objectives inform where to look, not what is replicated. Where the surrogate has
         failed, space-filling points are fallbacks; where it knows too little, more of the design.
         """
-        rng = np.random.default_rng([self.seed, _ASK, history.asked])
+        rng = self._rng(_ASK, history)
         model = informed = None
         filling = Origin.DESIGN
         if len(succeeded(history)) >= min(self.space.d + 1, self.design.size(self.space)):
@@ -208,9 +285,16 @@ class Tuner:
         trials = self._replicates(history, model, self._due(history, model, q))
         trials += self._new(history.ask(trials), informed, q - len(trials), filling, rng)
         if len(trials) < q and self.budget is not None and self.replication > 0:
-            # No new configuration is left: what remains of the budget may still tell them apart.
-            trials += self._replicates(history.ask(trials), model, q - len(trials))
+            # No new configuration is left: what remains of the budget tells them apart.
+            noisy = not self._is_exact(history)
+            more = self._replicates(history.ask(trials), model, q - len(trials), to_the_end=noisy)
+            trials += more
         return trials
+
+    def _is_exact(self, history: History) -> bool:
+        """Whether replicates of several configurations have each given the same value again."""
+        again = [b.values for b in self._successes(history) if len(b.evaluations) > 1]
+        return len(again) > 1 and all(min(values) == max(values) for values in again)
 
     def _believed(self, surrogate: Surrogate, history: History) -> Model | None:
         """The fitted surrogate, which has also heard of trainings that were stopped early.
@@ -233,20 +317,28 @@ class Tuner:
         """How many of the next q trials are among those at the end that replicates are worth."""
         if self.budget is None or model is None or not isinstance(model.posterior, Noisy):
             return 0
+        search = self.budget - reserve(history, seeds_of(self.confirm, self.budget))
         share = self.replication * worth(model.posterior.nugget)
-        return min(q, max(0, history.asked + q - self.budget + round(share * self.budget)))
+        return min(q, max(0, history.asked + q - search + round(share * search)))
 
-    def _replicates(self, history: History, model: Model | None, slots: int) -> list[Trial]:
-        """At most so many replicates of configurations that succeeded and never failed."""
-        if model is None or not isinstance(model.posterior, Noisy):
+    def _replicates(
+        self, history: History, model: Model | None, slots: int, *, to_the_end: bool = False
+    ) -> list[Trial]:
+        """At most so many replicates of configurations that succeeded and never failed.
+
+        As many as that, ``to_the_end``, also where they promise next to nothing.
+        """
+        if slots < 1 or model is None or not isinstance(model.posterior, Noisy):
             return []
         failed = set(self._keys([e.trial.config for e in history.failed]))
-        found = {k: e for k, e in self._successes(history).items() if k not in failed}
-        keys, configs = list(found), [e[0].trial.config for e in found.values()]
+        own = [b for b in self._successes(history) if b.evaluations and b.key not in failed]
+        if not own:
+            return []
+        keys, configs = [b.key for b in own], [b.config for b in own]
         pending = sorted(history.pending, key=lambda t: t.number)
         X, running = (rows_of(self.space, c) for c in (configs, [t.config for t in pending]))
         features = self.space.features
-        chosen = choose(model.posterior, features(X), features(running), slots)
+        chosen = choose(model.posterior, features(X), features(running), slots, to_the_end)
         asked = [e.trial for e in history.evaluations] + pending
         used = dict.fromkeys(keys, 0)
         for key, trial in zip(self._keys([t.config for t in asked]), asked, strict=True):
@@ -343,9 +435,12 @@ class Tuner:
     def _keys(self, configs: Sequence[Configuration]) -> list[bytes]:
         return self.space.keys(rows_of(self.space, configs))
 
-    def _seed(self, replicate: int) -> int:
+    def _rng(self, purpose: int, history: History) -> np.random.Generator:
+        return np.random.default_rng([self.seed, purpose, history.asked])
+
+    def _seed(self, replicate: int, purpose: int = _TRAINING) -> int:
         """Seed of the training: one per replicate, the same for every configuration."""
-        sequence = np.random.SeedSequence([self.seed, _TRAINING, replicate])
+        sequence = np.random.SeedSequence([self.seed, purpose, replicate])
         return int(sequence.generate_state(1)[0])
 
 

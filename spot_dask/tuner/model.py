@@ -21,13 +21,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from spot_dask.errors import warn_once
 from spot_dask.infill.feasible import Risk
-from spot_dask.records import Configuration, Evaluation, History, Status
+from spot_dask.records import Configuration, Evaluation, History, Import, Status
 from spot_dask.space import Space
 from spot_dask.stats.diagnostics import leave_one_out
 from spot_dask.surrogates import FloatArray, Posterior
@@ -68,30 +68,37 @@ class Model:
 
 @dataclass(frozen=True)
 class Best:
-    """The successful evaluations of the recommended configuration, and the surrogate there.
+    """A configuration that succeeded, with its evaluations and what the surrogate says of it.
 
-    They are ordered by trial number; more than one if it was replicated. ``mean`` and ``sd`` are
-    NaN while too little is known to fit a surrogate; the recommendation is then the best observed
-    value.
+    The evaluations are ordered by trial number; more than one if it was replicated, none if it was
+    only imported. ``mean`` and ``sd`` are NaN while too little is known to fit a surrogate. ``key``
+    is the configuration's in its space.
     """
 
-    evaluations: tuple[Evaluation, ...]
+    evaluations: tuple[Evaluation, ...] = ()
     mean: float = math.nan
     sd: float = math.nan
+    imports: tuple[Import, ...] = ()
+    key: bytes = field(default=b"", repr=False, compare=False)
 
     @property
-    def evaluation(self) -> Evaluation:
-        """The one that stands for the configuration: the first."""
-        return self.evaluations[0]
+    def trial(self) -> int | None:
+        """The first trial of the configuration; None if it was only imported."""
+        return self.evaluations[0].trial.number if self.evaluations else None
 
     @property
     def config(self) -> Configuration:
-        return self.evaluation.trial.config
+        return self.evaluations[0].trial.config if self.evaluations else self.imports[0].config
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The observed values (minimised), imported ones first."""
+        return (*(i.y for i in self.imports), *(e.y for e in self.evaluations))
 
     @property
     def observed(self) -> float:
         """Mean of the observed values."""
-        return float(np.mean([e.y for e in self.evaluations]))
+        return float(np.mean(self.values))
 
     @property
     def expected(self) -> float:

@@ -51,20 +51,22 @@ class Noisy(Protocol):
         ...
 
 
-def choose(posterior: Noisy, X: FloatArray, running: FloatArray, slots: int) -> list[int]:
+def choose(
+    posterior: Noisy, X: FloatArray, running: FloatArray, slots: int, to_the_end: bool = False
+) -> list[int]:
     """Rows of X (n x e, distinct configurations) to be evaluated again, at most ``slots``.
 
     What is running (p x e) will have been evaluated before. Fewer, or none, where replicates are
-    not worth it.
+    not worth it, unless ``to_the_end``.
     """
-    if slots < 1 or len(X) < 2 or not worth(posterior.nugget):
+    if slots < 1 or (not to_the_end and (len(X) < 2 or not worth(posterior.nugget))):
         return []
     noise, n = posterior.nugget * posterior.variance, len(X)
     mean, covariance = posterior.joint(np.vstack([X, running]))
     sd = np.sqrt(np.diagonal(covariance))
     few = np.argsort((mean - sd)[:n], kind="stable")[:CANDIDATES]
     covariance = evaluated(covariance, range(n, len(mean)), noise)[np.ix_(few, few)]
-    return [int(few[i]) for i in allocate(mean[few], covariance, noise, slots)]
+    return [int(few[i]) for i in allocate(mean[few], covariance, noise, slots, to_the_end)]
 
 
 def worth(nugget: float) -> float:
@@ -87,11 +89,13 @@ def expected_loss(gap: FloatArray, variance: FloatArray) -> FloatArray:
     return loss
 
 
-def allocate(mean: FloatArray, covariance: FloatArray, noise: float, slots: int) -> list[int]:
+def allocate(
+    mean: FloatArray, covariance: FloatArray, noise: float, slots: int, to_the_end: bool = False
+) -> list[int]:
     """Rows to be evaluated again, at most ``slots``, in the order of choice.
 
-    Fewer where the expected loss is next to nothing already. ``noise`` is the variance of a single
-    evaluation.
+    Fewer where the expected loss is next to nothing already, unless ``to_the_end``. ``noise`` is
+    the variance of a single evaluation.
     """
     b = int(np.argmin(mean))
     others = np.arange(len(mean)) != b
@@ -99,7 +103,8 @@ def allocate(mean: FloatArray, covariance: FloatArray, noise: float, slots: int)
     chosen: list[int] = []
     for _ in range(slots):
         spread = (np.diagonal(covariance) + covariance[b, b] - 2.0 * covariance[b])[others]
-        if expected_loss(gap, spread).sum() <= NEGLIGIBLE * np.sqrt(noise):
+        negligible = expected_loss(gap, spread).sum() <= NEGLIGIBLE * np.sqrt(noise)
+        if negligible and not to_the_end:
             break
         # Column i: by how much a replicate of i moves the means, per sd of its surprise.
         steps = covariance / np.sqrt(np.diagonal(covariance) + noise)

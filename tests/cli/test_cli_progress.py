@@ -65,7 +65,7 @@ def test_a_line_tells_count_trial_value_best_time_and_running() -> None:
     plain = Plain(Goal("accuracy", "max", 12, None), lines.append)
     plain(update(evaluation(3, -0.75), evaluation(4, -0.5)))
     assert lines == [
-        "2/12  trial 4  accuracy 0.5  best 0.75 (0.554 to 0.946) trial 3  4.0 s  1 running",
+        "2/12  trial 4  accuracy 0.5  best 0.75 (unconfirmed, 1 seed) trial 3  4.0 s  1 running",
     ]
 
 
@@ -105,7 +105,7 @@ def test_the_screen_shows_budget_incumbent_workers_and_failures() -> None:
     bar, *lines = shown(screen, 100)
     assert "2/12  30.0 s" in bar
     assert lines == [
-        "best: loss 0.25 (0.054 to 0.446) trial 1",
+        "best: loss 0.25 (unconfirmed, 1 seed) trial 1",
         "  lr=0.01 opt=sgd",
         "1 of 2 slots busy on 1 worker; not ok: 1 failed",
         "  trial 9  30.0 s  epoch 3  loss 0.5",

@@ -53,7 +53,7 @@ def check(run: Run, trained: Path, budget: int) -> None:
     assert run.deviations() == []
     best = run.best
     assert best is not None
-    assert best.evaluation.ok
+    assert best.evaluations[0].ok
     assert verify(run.path).problems == ()
     assert not any(Path(f"/proc/{pid}").exists() for pid in set(processes(trained)))
 

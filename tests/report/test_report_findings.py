@@ -46,7 +46,7 @@ def check(f, words):
 def test_the_recommended_configuration_is_the_tuners(full, full_facts):
     best = Tuner(full.space).recommend(full.history, full.model())
     r = full_facts.recommended
-    assert r.number == best.evaluation.trial.number
+    assert r.number == best.trial
     assert r.mean == best.mean
     assert r.low < r.mean < r.high
 
