@@ -75,21 +75,25 @@ def anova(
     full = _basis([*terms.values()], len(y))
     residual_df = len(y) - 1 - full.shape[1]
     total = float(y @ y)
-    residual = max(0.0, total - float(np.sum((full.T @ y) ** 2)))
+    explained = full.T @ y
+    residual = max(0.0, total - float(explained @ explained))
     residual = residual if residual > 1e-20 * total else 0.0
+    # In coordinates of what all terms span, matrices are small.
+    terms = {term: full.T @ columns for term, columns in terms.items()}
     rows = []
     for term, columns in terms.items():
         others = [
             c for t, c in terms.items() if t != term and (kind == 3 or not set(term) < set(t))
         ]
-        smaller, larger = _basis(others, len(y)), _basis([*others, columns], len(y))
-        df = larger.shape[1] - smaller.shape[1]
-        squares = float(np.sum((larger.T @ y) ** 2) - np.sum((smaller.T @ y) ** 2))
+        smaller = _basis(others, len(full.T))
+        own = _basis([columns - smaller @ (smaller.T @ columns)], len(full.T))
+        df = own.shape[1]
+        squares = float(np.sum((own.T @ explained) ** 2))
         name = " × ".join(predictors[i].name for i in term)
         if df < columns.shape[1]:
             rows.append(AnovaRow(name, term, df, np.nan, np.nan, np.nan, np.nan, False))
         else:
-            rows.append(_row(name, term, df, max(0.0, squares), residual, residual_df))
+            rows.append(_row(name, term, df, squares, residual, residual_df))
     return AnovaTable(tuple(rows), residual, residual_df, total)
 
 
@@ -108,7 +112,7 @@ def pairs_that_fit(predictors: Sequence[Predictor], n: int) -> tuple[Pair, ...]:
 def _terms(
     predictors: Sequence[Predictor], pairs: Sequence[Pair]
 ) -> dict[tuple[int, ...], FloatArray]:
-    """Indices of a term -> its columns (n x c)."""
+    """Indices of a term -> its columns (n x c), with mean 0 and norm 1, or 0 if constant."""
     coded = [_coded(predictor) for predictor in predictors]
     terms: dict[tuple[int, ...], FloatArray] = {(i,): c for i, c in enumerate(coded)}
     for i, j in pairs:
@@ -116,7 +120,7 @@ def _terms(
         first, second = (coded[k] if predictors[k].levels else coded[k][:, :1] for k in (i, j))
         product = first[:, :, None] * second[:, None, :]
         terms[(i, j)] = product.reshape(len(product), -1)
-    return terms
+    return {term: standardised(columns)[0] for term, columns in terms.items()}
 
 
 def _coded(predictor: Predictor) -> FloatArray:
@@ -138,7 +142,6 @@ def _row(
 
 
 def _basis(parts: Sequence[FloatArray], n: int) -> FloatArray:
-    """An orthonormal basis (n x rank) of what the columns span beside a constant."""
-    Z, _ = standardised(np.hstack([np.empty((n, 0)), *parts]))
-    U, s, _ = np.linalg.svd(Z, full_matrices=False)
+    """An orthonormal basis (n x rank) of what the columns, of about norm 1, span."""
+    U, s, _ = np.linalg.svd(np.hstack([np.empty((n, 0)), *parts]), full_matrices=False)
     return np.asarray(U[:, s > TOLERANCE])
