@@ -42,6 +42,7 @@ class Origin(StrEnum):
     INFILL = "infill"  # by the criterion, on the surrogate
     REPLICATE = "replicate"  # again, because it may be the best
     FALLBACK = "fallback"  # by log_ei or space-filling, as the surrogate or criterion failed
+    BASELINE = "baseline"  # by another way to search, which SPOT is compared with
     EXPLORE = "explore"  # space-filling, asked for to learn about the whole space
     CONFIRM = "confirm"  # a finalist or the default under a seed that the search has not seen
 

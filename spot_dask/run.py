@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from spot_dask import infill, plugins, surrogates
+from spot_dask import baselines, infill, plugins, surrogates
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.fold import Fold
 from spot_dask.inference import Inference, evidence, infer
@@ -380,11 +380,19 @@ class Run:
     def _tuner_of(self, settings: Mapping[str, Any]) -> Tuner:
         """The tuner of a session with these settings; it loads no code that only they name."""
         told = Settings(**Settings.restored(settings))
-        for name, find in (("surrogate", surrogates.find), ("infill", infill.find)):
+        for name, find in _FINDERS:
             own = None if self.study is None else getattr(self.study, name)
             if own is not None and plugins.name_of(own) == getattr(told, name):
                 setattr(told, name, find(own))
         return tuner_of(self.space, told, trusted=False)
+
+
+_FINDERS = (
+    ("surrogate", surrogates.find),
+    ("infill", infill.find),
+    ("search", baselines.find),
+)
+"""Settings that name what the tuner is made of."""
 
 
 def tuner_of(space: Space, settings: Settings, *, trusted: bool = True) -> Tuner:

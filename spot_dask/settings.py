@@ -357,6 +357,10 @@ class Settings(SettingsTable):
         share(0, 0.5), 0.08, before=0.0,
         help="Largest share of the budget for training the best again at its end; 0 is none.",
     )  # fmt: skip
+    search: Any = setting(
+        COMPONENT, "spot", flag="--search", metavar="NAME",
+        help="Way to search: spot, or for a comparison random, sobol, grid, evolution, pattern.",
+    )  # fmt: skip
     repeats: int = setting(
         whole(0), 2, before=0,
         help="Early trainings of the default and the best again, with other seeds: shows noise.",

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spot_dask import early_stopping, infill, plugins, surrogates
+from spot_dask import baselines, early_stopping, infill, plugins, surrogates
 from spot_dask.coordinator import Policy
 from spot_dask.coordinator.state import Coordinator
 from spot_dask.errors import StoreError, StudyError, shown
@@ -438,6 +438,7 @@ class Study(Settings):
 _COMPONENTS: dict[str, tuple[Callable[..., Any], Callable[[Any], None]]] = {
     "surrogate": (surrogates.find, completed.check),
     "infill": (infill.find, infill.check),
+    "search": (baselines.find, baselines.check),
     "early_stopping": (early_stopping.find, early_stopping.check),
 }
 """The settings that name a component, with what makes it of its name and what checks it, both of

@@ -47,6 +47,8 @@ infill.log_ei infill.thompson infill.ucb
 infill.*
 early_stopping
 early_stopping.*
+baselines
+baselines.*
 tuner.design tuner.model tuner.replication
 tuner.confirmation
 tuner
@@ -107,9 +109,8 @@ depend on when Python loads it.
 """
 
 CORE = {
-    "codec", "coordinator", "early_stopping", "errors", "fold", "infill", "inference", "plugins",
-    "records",
-    "settings", "space", "stats", "surrogates", "tuner",
+    "baselines", "codec", "coordinator", "early_stopping", "errors", "fold", "infill", "inference",
+    "plugins", "records", "settings", "space", "stats", "surrogates", "tuner",
 }  # fmt: skip
 """Rooms that compute and do nothing else."""
 

@@ -16,8 +16,9 @@ from functools import cached_property
 
 import numpy as np
 
+from spot_dask import baselines, surrogates
 from spot_dask import infill as criteria
-from spot_dask import surrogates
+from spot_dask.baselines import SPOT, Baseline, Known
 from spot_dask.errors import warn_once
 from spot_dask.infill import Infill, Request
 from spot_dask.infill.log_ei import LogEI
@@ -46,6 +47,9 @@ logger = logging.getLogger(__name__)
 # Streams of random numbers derived from the study's seed; never reuse one for another purpose.
 _DESIGN, _TRAINING, _ASK, _MODEL, _CONFIRMING, _EXPLORING = range(6)
 
+RANDOM = 64
+"""Random configurations tried for each that another way to search leaves open."""
+
 
 @dataclass(frozen=True)
 class Tuner:
@@ -54,6 +58,7 @@ class Tuner:
     ``start`` holds configurations the user wants evaluated right after the defaults.
     ``surrogate`` and ``infill`` are names (a file in the folder of that name, or
     ``package.module:Name``, or ``sklearn:<module>.<Class>``) or objects of those protocols.
+    ``search`` names another way to search, of which the default and ``start`` are the first too.
     ``budget`` is the number of trials there will be, if that is known: the share ``confirm`` of it
     is kept for confirmation (see ``tuner/confirmation.py``), and of the rest up to the share
     ``replication``, sized by the noise, goes at the end into replicates of what may be best. After
@@ -70,6 +75,7 @@ class Tuner:
     surrogate: str | Surrogate = "kriging"
     infill: str | Infill = "log_ei"
     budget: int | None = None
+    search: str | Baseline = SPOT
     replication: float = 0.08
     repeats: int = 0
     confirm: float | None = 0.0
@@ -108,6 +114,9 @@ class Tuner:
         ]
 
     def _search(self, history: History, q: int) -> list[Trial]:
+        baseline = baselines.find(self.search, trusted=self.trusted)
+        if baseline is not None:
+            return self._by(baseline, history, q)
         planned = self._planned(history)[history.asked : history.asked + q]
         trials = [
             Trial(history.asked + i, config, self._seed(replicate), replicate, origin)
@@ -118,6 +127,39 @@ class Tuner:
         if len(trials) < q:
             trials += self._infill(history.ask(trials), q - len(trials))
         return trials
+
+    def _by(self, baseline: Baseline, history: History, q: int) -> list[Trial]:
+        """The next q trials by another way to search, which begins with what the user gave.
+
+        Where it has fewer, the rest is random.
+        """
+        must = [config for config, _, _ in self._design(1 + len(self.start), ())]
+        given = must[history.asked : history.asked + q]
+        evaluations = sorted(history.ok, key=lambda e: e.trial.number)
+        asked = [e.trial for e in history.evaluations] + list(history.pending)
+        asked.sort(key=lambda trial: trial.number)
+        known = Known(
+            self.space,
+            rows_of(self.space, (e.trial.config for e in evaluations)),
+            np.array([e.y for e in evaluations], dtype=float),
+            rows_of(self.space, [*(t.config for t in asked), *given]),
+            self.seed,
+            self.budget,
+        )
+        rng, left = self._rng(_ASK, history), q - len(given)
+        rows = known.fresh(baseline.propose(known, left, rng), left) if left else known.X[:0]
+        if len(rows) < left:
+            rows = np.vstack([rows, rng.random((RANDOM * q, self.space.d))])
+        configs = [*given, *self.space.decode(known.fresh(rows, left))]
+        return [
+            Trial(
+                history.asked + i,
+                config,
+                self._seed(0),
+                origin=Origin.BASELINE if history.asked + i else Origin.DEFAULT,
+            )
+            for i, config in enumerate(configs)
+        ]
 
     def _repeated(self, history: History, q: int) -> list[Trial]:
         """The next of the ``repeats`` early replicates, at most q.
@@ -157,6 +199,8 @@ class Tuner:
 
         And where it fails, which is logged once. It knows nothing of confirmations.
         """
+        if baselines.find(self.search, trusted=self.trusted) is not None:
+            return None  # who searches without a surrogate takes what was observed
         return self._fitted(self._surrogate, history.searched, "what was observed counts")
 
     @property
