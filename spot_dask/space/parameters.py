@@ -210,12 +210,21 @@ class Real(Parameter):
 
     def parse(self, value: object) -> float:
         value = _plain(value)
-        hint = f"give a number from {self.low!r} to {self.high!r}"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{_described(value)} is not a number; {hint}")
-        if not self.low <= value <= self.high:
-            raise ValueError(f"{shown(value)} is outside the bounds; {hint}")
-        return float(value)
+            wrong = f"{_described(value)} is not a number"
+        elif self.low <= value <= self.high:
+            return float(value)
+        else:
+            wrong = f"{shown(value)} is outside the bounds"
+        raise ValueError(f"{wrong}; give a number from {self.low!r} to {self.high!r}")
+
+    def codes(self, values: Iterable[object]) -> FloatArray:
+        given = list(values)
+        if all(type(value) is float for value in given):  # as nearly always: judged at once
+            codes = np.array(given, dtype=np.float64)
+            if ((self.low <= codes) & (codes <= self.high)).all():
+                return self.canonical(codes)
+        return super().codes(given)
 
     def value(self, code: float) -> float:
         return float(code)

@@ -312,23 +312,28 @@ def _parameters(rows: Sequence[Arrival], space: Space) -> Iterable[Column]:
             kind, levels = "factor", tuple(parameter.levels)
         elif isinstance(parameter, Real):
             kind = "real"
-        values = [_value(row, name, parameter, kind) for row in rows]
+        given = {i: config[name] for i, row in enumerate(rows) if name in (config := _config(row))}
+        try:
+            codes = parameter.codes(given.values())
+        except ValueError:
+            raise StoreCorrupt(_impossible(name, parameter, rows)) from None
+        if kind == "factor":
+            given = dict(zip(given, codes.astype(int).tolist(), strict=True))
+        values = [given.get(i, MISSING[kind]) for i in range(len(rows))]
         optional = bool(parameter.conditions)
         long_name = f"hyperparameter {name}"
         column = f"config.{name}"
         yield Column(column, kind, _array(kind, values), levels, optional, long_name=long_name)
 
 
-def _value(row: Arrival, name: str, parameter: Parameter, kind: Kind) -> Any:
-    config = _config(row)
-    if name not in config:
-        return MISSING[kind]
-    value = config[name]
-    try:
-        code = parameter.parse(value)
-    except ValueError as error:
-        raise StoreCorrupt(f"record {row.seq}: {name}: {error}") from error
-    return int(code) if kind == "factor" else value
+def _impossible(name: str, parameter: Parameter, rows: Sequence[Arrival]) -> str:
+    """The first record whose value a parameter cannot have, and why."""
+    for row in rows:
+        try:
+            parameter.codes([value for key, value in _config(row).items() if key == name])
+        except ValueError as error:
+            return f"record {row.seq}: {name}: {error}"
+    raise AssertionError(f"every value of {name} is possible")
 
 
 def _metrics(rows: Sequence[Arrival]) -> Iterable[Column]:
