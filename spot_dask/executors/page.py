@@ -104,6 +104,7 @@ def render(runs: list[JSON]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["clock"] = lambda seconds: str(timedelta(seconds=round(seconds)))
     environment.filters["number"] = lambda value: f"{value:.4g}"
+    environment.filters["rough"] = lambda value: f"{value:.3g}"
     template = Path(__file__).with_name("page.html").read_text()
     return environment.from_string(template).render(runs=runs, silent=SILENT_SECONDS)
 

@@ -29,6 +29,7 @@ GOING_ON = {
     "left": 1710.0, "stopping": None, "workers": 3, "slots": 12, "busy": 9,
     "best": {
         "trial": 7, "value": 0.123456, "low": 0.1111, "high": 0.1358,
+        "trainings": 5, "confirmed": True,
         "config": {f"a_long_parameter_{number}": 1.23456789e-05 for number in range(12)},
     },
     "failures": {"failed": 2, "oom": 1},
@@ -92,7 +93,7 @@ def test_the_page_shows_its_runs_and_nothing_sticks_out(browser, scheduler, widt
     text = page.locator("body").inner_text()
     for told in (
         GOING_ON["name"], "12 of 40 evaluations in 0:12:14 of 2:00:00", "about 0:28:30 left",
-        "best validation_loss 0.1235 (0.1111 to 0.1358) in trial 7", "2 failed, 1 oom",
+        "best validation_loss 0.1235 (0.1111 to 0.1358; confirmed, 5 seeds) in trial 7", "2 failed, 1 oom",
         "9 of 12 slots busy, 3 workers", "tls://node-7.cluster.example.org:40123", "and 1 more",
         "ended (budget)",
     ):  # fmt: skip
