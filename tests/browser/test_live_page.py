@@ -93,7 +93,8 @@ def test_the_page_shows_its_runs_and_nothing_sticks_out(browser, scheduler, widt
     text = page.locator("body").inner_text()
     for told in (
         GOING_ON["name"], "12 of 40 evaluations in 0:12:14 of 2:00:00", "about 0:28:30 left",
-        "best validation_loss 0.1235 (0.1111 to 0.1358; confirmed, 5 seeds) in trial 7", "2 failed, 1 oom",
+        "best validation_loss 0.1235 (0.1111 to 0.1358; confirmed, 5 seeds) in trial 7",
+        "2 failed, 1 oom",
         "9 of 12 slots busy, 3 workers", "tls://node-7.cluster.example.org:40123", "and 1 more",
         "ended (budget)",
     ):  # fmt: skip
