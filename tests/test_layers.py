@@ -80,9 +80,10 @@ store.tables
 store.export store.verify
 report.context report.text
 report.blocks
-report.figures report.sections report.sections.cost report.sections.failures report.sections.run
-    report.sections.trials report.sections.warm_starts
-report.page report.sections.curves report.sections.importance report.sections.progress
+report.figures report.sections report.sections.run report.sections.trials
+    report.sections.warm_starts
+report.page report.sections.cost report.sections.curves report.sections.failures
+    report.sections.importance report.sections.noise report.sections.progress
     report.sections.trust
 report report.sections.contour report.sections.effects report.sections.gain
     report.sections.parameters

@@ -113,7 +113,29 @@ class Details:
     blocks: Sequence[Block]
 
 
-Block = Text | Sentences | NotShown | DataTable | Chart | Charts | Code | CheckList | Details
+@dataclass(frozen=True)
+class How:
+    """How the numbers of a section were computed, folded away; report.json has it beside them.
+
+    ``n`` is the number of evaluations that they rest on, ``seed`` that of what was drawn at random;
+    None where there is no such number.
+    """
+
+    explanation: str
+    n: int | None = None
+    seed: int | None = None
+    more: Sequence[Block] = ()
+
+    @property
+    def sample(self) -> str:
+        """n and the seed in a sentence; empty where there are none."""
+        said = [f"n = {self.n}"] if self.n is not None else []
+        if self.seed is not None:
+            said.append(f"what is random is drawn from seed {self.seed}")
+        return f"{'; '.join(said)}." if said else ""
+
+
+Block = Text | Sentences | NotShown | DataTable | Chart | Charts | Code | CheckList | Details | How
 
 
 def table(
@@ -137,6 +159,6 @@ def table(
     return DataTable(headings, [[cell(item) for item in row] for row in rows], tool)
 
 
-def how(explanation: str, *more: Block) -> Details:
-    """How the numbers of a section were computed, folded away."""
-    return Details("How this was computed", [Text(explanation), *more])
+def how(explanation: str, *more: Block, n: int | None = None, seed: int | None = None) -> How:
+    """How the numbers of a section were computed: from n evaluations, random parts from a seed."""
+    return How(explanation, n, seed, more)

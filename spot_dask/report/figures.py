@@ -124,6 +124,24 @@ def plain_ticks(*axes: PlotAxis) -> None:
         axis.set_major_formatter(FuncFormatter(lambda v, _: text.number(round(v, 12))))
 
 
+def value_scale(ax: Axes, *parts: FloatArray, side: Literal["x", "y"] = "y") -> None:
+    """The scale of values of the objective: a log axis where that shows more, else plain ticks.
+
+    Where they are positive and spread over more than a decade.
+    """
+    values = np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in parts])
+    values = values[np.isfinite(values)]
+    axis = ax.xaxis if side == "x" else ax.yaxis
+    if not len(values) or values.min() <= 0 or values.max() <= 10 * values.min():
+        plain_ticks(axis)
+        return
+    (ax.set_xscale if side == "x" else ax.set_yscale)("log")
+    decades = math.log10(values.max() / values.min())
+    axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if decades < 2.5 else (1,), numticks=7))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def dots(ax: Axes, x: FloatArray, y: FloatArray, colour: str, size: float = 4.0) -> None:
     """Round points as one path: a tenth of the size of a marker each."""
     keep = np.isfinite(x) & np.isfinite(y)

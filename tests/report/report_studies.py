@@ -78,7 +78,8 @@ class Builder:
         number = self.history.asked
         origin = more.pop("origin", Origin.DESIGN)
         origin = Origin.DEFAULT if number == 0 else origin
-        trial = Trial(number, self.space.validate(config), 1234, origin=origin)
+        seed, replicate = more.pop("seed", 1234), more.pop("replicate", 0)
+        trial = Trial(number, self.space.validate(config), seed, replicate, origin)
         seconds = 20.0 + 7 * math.sin(number)
         ok = math.isfinite(y)
         more.setdefault("error", None if ok else Failure("RuntimeError", "CUDA out of memory", ""))

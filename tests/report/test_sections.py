@@ -34,7 +34,7 @@ def test_a_file_in_the_folder_is_a_section(folder):
     body = page.split('<section id="median">')[1].split("</section>")[0]
     assert "<h2>What is a typical value?</h2>" in body
     assert "Half of the trainings reached" in body
-    assert page.index('id="curves"') < page.index('id="median"') < page.index('id="trust"')
+    assert page.index('id="parameters"') < page.index('id="median"') < page.index('id="curves"')
     assert json.loads((folder / "report.json").read_text())["median"] > 0
     write(Builder(space=space).context(), folder / "report.html")
     assert "no evaluation" in json.loads((folder / "report.json").read_text())["median"]["reason"]

@@ -12,7 +12,7 @@ is the section's anchor on the page and its key in report.json; there is no list
 
     class MedianSection:
         title = "What is a typical value?"
-        order = 85
+        order = 35
 
         def facts(self, context: ReportContext) -> float | Missing:
             if not context.ranked:
@@ -23,7 +23,7 @@ is the section's anchor on the page and its key in report.json; there is no list
             return [Text(f"Half of the trainings reached {text.number(found)} or better.")]
 
 ``title`` is the heading, a question; ``order`` the place on the page, where the others stand at 0,
-10, ..., 140. Facts are numbers, texts, tuples, mappings and frozen dataclasses of these, with
+10, ..., 180. Facts are numbers, texts, tuples, mappings and frozen dataclasses of these, with
 objectives in the user's sign; ``render`` is not called where they are ``Missing``: the page then
 gives the reason. ``context`` holds the run and its model (``report/context.py``): its
 ``evaluations`` and, of those that succeeded, best first, ``ranked``, each with ``trial``, ``y``

@@ -42,7 +42,7 @@ class Cost:
 
 class CostSection:
     title = "What did it cost?"
-    order = 100
+    order = 150
 
     def facts(self, context: ReportContext) -> Cost:
         fold = context.fold

@@ -46,7 +46,7 @@ class BestCurves:
 
 class CurvesSection:
     title = "Did the best trainings converge?"
-    order = 80
+    order = 130
 
     def facts(self, context: ReportContext) -> BestCurves | Missing:
         """Learning curves of the best few trials that reported any."""

@@ -27,7 +27,7 @@ class FailureGroup:
 
 class FailuresSection:
     title = "What failed?"
-    order = 110
+    order = 160
 
     def facts(self, context: ReportContext) -> tuple[FailureGroup, ...]:
         """Failed trials grouped by how they failed, the most frequent group first."""

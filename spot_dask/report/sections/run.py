@@ -14,7 +14,7 @@ from spot_dask.report.context import ReportContext
 
 class RunSection:
     title = "How can this be reproduced?"
-    order = 140
+    order = 170
 
     def facts(self, context: ReportContext) -> dict[str, Any]:
         """The header of the store, the number of sessions, and how the last one ended.

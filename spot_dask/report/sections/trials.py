@@ -39,7 +39,7 @@ class TrialRow:
 
 class TrialsSection:
     title = "What was tried?"
-    order = 130
+    order = 180
 
     def facts(self, context: ReportContext) -> tuple[TrialRow, ...]:
         """All evaluated trials by number."""

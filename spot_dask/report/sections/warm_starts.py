@@ -28,7 +28,7 @@ class TakenOver:
 
 class WarmStartsSection:
     title = "What was known beforehand?"
-    order = 120
+    order = 175
 
     def facts(self, context: ReportContext) -> tuple[TakenOver, ...]:
         return tuple(
