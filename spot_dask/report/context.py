@@ -22,7 +22,6 @@ from spot_dask.records import Configuration, Evaluation, Header, Value
 from spot_dask.space import Categorical, Integer, Parameter, Real, Space
 from spot_dask.stats import FloatArray
 from spot_dask.stats.diagnostics import LeaveOneOut, leave_one_out
-from spot_dask.stats.effects import Z95
 from spot_dask.tuner.model import Best, Model
 
 SEED = 0
@@ -45,20 +44,22 @@ class Missing:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The configuration to use: its first trial, observed value and the model's estimate there.
+    """The configuration to use, as the search alone tells, and what was observed of it.
 
-    ``observed`` is the mean over ``trainings`` trainings; ``mean``, ``sd`` and the 95 % interval
-    from ``low`` to ``high`` are NaN while there is no model.
+    ``number`` is its first trial, -1 where it was only imported. ``observed`` is the mean over
+    ``trainings`` trainings, of which ``imported`` are another run's; confirmations do not count.
     """
 
     number: int
     config: Configuration
     observed: float
     trainings: int
-    mean: float
-    sd: float
-    low: float
-    high: float
+    imported: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence."""
+        return "an imported configuration" if self.number < 0 else f"trial {self.number}"
 
 
 class HasFacts(Protocol[Found_co]):
@@ -126,16 +127,12 @@ class ReportContext:
         best = self.best
         if best is None:
             return Missing("no evaluation has succeeded")
-        mean, margin = self.sign * best.mean, Z95 * best.sd
         return Recommendation(
             number=-1 if best.trial is None else best.trial,
             config=best.config,
             observed=self.sign * best.observed,
             trainings=len(best.values),
-            mean=mean,
-            sd=best.sd,
-            low=mean - margin,
-            high=mean + margin,
+            imported=len(best.imports),
         )
 
     @cached_property
@@ -150,6 +147,11 @@ class ReportContext:
             return None
         history, default = self.fold.history, self.space.default
         return confirmation(history, self.best.config, default, self.sign)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether enough fresh seeds tell of the recommended configuration to state its value."""
+        return self.confirmed is not None and self.confirmed.stated
 
     @cached_property
     def inference(self) -> Inference | None:

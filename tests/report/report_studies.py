@@ -66,6 +66,7 @@ class Builder:
     name: str = "fashion"
     study: dict = field(default_factory=dict)
     extra: list = field(default_factory=list)
+    settings: dict = field(default_factory=dict)
 
     def __post_init__(self):
         self.history = History()
@@ -100,6 +101,22 @@ class Builder:
         self.history = self.history.ask([trial]).tell(evaluation)
         return self
 
+    def confirm(self, *finalists, seeds=5, f=bowl, noise=0.01, default=True):
+        """Confirmations of the finalists and the default (the recommended one if none is given).
+
+        ``f`` is minimised; a value that is NaN is a training that failed.
+        """
+        if not finalists:
+            finalists = (Tuner(self.space).recommend(self.history, self.model()).config,)
+        configs = [*([self.space.default] if default else []), *finalists]
+        rng = np.random.default_rng(99)
+        for r in range(seeds):
+            shared = rng.normal()
+            for config in configs:
+                y = f(config) + noise * (shared + 0.5 * rng.normal())
+                self.tell(config, y, origin=Origin.CONFIRM, replicate=r)
+        return self
+
     def header(self):
         return Header(
             run_id="0123456789abcdef",
@@ -109,7 +126,7 @@ class Builder:
             space_hash=self.space.hash,
             objective=self.objective,
             direction=self.direction,
-            settings={"seed": 7, "budget": {"evaluations": 40, "wall": None}},
+            settings={"seed": 7, "budget": {"evaluations": 40, "wall": None}, **self.settings},
             study=self.study,
             versions={"spot_dask": "0.1.0", "python": "3.11"},
         )

@@ -168,13 +168,13 @@ def test_the_page_shows_the_run(full_page):
     text = " ".join(Page(full_page).text)
     assert "spot-dask run study.py:study" in text
     assert "space = ..." in text
-    assert "not confirmed on fresh seeds" in text
+    assert "Unconfirmed: the best of many noisy values" in text
     assert "2025-10-09" in text
 
 
 def test_the_json_holds_every_number_of_the_facts(full_context, full_facts):
     document = json.loads(json.dumps(to_json(full_context), allow_nan=False))
-    assert document["recommended"]["mean"] == full_facts.recommended.mean
+    assert document["recommended"]["observed"] == full_facts.recommended.observed
     assert document["importance"][0]["total"]["value"] == full_facts.importance[0].total.value
     assert len(document["trials"]) == len(full_facts.trials)
     assert [c["state"] for c in document["checks"]] == [c.state for c in full_facts.checks]

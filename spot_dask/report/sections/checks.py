@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
+from spot_dask.inference.confirmed import FEWEST
 from spot_dask.records import Origin
+from spot_dask.report import text
 from spot_dask.report.blocks import Block, CheckList, HealthCheck, State, Text
 from spot_dask.report.context import LEAST_Q2, Missing, ReportContext
 from spot_dask.report.sections.curves import CurvesSection
-from spot_dask.report.sections.failures import FailuresSection
 from spot_dask.report.sections.gain import GainSection
-from spot_dask.report.sections.importance import ImportanceSection
 from spot_dask.report.sections.parameters import ParametersSection
-from spot_dask.report.sections.trust import TrustSection
-from spot_dask.report.text import interval, like, listed, percent, plural
+from spot_dask.stats.diagnostics import LeaveOneOut
 
 TOO_MANY_FAILURES = 0.1
+FEWEST_FILLING = 6
 
 Seen = tuple[State, str]
 """The state of a check and what was seen."""
@@ -28,13 +30,14 @@ class ChecksSection:
 
     def facts(self, context: ReportContext) -> tuple[HealthCheck, ...]:
         checks: dict[str, Callable[[ReportContext], Seen | Missing | None]] = {
+            "Confirmed on fresh seeds": _confirmed,
             "Better than the default": _beats_default,
             "The model predicts evaluations it has not seen": _believable,
+            "The model knows how wrong it may be": _calibrated,
             "The recommended values lie inside their ranges": _inside,
             "Few trainings failed": _few_failures,
             "The model could always choose": _fallbacks,
             "The best trainings had converged": _converged,
-            "Confirmed on fresh seeds": _confirmed,
         }
         found = []
         for title, check in checks.items():
@@ -49,35 +52,74 @@ class ChecksSection:
         passed, warned, failed = (
             sum(check.state == state for check in found) for state in ("PASS", "WARN", "FAIL")
         )
-        summary = f"{plural(passed, 'check')} passed, {plural(warned, 'warning')}, {failed} failed."
-        return [Text(summary), CheckList(found)]
+        summary = f"{text.plural(passed, 'check')} passed, {text.plural(warned, 'warning')}"
+        return [Text(f"{summary}, {failed} failed."), CheckList(found)]
+
+
+def _confirmed(context: ReportContext) -> Seen | Missing:
+    c = context.confirmed
+    if isinstance(context.recommended, Missing):
+        return context.recommended
+    if c is None:
+        return "WARN", "not yet: the best of many noisy values looks better than it is"
+    n, failed = c.value.n, c.tuned.failed
+    if failed:
+        said = f"{failed} of {text.plural(n + failed, 'training')} of it failed on fresh seeds"
+        return ("FAIL" if failed >= n else "WARN"), said
+    if not c.stated:
+        said = f"on {text.plural(n, 'fresh seed')} only; at least {FEWEST} are needed"
+        return "WARN", f"{said} to state anything"
+    low, high = c.value.t.low, c.value.t.high
+    said = f"{text.like(c.value.mean, high - low)} on {n} fresh seeds"
+    return "PASS", f"{said} (95 %: {text.interval(low, high)})"
 
 
 def _beats_default(context: ReportContext) -> Seen | Missing:
     g = context[GainSection]
     if isinstance(g, Missing):
-        nothing = isinstance(context.recommended, Missing)
-        return g if nothing else ("WARN", f"cannot be told: {g.reason}")
-    said = f"by {like(g.mean, g.high - g.low)} in the model (95 %: {interval(g.low, g.high)})"
-    if isinstance(context[ImportanceSection], Missing):
-        return "WARN", f"{said}, but the model is not to be relied on yet"
-    if g.low > 0:
+        return g
+    if g.comparison is None or not g.stated:
+        if math.isnan(g.observed):
+            return "WARN", "unconfirmed, and the default has no value of its own"
+        trainings = f"{g.default_trainings} and {text.plural(g.tuned_trainings, 'training')}"
+        return "WARN", f"unconfirmed: by {text.rough(g.observed)} as observed in {trainings}"
+    c = g.comparison
+    said = f"by {text.like(c.mean, c.t.high - c.t.low)} on {text.plural(c.n, 'fresh seed')}"
+    said += f" (95 %: {text.interval(c.t.low, c.t.high)})"
+    if c.better:
         return "PASS", said
-    if g.mean > 0:
-        return "WARN", f"{said}: no improvement cannot be ruled out"
-    return "FAIL", f"{said}: no improvement was found"
+    if c.t.high < 0 or (c.mean <= 0 and c.sd == 0):
+        return "FAIL", f"{said}: it is not"
+    return "WARN", f"{said}: no improvement cannot be ruled out"
 
 
 def _believable(context: ReportContext) -> Seen | Missing:
-    trust = context[TrustSection]
-    if isinstance(trust, Missing):
-        return trust
-    if math.isnan(trust.q2):
+    model = context.inferred
+    if isinstance(model, Missing):
+        return model
+    loo = LeaveOneOut(model.z, *model.leave_one_out())
+    filling = np.flatnonzero(model.evidence.filling)
+    if len(filling) < FEWEST_FILLING:
+        return Missing(f"{text.plural(len(filling), 'evaluation')} that fill the space are too few")
+    q2 = loo.at(filling).q2
+    if math.isnan(q2):
         return "WARN", "all values are equal: there is nothing to predict"
-    said = f"leave-one-out Q² = {trust.q2:.2f}"
-    if trust.q2 >= LEAST_Q2:
-        return "PASS", f"{said}; {percent(trust.within)} of errors within ±2 sd"
-    return "WARN", f"{said} is below {LEAST_Q2}: do not read anything into the model"
+    said = f"Q² = {q2:.2f} for the {len(filling)} that fill the space, each left out in turn"
+    if q2 >= LEAST_Q2:
+        return "PASS", f"{said}; {text.percent(loo.share_within(2))} of all errors within ±2 sd"
+    return "WARN", f"{said}, is below {LEAST_Q2}: read nothing into the model of the whole space"
+
+
+def _calibrated(context: ReportContext) -> Seen | Missing:
+    model = context.inferred
+    if isinstance(model, Missing):
+        return model
+    loo = LeaveOneOut(model.z, *model.leave_one_out())
+    number = int(model.evidence.numbers[loo.largest])
+    trial = f"trial {number}" if number >= 0 else "an imported evaluation"
+    said = f"{text.percent(loo.share_within(3))} of errors lie within ±3 sd"
+    said += f"; the largest is {abs(float(loo.z[loo.largest])):.1f} sd, of {trial}"
+    return ("PASS" if loo.share_within(3) >= 0.95 else "WARN"), said
 
 
 def _inside(context: ReportContext) -> Seen | Missing:
@@ -86,18 +128,18 @@ def _inside(context: ReportContext) -> Seen | Missing:
     ends = [f"{p.name} at its {p.bound} bound" for p in context[ParametersSection] if p.bound]
     if not ends:
         return "PASS", "no parameter sits within 1 % of a bound"
-    return "WARN", f"{listed(ends)}: a wider range may hold something better"
+    return "WARN", f"{text.listed(ends)}: a wider range may hold something better"
 
 
 def _few_failures(context: ReportContext) -> Seen | Missing:
-    n, failed = len(context.evaluations), sum(len(g.numbers) for g in context[FailuresSection])
+    n, failed = len(context.evaluations), sum(e.failed for e in context.evaluations)
     if not n:
         return Missing("no trial has been evaluated")
-    said = f"{failed} of {plural(n, 'trial')} ({percent(failed / n)})"
+    said = f"{failed} of {text.plural(n, 'trial')} ({text.percent(failed / n)})"
     if failed == n:
         return "FAIL", f"{said}: every training failed"
     if failed / n > TOO_MANY_FAILURES:
-        return "WARN", f"{said}: more than {percent(TOO_MANY_FAILURES)}"
+        return "WARN", f"{said}: more than {text.percent(TOO_MANY_FAILURES)}"
     return "PASS", said
 
 
@@ -106,8 +148,8 @@ def _fallbacks(context: ReportContext) -> Seen | None:
     filled = sum(trial.origin is Origin.FALLBACK for trial in trials)
     if not filled:
         return None
-    said = f"{filled} of {plural(len(trials), 'trial')} took the place of what the surrogate or the"
-    return "WARN", f"{said} criterion failed to choose; the log says how"
+    said = f"{filled} of {text.plural(len(trials), 'trial')} took the place of what the surrogate"
+    return "WARN", f"{said} or the criterion failed to choose; the log says how"
 
 
 def _converged(context: ReportContext) -> Seen | Missing:
@@ -120,9 +162,3 @@ def _converged(context: ReportContext) -> Seen | Missing:
     if 2 * c.last_is_best > c.judged_of:
         return "WARN", f"{said}: more epochs may improve them further"
     return "PASS", said
-
-
-def _confirmed(context: ReportContext) -> Seen | Missing:
-    if isinstance(context.recommended, Missing):
-        return context.recommended
-    return "WARN", "not yet: the best of many noisy values looks better than it is"

@@ -1,4 +1,4 @@
-"""Tuned against default: observed values and the model's difference."""
+"""Tuned against default: the paired comparison on fresh seeds, and what it can and cannot show."""
 
 from __future__ import annotations
 
@@ -6,27 +6,76 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spot_dask.report import text
-from spot_dask.report.blocks import Block, Text, how, table
-from spot_dask.report.context import Missing, ReportContext, joint_of
-from spot_dask.report.sections.importance import ImportanceSection
-from spot_dask.stats.effects import difference
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from spot_dask.inference.confirmed import FEWEST, fresh_values, paired
+from spot_dask.records import Configuration
+from spot_dask.report import figures, text
+from spot_dask.report.blocks import Block, Charts, DataTable, Text, how, table
+from spot_dask.report.context import Floats, Missing, ReportContext, floats
+from spot_dask.stats.finalists import Finalist
+from spot_dask.stats.paired import PairedComparison, compare_paired, holm
+
+SEVERE = 0.95
+POINTS = 60
+
+
+@dataclass(frozen=True)
+class FreshPair:
+    """The values (user's sign) of default and tuned under one fresh seed."""
+
+    seed: int
+    default: float
+    tuned: float
+
+
+@dataclass(frozen=True)
+class SeverityCurve:
+    """How well each claim was tested: severity of "improvement ``claim`` delta", one per delta.
+
+    The claim at ``warranted`` has severity 0.95.
+    """
+
+    claim: str
+    delta: Floats
+    severity: Floats
+    warranted: float
+
+
+@dataclass(frozen=True)
+class NamedFinalist:
+    """A confirmed configuration, called by its first trial, with its comparison after Holm."""
+
+    name: str
+    recommended: bool
+    finalist: Finalist
 
 
 @dataclass(frozen=True)
 class Gain:
     """Improvement of the recommended configuration over the default; positive is better.
 
-    ``default`` is the value of a single training and ``observed`` its difference to what was
-    observed for the recommended configuration; mean, sd and 95 % interval are the model's.
+    ``default_observed`` and ``tuned_observed`` are means over as many trainings of the search, NaN
+    where there are none, ``observed`` the improvement that they show. All else comes from ``pairs``
+    of fresh seeds: the ``comparison``, of which ``stated`` tells whether the pairs are enough for
+    an interval, its ``severity``, and the pairs ``needed`` to see an improvement of ``mde``.
     """
 
-    default: float
+    objective: str
+    default_observed: float
+    default_trainings: int
+    tuned_observed: float
+    tuned_trainings: int
     observed: float
-    mean: float
-    sd: float
-    low: float
-    high: float
+    pairs: tuple[FreshPair, ...]
+    comparison: PairedComparison | None
+    stated: bool
+    severity: SeverityCurve | None
+    mde: float | None
+    needed: int | None
+    finalists: tuple[NamedFinalist, ...]
 
 
 class GainSection:
@@ -34,52 +83,284 @@ class GainSection:
     order = 30
 
     def facts(self, context: ReportContext) -> Gain | Missing:
-        best, model = context.best, context.fitted
-        default = next((e for e in context.evaluations if e.trial.number == 0), None)
-        if best is None:
-            return Missing("no evaluation has succeeded")
-        if default is None:
-            return Missing("the default is not evaluated")
-        if best.config == default.trial.config:
+        r, default, history = context.recommended, context.space.default, context.fold.history
+        if isinstance(r, Missing):
+            return r
+        if dict(r.config) == dict(default):
             return Missing("the default itself is the recommended configuration")
-        if not default.ok:
-            return Missing("the training of the default failed")
-        if isinstance(model, Missing):
-            return model
-        d = difference(joint_of(model), *model.space.encode([default.trial.config, best.config]))
-        observed = default.y - best.observed
-        return Gain(context.sign * default.y, observed, d.mean, d.sd, d.low, d.high)
+        tried = [e for e in history.searched.evaluations if e.trial.config == default]
+        base = [e.y for e in tried if e.ok]
+        fresh = [fresh_values(history, c, context.sign) for c in (default, r.config)]
+        pairs = tuple(
+            FreshPair(seed, *values)
+            for seed, values in zip(
+                sorted(set(fresh[0].seeds) & set(fresh[1].seeds)), paired(*fresh), strict=True
+            )
+        )
+        if not base and not pairs:
+            return Missing(
+                "the training of the default failed" if tried else "the default is not evaluated"
+            )
+        found = None if context.confirmed is None else context.confirmed.gain
+        stated, mde = found is not None and found.n >= FEWEST, context.settings.get("mde")
+        expected = context.sign * float(np.mean(base)) if base else math.nan
+        return Gain(
+            objective=context.header.objective,
+            default_observed=expected,
+            default_trainings=len(base),
+            tuned_observed=r.observed,
+            tuned_trainings=r.trainings,
+            observed=context.sign * (expected - r.observed),
+            pairs=pairs,
+            comparison=found,
+            stated=stated,
+            severity=severity_curve(found) if found is not None and stated else None,
+            mde=mde,
+            needed=found.needed_seeds(mde) if found is not None and stated and mde else None,
+            finalists=_finalists(context),
+        )
 
     def render(self, found: Gain, context: ReportContext) -> Sequence[Block]:
-        r, doubt = context.recommended, context[ImportanceSection]
-        assert not isinstance(r, Missing)  # there is a gain
-        by_model = r.mean + context.sign * found.mean
-        each = "one training each" if r.trainings == 1 else f"the latter {r.trainings} times"
-        rows = [
-            (f"observed, {each}", found.default, r.observed, found.observed),
-            ("by the model", by_model, r.mean, found.mean),
-        ]
-        titles = ("", "default (trial 0)", f"recommended (trial {r.number})", "improvement")
-        said: list[Block] = []
-        if isinstance(doubt, Missing):
-            said = [Text(f"Do not rely on the model yet: {doubt.reason}.", "warning")]
+        c, curve = found.comparison, found.severity
+        if c is None or curve is None:
+            return [Text(_unconfirmed(found), "warning"), *_observed(found)]
+        pairs = figures.chart(
+            lambda ax: draw_pairs(ax, found),
+            "gain-pairs",
+            "Default and tuned on the same fresh seeds",
+            f"Tuned is better on {text.percent(c.share)} of {c.n} seeds.",
+            "One line for each seed; its ends are one training each.",
+            table(
+                ("fresh seed", "default", "tuned", "improvement"),
+                [(str(p.seed), p.default, p.tuned, d) for p, d in _with_differences(found)],
+            ),
+        )
+        severity = figures.chart(
+            lambda ax: draw_severity(ax, found),
+            "gain-severity",
+            "Severity of claims about the improvement",
+            f"At {text.number(curve.warranted)} the severity is {SEVERE}.",
+            f"How well “improvement {curve.claim} δ” was tested, for each δ.",
+            table(
+                ("δ", "severity"),
+                [
+                    (text.like(d, curve.delta[-1] - curve.delta[0]), f"{s:.3f}")
+                    for d, s in list(zip(curve.delta, curve.severity, strict=True))[::6]
+                ],
+            ),
+        )
         return [
-            *said,
-            Text(
-                f"By the model the improvement is {text.like(found.mean, found.high - found.low)} "
-                f"with a standard deviation of {text.spread(found.sd)} (approx. 95 % "
-                f"interval {text.interval(found.low, found.high)})."
-            ),
-            table(titles, [row for row in rows if not math.isnan(row[3])]),
-            Text(
-                "Not confirmed yet. The recommended configuration was chosen because its values "
-                "looked good, so they flatter it; only trainings on fresh seeds can tell.",
-                "warning",
-            ),
+            Text(sentence(found)),
+            Charts([pairs, severity]),
+            _numbers(found, c),
+            *_several(found),
             how(
-                "The improvement by the model is the difference of the two configurations under "
-                "the joint posterior of the Kriging model, so their correlation is taken into "
-                "account. The uncertainty of the model's own length scales is left out; intervals "
-                "are therefore a little too short."
+                "Tuned and default were trained under the same fresh seeds, which neither the "
+                "search nor the choice of the configuration had seen, and only these trainings "
+                "enter. The t interval is that of the mean of the paired differences (n - 1 "
+                "degrees of freedom); BCa is the bias-corrected and accelerated bootstrap (9,999 "
+                "resamples of a fixed seed, tails expanded for small n). The sign-flip test is "
+                "exact over all 2^n signs up to n = 16. Severity is SEV(δ) = F((mean - δ) / se), F "
+                "Student's t with n - 1 degrees of freedom (Mayo 2018): of “improvement > δ” where "
+                "no improvement is rejected at 2.5 % (one-sided), else of “improvement <= δ”. "
+                "Power is that of this t test, by the noncentral t. What is stated is about the "
+                "mean over all seeds, with the data and the split as the study makes them.",
+                *_observed(found),
             ),
         ]
+
+
+def severity_curve(comparison: PairedComparison) -> SeverityCurve:
+    """The severity of claims from no improvement to 3.5 standard errors around the mean."""
+    c = comparison
+    reach = 3.5 * c.se or 0.1 * abs(c.mean) or 1.0
+    low, high = c.mean - reach, c.mean + reach
+    wide = np.linspace(min(0.0, low), max(0.0, high), POINTS // 3)
+    delta = np.union1d(wide, np.linspace(low, high, POINTS))
+    claim = ">" if c.better else "≤"
+    return SeverityCurve(claim, floats(delta), floats(c.severity(delta)), c.warranted(SEVERE))
+
+
+def sentence(g: Gain) -> str:
+    """What the comparison says, in one or two sentences; of a stated one."""
+    c = g.comparison
+    assert c is not None
+    width, seeds = c.t.high - c.t.low, f"on {text.plural(c.n, 'fresh seed')}"
+    value = f"{text.like(c.mean, width)} (95 % interval {text.interval(c.t.low, c.t.high)})"
+    bound = text.like(c.warranted(SEVERE), width)
+    if c.sd == 0 and c.mean == 0:
+        return f"No: it and the default gave the same value {seeds}."
+    if c.better:
+        return (
+            f"Yes: {seeds} it improves {g.objective} over the default by {value}. An improvement "
+            f"of more than {bound} is warranted with severity {SEVERE}."
+        )
+    if c.t.high < 0:
+        return f"No: {seeds} it is worse than the default; the improvement is {value}."
+    return (
+        f"That cannot be told: {seeds} the improvement over the default is {value}. More than "
+        f"{bound} is ruled out with severity {SEVERE}; a true improvement of "
+        f"{text.spread(c.smallest_effect)} would have been seen with a probability of 80 %."
+    )
+
+
+def _unconfirmed(g: Gain) -> str:
+    """Why nothing can be claimed yet."""
+    told = "Unconfirmed: the configuration was chosen because its values looked good, so these "
+    told += "flatter it. "
+    if g.pairs:
+        told += f"{text.plural(len(g.pairs), 'pair')} of fresh seeds is all there is; "
+        told += f"at least {FEWEST} are needed to state anything."
+    else:
+        told += "`spot-dask confirm STORE` trains it and the default under the same fresh seeds."
+    return told
+
+
+def _observed(g: Gain) -> list[Block]:
+    """What the search observed of both."""
+    rows: list[tuple[object, ...]] = []
+    if not math.isnan(g.default_observed):
+        trainings = f"{g.default_trainings} and {g.tuned_trainings}"
+        values = map(text.rough, (g.default_observed, g.tuned_observed, g.observed))
+        rows.append(("observed by the search", trainings, *values))
+    for p, d in _with_differences(g) if not g.stated else []:
+        rows.append((f"fresh seed {p.seed}", "1 and 1", *map(text.rough, (p.default, p.tuned, d))))
+    titles = ("", "trainings", "default", "tuned", "improvement")
+    return [table(titles, rows)] if rows else []
+
+
+def _with_differences(g: Gain) -> list[tuple[FreshPair, float]]:
+    c = g.comparison
+    return [] if c is None else list(zip(g.pairs, c.differences, strict=True))
+
+
+def _numbers(g: Gain, c: PairedComparison) -> DataTable:
+    """What the pairs say, each with what it is."""
+    width = c.t.high - c.t.low
+    rows = [
+        ("mean improvement", text.like(c.mean, width), f"of tuned over default, {c.n} pairs"),
+        ("95 % t interval", text.interval(c.t.low, c.t.high), "of the mean; the one to state"),
+        ("95 % BCa interval", text.interval(c.bca.low, c.bca.high), "bootstrap; the noise's shape"),
+        ("p, paired t test", f"{c.p_t:.2g}", "one-sided; a claim needs .025 or less"),
+        (
+            "p, sign flips",
+            f"{c.p_sign_flip:.2g}",
+            f"one-sided; so many pairs cannot give less than {c.p_smallest:.2g}",
+        ),
+        (
+            "P(tuned beats default)",
+            text.percent(c.share),
+            "on a new seed; 95 % interval "
+            f"{text.percent(c.share_interval.low)} to {text.percent(c.share_interval.high)}",
+        ),
+        ("effect size d_z", text.spread(c.d_z), "mean / sd of the differences"),
+        (
+            "smallest effect",
+            text.spread(c.smallest_effect),
+            "a true improvement that would have been seen with a probability of 80 %",
+        ),
+    ]
+    if g.needed is not None:
+        what = f"to see an improvement of {text.number(g.mde or 0.0)} (mde) with 80 %; there are"
+        rows.append(("seeds needed", str(g.needed), f"{what} {c.n}"))
+    return table(("", "value", "what it is"), rows)
+
+
+def _several(g: Gain) -> list[Block]:
+    """The table of all confirmed configurations where there is more than one."""
+    if len(g.finalists) < 2:
+        return []
+    rows = []
+    for named in g.finalists:
+        c = named.finalist.comparison
+        enough = c.n >= FEWEST
+        ends = text.interval(c.t.low, c.t.high) if enough else "–"
+        rows.append(
+            (
+                named.name + (" (recommended)" if named.recommended else ""),
+                str(c.n),
+                text.like(c.mean, c.t.high - c.t.low) if enough else text.rough(c.mean),
+                ends,
+                f"{named.finalist.p_holm:.2g}",
+                "better" if enough and named.finalist.better else "cannot be told",
+            )
+        )
+    said = (
+        f"{len(rows)} configurations were confirmed. The last two columns are adjusted for that "
+        "(Holm): the chance that any of these claims is false is at most 2.5 %."
+    )
+    titles = ("configuration", "pairs", "improvement", "95 % interval (each)", "p (Holm)", "claim")
+    return [Text(said), table(titles, rows)]
+
+
+def _finalists(context: ReportContext) -> tuple[NamedFinalist, ...]:
+    """All configurations that have pairs of fresh seeds with the default, the recommended first."""
+    history, default = context.fold.history, context.space.default
+    recommended = None if context.best is None else dict(context.best.config)
+    base = fresh_values(history, default, context.sign)
+    distinct: list[Configuration] = []
+    for e in history.confirmations:
+        if e.trial.config != default and e.trial.config not in distinct:
+            distinct.append(e.trial.config)
+    distinct.sort(key=lambda config: dict(config) != recommended)
+    found = []
+    for config in distinct:
+        if pairs := paired(base, fresh_values(history, config, context.sign)):
+            found.append((config, compare_paired(*(context.sign * np.array(pairs).T))))
+    adjusted = holm([c.p_t for _, c in found])
+    return tuple(
+        NamedFinalist(_name(context, config), dict(config) == recommended, Finalist(c, float(p)))
+        for (config, c), p in zip(found, adjusted, strict=True)
+    )
+
+
+def _name(context: ReportContext, config: Configuration) -> str:
+    numbers = [e.trial.number for e in context.ranked if e.trial.config == config]
+    return f"trial {min(numbers)}" if numbers else "imported"
+
+
+def draw_pairs(ax: Axes, g: Gain) -> None:
+    """Default and tuned under each fresh seed, joined by a line; bars are the means."""
+    sides = [[p.default for p in g.pairs], [p.tuned for p in g.pairs]]
+    figures.frame(ax, "", figures.short(g.objective, 40))
+    for p, (_, d) in zip(g.pairs, _with_differences(g), strict=True):
+        colour = figures.ACCENT if d > 0 else figures.SECOND
+        ax.plot([0, 1], [p.default, p.tuned], color=colour, linewidth=1.1, alpha=0.75)
+    for x, values in enumerate(sides):
+        figures.dots(ax, np.full(len(values), float(x)), np.array(values), figures.INK, 4.5)
+        ax.hlines(np.mean(values), x - 0.13, x + 0.13, color=figures.INK, linewidth=2)
+    ax.set_xlim(-0.4, 1.4)
+    ax.set_xticks([0, 1], ["default", "tuned"])
+    figures.value_scale(ax, np.concatenate(sides))
+    handles = [
+        Line2D([], [], color=figures.ACCENT, linewidth=1.4, label="tuned is better"),
+        Line2D([], [], color=figures.INK, linewidth=2, label="mean"),
+    ]
+    if any(d <= 0 for _, d in _with_differences(g)):
+        worse = Line2D([], [], color=figures.SECOND, linewidth=1.4, label="not better")
+        handles.insert(1, worse)
+    figures.legend(ax, handles)
+
+
+def draw_severity(ax: Axes, g: Gain) -> None:
+    """The severity of a claim about the improvement against the size that it claims."""
+    curve, c = g.severity, g.comparison
+    assert curve is not None
+    assert c is not None
+    figures.frame(ax, f"δ (improvement of {figures.short(g.objective, 24)})", "severity", "both")
+    ax.plot(curve.delta, curve.severity, color=figures.ACCENT, linewidth=2)
+    for y in (0.5, SEVERE):
+        ax.axhline(y, color=figures.MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    ax.axvline(0.0, color=figures.MUTED, linewidth=1)
+    ax.plot([curve.warranted] * 2, [0, SEVERE], color=figures.SECOND, linewidth=1.4)
+    handles = [
+        Line2D([], [], color=figures.ACCENT, linewidth=2, label=f"“improvement {curve.claim} δ”"),
+        Line2D([], [], color=figures.SECOND, linewidth=1.4, label=f"severity {SEVERE}"),
+    ]
+    if g.mde is not None and curve.delta[0] <= g.mde <= curve.delta[-1]:
+        ax.axvline(g.mde, color=figures.INK, linewidth=1.2, linestyle=(0, (1, 2)))
+        dotted = Line2D([], [], color=figures.INK, linestyle=(0, (1, 2)), label="mde")
+        handles.append(dotted)
+    ax.set_ylim(0, 1.02)
+    figures.plain_ticks(ax.xaxis, ax.yaxis)
+    figures.legend(ax, handles)

@@ -66,7 +66,7 @@ class ParametersSection:
             said = f"the {better} value that was observed, because {context.fitted.reason}"
         as_json = json.dumps(dict(r.config), indent=2, ensure_ascii=False)
         return [
-            Text(f"That of trial {r.number}: {said}."),
+            Text(f"That of {r.name}: {said}."),
             shown,
             Details("Copy as JSON", [Code(as_json)]),
         ]

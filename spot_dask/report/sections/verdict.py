@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Sequence
 
-from spot_dask.report.blocks import Block, Sentences
+from spot_dask.report import text
+from spot_dask.report.blocks import Block, Sentences, Text
 from spot_dask.report.context import Missing, Recommendation, ReportContext
-from spot_dask.report.sections.failures import FailuresSection
+from spot_dask.report.sections import gain
 from spot_dask.report.sections.gain import GainSection
 from spot_dask.report.sections.importance import ImportanceSection
-from spot_dask.report.text import configuration, interval, like, listed, number, percent, plural
 
 MOST_NAMED = 3
+MOST_VALUES = 8
 MATTERS = 0.05  # total index above which a parameter is worth naming
+UNCONFIRMED = (
+    "Unconfirmed: the best of many noisy values looks better than it is. `spot-dask confirm STORE` "
+    "trains this configuration and the default under fresh seeds."
+)
 
 
 class VerdictSection:
@@ -21,45 +26,52 @@ class VerdictSection:
     order = 0
 
     def facts(self, context: ReportContext) -> tuple[str, ...]:
-        """What a reader in a hurry should know."""
-        header = context.header
-        better = "higher" if header.direction == "max" else "lower"
-        said = (
-            f"{header.name} tuned {plural(len(context.space.free), 'parameter')} for "
-            f"{header.objective} ({better} is better) with "
-            f"{plural(len(context.evaluations), 'evaluation')}"
-        )
-        if context.fold.pending:
-            said += f"; {plural(context.fold.pending, 'trial')} had no result yet"
-        if isinstance(context.recommended, Missing):
-            none = f"There is no recommendation: {context.recommended.reason}."
-            return (f"{said}.", none, *_failures(context))
-        return (
-            f"{said}.",
-            _best(context.recommended, header.objective),
-            _gain(context),
-            _mattered(context),
-            *_failures(context),
-            "This result is not confirmed on fresh seeds: the best of many noisy values tends to "
-            "look better than it is.",
-        )
+        """What a reader in a hurry should know; the last sentence warns where none confirms."""
+        r = context.recommended
+        if isinstance(r, Missing):
+            return _run(context), f"There is no recommendation: {r.reason}."
+        said = (_run(context), _best(context, r), _gain(context), _mattered(context))
+        return said if context.is_confirmed else (*said, UNCONFIRMED)
 
     def render(self, found: tuple[str, ...], context: ReportContext) -> Sequence[Block]:
+        if found[-1] == UNCONFIRMED:
+            return [Sentences(found[:-1]), Text(UNCONFIRMED, "warning")]
         return [Sentences(found)]
 
 
-def _best(r: Recommendation, objective: str) -> str:
-    """Which configuration is recommended."""
+def _run(context: ReportContext) -> str:
+    """What was run, and how much of it failed or is not there yet."""
+    header, evaluations = context.header, context.evaluations
+    better = "higher" if header.direction == "max" else "lower"
     said = (
-        f"The best configuration is that of trial {r.number}: {configuration(r.config)}; "
-        f"its observed {objective} is {number(r.observed)}"
-        + (f" (mean of {r.trainings} trainings)" if r.trainings > 1 else "")
+        f"{header.name} tuned {text.plural(len(context.space.free), 'parameter')} for "
+        f"{header.objective} ({better} is better) with "
+        f"{text.plural(len(evaluations), 'evaluation')}"
     )
-    if math.isnan(r.mean):
-        return f"{said}."
+    failures = [e.outcome.error for e in evaluations if e.failed]
+    if failures:
+        kinds = Counter(error.type for error in failures if error is not None).most_common(1)
+        said += f", of which {len(failures)} failed"
+        said += f", most often with {kinds[0][0]}" if kinds else ""
+    if context.fold.pending:
+        said += f"; {text.plural(context.fold.pending, 'trial')} had no result yet"
+    return f"{said}."
+
+
+def _best(context: ReportContext, r: Recommendation) -> str:
+    """Which configuration is recommended, and what is known of its value."""
+    config = text.configuration(dict(list(r.config.items())[:MOST_VALUES]))
+    if len(r.config) > MOST_VALUES:
+        config += f" and {len(r.config) - MOST_VALUES} more"
+    objective, c = context.header.objective, context.confirmed
+    said = f"The best configuration is that of {r.name}: {config}"
+    if c is None or not c.stated:
+        trainings = text.plural(r.trainings, "training")
+        return f"{said}; {text.rough(r.observed)} is the {objective} observed in {trainings}."
+    low, high = c.value.t.low, c.value.t.high
     return (
-        f"{said}, the model's estimate {like(r.mean, r.high - r.low)} "
-        f"(approx. 95 % interval {interval(r.low, r.high)})."
+        f"{said}; its {objective} is {text.like(c.value.mean, high - low)}, the mean of "
+        f"{text.plural(c.value.n, 'fresh seed')} (95 % interval {text.interval(low, high)})."
     )
 
 
@@ -67,18 +79,12 @@ def _gain(context: ReportContext) -> str:
     """How much better than the default the recommended configuration is."""
     g = context[GainSection]
     if isinstance(g, Missing):
-        return f"An improvement over the default cannot be told: {g.reason}."
-    if isinstance(context[ImportanceSection], Missing):
-        return (
-            "Whether it improves on the default cannot be told yet, because the model knows too "
-            f"little; the observed values differ by {number(g.observed)} in its favour."
-        )
-    said = f"{like(g.mean, g.high - g.low)} (approx. 95 % interval {interval(g.low, g.high)})"
-    if g.low > 0:
-        return f"By the model it improves on the default by {said}."
-    if g.mean > 0:
-        return f"By the model it improves on the default by {said}: perhaps not at all."
-    return f"By the model it does not improve on the default: the improvement is {said}."
+        return f"Whether it improves on the default cannot be told: {g.reason}."
+    if g.stated:
+        return f"Better than the default? {gain.sentence(g)}"
+    if g.default_trainings:
+        return f"The observed improvement over the default is {text.rough(g.observed)}."
+    return "Whether it improves on the default cannot be told yet."
 
 
 def _mattered(context: ReportContext) -> str:
@@ -87,18 +93,8 @@ def _mattered(context: ReportContext) -> str:
     if isinstance(shares, Missing):
         return f"Which parameters matter cannot be told: {shares.reason}."
     named = [
-        f"{p.name} ({percent(p.total.value)})"
+        f"{p.name} ({text.percent(p.total.value)})"
         for p in shares[:MOST_NAMED]
         if p.total.value >= MATTERS
     ]
-    return f"What mattered most, by its share in the variation: {listed(named)}."
-
-
-def _failures(context: ReportContext) -> list[str]:
-    """How many trainings failed; nothing where there are none."""
-    n, groups = len(context.evaluations), context[FailuresSection]
-    if not groups:
-        return ["No training failed."] if n else []
-    failed = sum(len(g.numbers) for g in groups)
-    kind = f", most often with {groups[0].type}" if groups[0].type else ""
-    return [f"{failed} of {plural(n, 'training')} failed{kind}."]
+    return f"What mattered most, by its share in the variation: {text.listed(named)}."
