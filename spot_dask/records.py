@@ -13,6 +13,8 @@ from enum import StrEnum
 from itertools import chain
 from typing import Any
 
+from spot_dask.cards import Card, settings_text
+
 Value = bool | int | float | str
 """What a parameter can hold: exactly what JSON can hold."""
 
@@ -200,6 +202,32 @@ class History:
     pending: tuple[Trial, ...] = ()
     imports: tuple[Import, ...] = ()
     priors: tuple[tuple[Import, ...], ...] = ()
+
+    def __repr__(self) -> str:
+        """How many there are of each kind."""
+        return f"History({', '.join(self._counts)})"
+
+    def _repr_html_(self) -> str:
+        """The last evaluations, as a notebook shows them; values are minimised."""
+        rows = [
+            (e.trial.number, e.trial.origin.value, e.outcome.status.value,
+             e.y if e.ok else None, settings_text(e.trial.config.items()))
+            for e in reversed(self.evaluations)
+        ]  # fmt: skip
+        columns = ("trial", "origin", "status", "y (minimised)", "configuration")
+        return Card("History", [", ".join(self._counts)], columns, rows)._repr_html_()
+
+    @property
+    def _counts(self) -> list[str]:
+        counts = {
+            "ok": len(self.ok),
+            "failed": len(self.failed),
+            "stopped early": len(self.stopped),
+            "pending": len(self.pending),
+            "imported": len(self.imports),
+            "hints": sum(map(len, self.priors)),
+        }
+        return [f"{n} {kind}" for kind, n in counts.items() if n] or ["empty"]
 
     @property
     def asked(self) -> int:

@@ -6,6 +6,7 @@ needed to read a run.
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,11 +15,12 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from spot_dask import baselines, infill, plugins, surrogates
+from spot_dask.cards import Card, brief, counted, printable
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.fold import Fold
-from spot_dask.inference import Inference, evidence, infer
+from spot_dask.inference import Inference
 from spot_dask.inference.confirmed import FEWEST, Confirmation, confirmation
-from spot_dask.records import STOP, Header, History, Opened
+from spot_dask.records import STOP, Configuration, Header, History, Opened
 from spot_dask.settings import Budget, Settings, shared
 from spot_dask.space import Space
 from spot_dask.stats.paired import PairedComparison
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from spot_dask.report.context import ReportContext
+
 COMPLETE = ("budget", "wall", "exhausted")
 """The reasons of a run that ended because it had done what it was asked to do."""
 
@@ -41,7 +45,7 @@ STOPPED = ("SIGINT", "SIGTERM", STOP)
 """The reasons of a run that was stopped before its end."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run read from its store at one moment; open it again to see what came after.
 
@@ -73,8 +77,37 @@ class Run:
         """The study's run at ``path`` as the closed journal that has written it knows it."""
         return cls(path, journal.header, False, journal.tail.seq, journal, study)
 
+    def __repr__(self) -> str:
+        """Which run it is, without reading it."""
+        aim = f"{self.header.direction}imises {self.header.objective}"
+        return printable(f"Run({str(self.path)!r}: {self.header.name}, {aim})")
+
+    def _repr_html_(self) -> str:
+        """How the run stands and what it found, as a notebook shows it."""
+        return card_of(self.status(), self.space.default)._repr_html_()
+
+    def table(self) -> Card:
+        """The trials that ended, by number, as rows that print as a table.
+
+        The columns are ``trial`` (None for an imported evaluation, which come first), ``origin``,
+        ``status``, the objective in the user's direction (None without a result), ``seconds`` and
+        the parameters (None where inactive). ``to_dataframe`` has all there is.
+        """
+        names = self.space.names
+        rows: list[tuple[Any, ...]] = [
+            (None, "imported", "ok", self.signed(i.y), None, *map(i.config.get, names))
+            for i in self.history.imports
+        ]
+        for e in sorted(self.history.evaluations, key=lambda e: e.trial.number):
+            trial, y = e.trial, self.signed(e.y) if e.ok else None
+            seconds = None if math.isnan(e.outcome.seconds) else e.outcome.seconds
+            ended = (trial.number, trial.origin.value, e.outcome.status.value, y, seconds)
+            rows.append((*ended, *map(trial.config.get, names)))
+        columns = ("trial", "origin", "status", self.header.objective, "seconds", *names)
+        return Card(f"{self.header.name}: {counted(len(rows), 'evaluation')}", (), columns, rows)
+
     @cached_property
-    def table(self) -> Table:
+    def tabulated(self) -> Table:
         """One row per evaluation; by the newest table in the store if nothing was read yet."""
         if self.journal.tail.seq == self.end:
             return tabulate(self.header, self.fold.rows)
@@ -86,15 +119,15 @@ class Run:
         The columns are described in the README; a parameter ``lr`` is ``config.lr``. Raises
         SpotDaskError if pandas is not installed.
         """
-        return export.to_dataframe(self.table)
+        return export.to_dataframe(self.tabulated)
 
     def curves(self) -> pd.DataFrame:
         """The learning curves in long form: trial, metric, epoch (from 1), value."""
-        return export.curves(self.table)
+        return export.curves(self.tabulated)
 
     def to_xarray(self) -> xr.Dataset:
         """Evaluations and curves as a Dataset; raises SpotDaskError if xarray is not installed."""
-        return export.to_xarray(self.table)
+        return export.to_xarray(self.tabulated)
 
     @cached_property
     def space(self) -> Space:
@@ -201,9 +234,14 @@ class Run:
     @cached_property
     def inference(self) -> Inference | None:
         """The model that statements are made from; None while too little is known."""
-        forced = self.settings["transform"]
-        seen = evidence(self.space, self.history, self.sign)
-        return infer(seen, self.sign, forced, self.settings["seed"])
+        return self.context.inference
+
+    @cached_property
+    def context(self) -> ReportContext:
+        """What the report, and statements and figures in Python, are made from."""
+        from spot_dask.report.context import ReportContext
+
+        return ReportContext(self.header, self.fold, self.model, self.best, self.not_loaded)
 
     @property
     def sign(self) -> float:
@@ -292,11 +330,8 @@ class Run:
         from spot_dask import report
 
         target = self._beside / "report.html" if path is None else Path(path)
-        context = report.ReportContext(
-            self.header, self.fold, self.model, self.best, self.not_loaded
-        )
         try:
-            report.write(context, target)
+            report.write(self.context, target)
         except OSError as error:
             raise StoreError(
                 f"the report cannot be written to {target} ({error.strerror}); "
@@ -353,7 +388,7 @@ class Run:
         if to not in export.FORMATS:
             raise ValueError(f"no format {to!r}; there are: {', '.join(export.FORMATS)}")
         target = self._beside / f"evaluations.{to}" if path is None else Path(path)
-        export.export(self.table, target, to, tables.about(self.header), force=force)
+        export.export(self.tabulated, target, to, tables.about(self.header), force=force)
         return target
 
     @property
@@ -393,6 +428,25 @@ _FINDERS = (
     ("search", baselines.find),
 )
 """Settings that name what the tuner is made of."""
+
+
+def card_of(status: Mapping[str, Any], default: Configuration) -> Card:
+    """How a run stands, as ``Run.status`` tells it, with its best configuration."""
+    budget, trials, best = status["budget"], status["trials"], status["incumbent"]
+    of = "" if budget["limit"] is None else f" of {budget['limit']}"
+    lines = [f"{status['state']}: {budget['used']}{of} evaluations, {trials['failed']} failed"]
+    if best is None:
+        return Card(status["name"], [*lines, "no evaluation has succeeded"])
+    if not best["confirmed"]:
+        trainings = counted(best["trainings"], "training")
+        value = f"observed {best['observed']:.3g} ({trainings}), unconfirmed"
+    else:
+        ends = "" if best["lo"] is None else f" ({brief(best['lo'])} to {brief(best['hi'])})"
+        value = f"{brief(best['mean'])}{ends}, confirmed by {counted(best['seeds'], 'fresh seed')}"
+    where = "imported" if best["trial"] is None else f"trial {best['trial']}"
+    lines.append(f"best: {where}, {best['objective']} {value}")
+    rows = [(name, value, default.get(name)) for name, value in best["config"].items()]
+    return Card(status["name"], lines, ("parameter", "value", "default"), rows)
 
 
 def tuner_of(space: Space, settings: Settings, *, trusted: bool = True) -> Tuner:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spot_dask import baselines, early_stopping, infill, plugins, surrogates
+from spot_dask.cards import Card, brief, counted, printable
 from spot_dask.coordinator import Policy
 from spot_dask.coordinator.state import Coordinator
 from spot_dask.errors import StoreError, StudyError, shown
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-@dataclass
+@dataclass(repr=False)
 class Study(Settings):
     """What is tuned and how. See the README for a complete example and the table of settings.
 
@@ -90,6 +91,21 @@ class Study(Settings):
             if not isinstance(component, str) and not plugins.same(find(known), component):
                 raise ValueError(f"{component!r} is not what its name {known!r} stands for")
             check(component)
+
+    def __repr__(self) -> str:
+        """What is tuned, in one line."""
+        what = f"{counted(len(self.space.names), 'parameter')}, {self.objective.direction}imises"
+        return printable(f"Study({self.name}: {what} {self.objective.name})")
+
+    def _repr_html_(self) -> str:
+        """The settings that differ from their defaults, and the space, as a notebook shows them."""
+        changed = [
+            f"{declared.name}: {brief(str(getattr(owner, declared.attribute)))}"
+            for owner in (self, self.budget, self.design)
+            for declared in owner.declared()
+            if getattr(owner, declared.attribute) != declared.default
+        ]
+        return Card(repr(self), changed)._repr_html_() + self.space._repr_html_()
 
     def run(
         self,

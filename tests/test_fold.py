@@ -187,7 +187,7 @@ def test_all_views_of_a_journal_agree(found, tmp_path_factory):
     assert own.tolist() == [e.trial.number for e in history.evaluations]
     assert len(table) == len(history.evaluations) + len(history.imports)
     tables.publish(Journal.open(path).backend, run.header, fold.rows, run.journal.tail)
-    assert repr(Run.open(path).table) == repr(table)
+    assert repr(Run.open(path).tabulated) == repr(table)
     assert verify(path).problems == ()
     # the report
     context = ReportContext(run.header, fold, None, None)

@@ -16,7 +16,7 @@ import house
 from house import House, Module
 
 FLOORS = """
-errors
+cards errors
 plugins
 records
 codec

@@ -141,11 +141,11 @@ def export(
     if output == STDOUT:
         from spot_dask.store.export import TEXT_FORMATS
 
-        TEXT_FORMATS[kind](run.table, sys.stdout, run.header.run_id)
+        TEXT_FORMATS[kind](run.tabulated, sys.stdout, run.header.run_id)
         return
     path = run.export(kind, output, force=force)
     if as_json:
-        document = {"store": store, "path": str(path), "format": to, "rows": len(run.table)}
+        document = {"store": store, "path": str(path), "format": to, "rows": len(run.tabulated)}
         opt.emit("export", document)
     else:
         click.echo(str(path))

@@ -138,6 +138,23 @@ class Parameter(ABC):
         """A copy that is fixed at a value; its bounds are kept."""
         return replace(self, default=value, held=True)  # type: ignore[type-var]
 
+    def __repr__(self) -> str:
+        """The parameter as it is written in Python."""
+        words = []
+        for item in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            if item.name in ("conditions", "held") or value == item.default:
+                continue
+            text = repr(list(value) if isinstance(value, tuple) else value)
+            words.append(f"{item.name}={text}" if item.kw_only else text)
+        parents = ", ".join(
+            f"{parent}={(values[0] if len(values) == 1 else list(values))!r}"
+            for parent, values in self.conditions
+        )
+        when = f".when({parents})" if parents else ""
+        hold = f".hold({self.default!r})" if self.held else ""
+        return f"{type(self).__name__}({', '.join(words)}){when}{hold}"
+
     def to_json(self) -> JSON:
         """The fields by name, with ``type``; ``fixed`` and ``when`` for held and conditions."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
@@ -180,7 +197,7 @@ class Parameter(ABC):
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Real(Parameter):
     """A real number in [low, high].
 
@@ -285,7 +302,7 @@ class Real(Parameter):
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Integer(Parameter):
     """An integer in [low, high]; on the scale ``power2`` only the powers of two in it.
 
@@ -351,7 +368,7 @@ class Integer(Parameter):
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Categorical(Parameter):
     """A factor: one of a list of booleans, numbers or strings.
 

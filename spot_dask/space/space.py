@@ -20,12 +20,14 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
+from spot_dask.cards import Card, counted
 from spot_dask.errors import did_you_mean, shown
 from spot_dask.records import Configuration, Value
 from spot_dask.space.conditions import Requirement, active, count, holds, narrowed, requirements
@@ -46,6 +48,7 @@ _FORMAT = "spot-dask/space/1"
 _LARGEST_GRID = 100_000
 _MANY_VALUES = 20
 _SPREAD_VALUES = 8
+_SHOWN = 8
 
 Codes = dict[str, FloatArray]
 
@@ -268,7 +271,17 @@ class Space:
         return Space, (dict(self.parameters),)
 
     def __repr__(self) -> str:
-        return f"Space({', '.join(f'{n}={p!r}' for n, p in self.parameters.items())})"
+        """The space as it is written in Python; cut after a few parameters."""
+        shown = [f"{n}={p!r}" for n, p in islice(self.parameters.items(), _SHOWN)]
+        if len(self.names) > _SHOWN:
+            shown.append(f"and {len(self.names) - _SHOWN} more")
+        return f"Space({', '.join(shown)})"
+
+    def _repr_html_(self) -> str:
+        """The parameters as a notebook shows them."""
+        rows = [(name, repr(p), p.default) for name, p in self.parameters.items()]
+        title = f"Space of {counted(len(rows), 'parameter')}"
+        return Card(title, (), ("name", "parameter", "default"), rows)._repr_html_()
 
     def difference(self, other: Space) -> list[str]:
         """What differs, one line each, such as ``lr: high 0.1 here, 1.0 there``; empty if equal."""

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from spot_dask.cards import Card, counted, settings_text
 from spot_dask.errors import warn_once
 from spot_dask.infill.feasible import Risk
 from spot_dask.records import Configuration, Evaluation, History, Import, Status
@@ -80,6 +81,20 @@ class Best:
     sd: float = math.nan
     imports: tuple[Import, ...] = ()
     key: bytes = field(default=b"", repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """The configuration, without values: what they are worth, ``Run.confirmed`` tells."""
+        return f"Best({self._named}: {settings_text(self.config.items())})"
+
+    def _repr_html_(self) -> str:
+        """The configuration as a notebook shows it."""
+        said = f"chosen by {counted(len(self.values), 'value')} of the search; unconfirmed by them"
+        rows = tuple(self.config.items())
+        return Card(f"Best: {self._named}", [said], ("parameter", "value"), rows)._repr_html_()
+
+    @property
+    def _named(self) -> str:
+        return "imported" if self.trial is None else f"trial {self.trial}"
 
     @property
     def trial(self) -> int | None:

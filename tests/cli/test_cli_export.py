@@ -60,9 +60,9 @@ def test_a_run_shows_what_it_held_when_it_was_opened(study: Study, tmp_path: Pat
     study.run(Budget(evaluations=3), local=0, store=path)
     before = Run.open(path)
     study.resume(path, Budget(evaluations=5), local=0)
-    assert len(before.table) == len(before.history.evaluations) == 3
+    assert len(before.tabulated) == len(before.history.evaluations) == 3
     after = Run.open(path)
-    assert len(after.table) == len(after.history.evaluations) == 5
+    assert len(after.tabulated) == len(after.history.evaluations) == 5
 
 
 def test_the_last_line_is_the_path_and_the_file_holds_every_evaluation(store: Path) -> None:

@@ -40,7 +40,7 @@ def path(tmp_path):
 
 def read(path):
     run = Run.open(path)
-    return run.history, run.table
+    return run.history, run.tabulated
 
 
 def instead(path, kind):
@@ -85,13 +85,13 @@ def test_another_kind_of_file_is_corruption_and_is_not_waited_for(path, key, kin
      "tables/g0000000010/seed/c/0"],
 )  # fmt: skip
 def test_another_kind_of_file_where_only_hints_are_is_not_waited_for(path, key, kind):
-    before = repr(Run.open(path).history)
+    before = repr(vars(Run.open(path).history))
     instead(path / key, kind)
     if key == "log/zarr.json":
         with pytest.raises(StoreCorrupt, match=ONE_LINE):
             read(path)
     else:
-        assert repr(read(path)[0]) == before
+        assert repr(vars(read(path)[0])) == before
     if key != "log/.writer":
         assert verify(path).problems
 
@@ -327,9 +327,9 @@ PLANTED = {
 @pytest.mark.parametrize("change", PLANTED.values(), ids=PLANTED)
 def test_a_table_whose_document_was_planted_is_left_aside(path, change, caplog):
     before = Run.open(path)
-    expected = repr((before.history, before.table))
+    expected = repr((vars(before.history), before.tabulated))
     _planted(path, change)
     run = Run.open(path)
-    assert repr((run.history, Run.open(path).table)) == expected
+    assert repr((vars(run.history), Run.open(path).tabulated)) == expected
     assert "damaged" in caplog.text
     assert any("is damaged" in line for line in verify(path).problems)

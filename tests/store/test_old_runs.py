@@ -49,7 +49,7 @@ def test_an_old_run_opens_and_recommends_as_before(then):
     for name in ("trial", "observed", "trainings", "mean", "lo", "hi"):
         assert now[name] == pytest.approx(old[name], rel=1e-4)
     assert run.deviations() == []
-    assert len(run.table) == 12
+    assert len(run.tabulated) == 12
 
 
 def test_an_old_run_reports_as_before(then):

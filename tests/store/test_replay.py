@@ -130,7 +130,9 @@ def test_a_store_replays_to_the_history_that_was_told():
 
 
 def essence(fold):
-    return repr((fold.history, fold.retried, fold.rows, fold.settings, fold.elapsed, fold.opened))
+    return repr(
+        (vars(fold.history), fold.retried, fold.rows, fold.settings, fold.elapsed, fold.opened)
+    )
 
 
 def test_reading_on_reads_nothing_twice_and_adds_up_to_the_replay_of_all(tmp_path):
