@@ -10,7 +10,7 @@ import pytest
 from report_studies import Builder
 
 from spot_dask.records import Origin
-from spot_dask.report.blocks import DataTable, Details, Sentences, Text
+from spot_dask.report.blocks import DataTable, Details, How, Sentences, Text
 from spot_dask.report.context import Missing
 from spot_dask.report.sections.checks import ChecksSection
 from spot_dask.report.sections.gain import GainSection, draw_pairs, draw_severity, severity_curve
@@ -58,6 +58,8 @@ def words(blocks):
             said += [cell.text for row in block.rows for cell in row]
         elif isinstance(block, Details):
             said += words(block.blocks)
+        elif isinstance(block, How):
+            said += words(block.more)
     return said
 
 

@@ -40,7 +40,7 @@ class SearchProgress:
 
 class ProgressSection:
     title = "How did the search go?"
-    order = 40
+    order = 50
 
     def facts(self, context: ReportContext) -> SearchProgress | Missing:
         if not context.ranked:
