@@ -6,7 +6,8 @@ import base64
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,40 @@ def html(context: ReportContext) -> str:
             raise ValueError(
                 f"the section {name!r} of the report renders no blocks: {blocks!r:.80}"
             )
-        shown.append({"id": name, "title": section.title, "blocks": blocks})
+        shown.append(Part(name, section.title, blocks))
+    run, n = context.header, len(context.evaluations)
+    aim = f"{'Maximised' if run.direction == 'max' else 'Minimised'} {run.objective}"
+    head = Head(
+        run.name,
+        "Tuning report",
+        f"{aim} · begun {text.moment(run.created)} · {n} evaluations",
+        f"Written by spot-dask {run.versions.get('spot-dask', '')} from run {run.run_id}. The "
+        "numbers of this page are in the JSON file beside it.",
+    )
+    return page(head, shown)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a page: a name, what kind of page it is, a line about it, and its last line."""
+
+    name: str
+    kind: str
+    about: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section of a page: anchor, heading and blocks."""
+
+    id: str
+    title: str
+    blocks: Sequence[Block]
+
+
+def page(head: Head, parts: Sequence[Part]) -> str:
+    """A self-contained page of sections, the first of which says what came out."""
     template, css, script = (
         (files("spot_dask.report") / name).read_text(encoding="utf-8")
         for name in ("page.html", "page.css", "page.js")
@@ -54,10 +88,8 @@ def html(context: ReportContext) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(template).render(
-        run=context.header,
-        begun=text.moment(context.header.created),
-        evaluations=len(context.evaluations),
-        sections=shown,
+        head=head,
+        sections=parts,
         css=Markup(css),
         js=Markup(script),
         # Only this very script may run: markup that slipped in could not.
