@@ -183,8 +183,10 @@ def limit_to_bulk(ax: Axes, *parts: FloatArray) -> None:
     Single values far away (a diverged training) would press all others into a line.
     """
     finite = [part[np.isfinite(part)] for part in parts]
-    ranges = [bulk(part) for part in finite if len(part)]
+    log = ax.get_yscale() == "log"
+    ranges = [bulk(np.log(part) if log else part) for part in finite if len(part)]
     low, high = padded(min(r[0] for r in ranges), max(r[1] for r in ranges))
+    low, high = (math.exp(low), math.exp(high)) if log else (low, high)
     ax.set_ylim(low, high)
     values = np.concatenate(finite)
     if outside := int(np.sum((values < low) | (values > high))):

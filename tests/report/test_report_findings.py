@@ -168,14 +168,6 @@ def test_training_that_was_still_improving_is_told():
     assert set(told((3.0, 2.0, 1.0)).curves.metrics) == {"val_loss", "val_acc"}
 
 
-def test_the_random_search_reference_uses_only_random_evaluations():
-    b = Builder(space=LINE).tell({}, 0.0)
-    b.tell({"x": 0.1}, 1.0).tell({"x": 0.2}, 3.0).tell({"x": 0.3}, -5.0, origin=Origin.INFILL)
-    f = b.facts()
-    assert f.progress.random == (2.0, 1.5)
-    assert f.progress.initial == (True, True, True, False)
-
-
 def test_trials_that_the_model_could_not_choose_are_shown_as_such():
     b = line(12)
     assert [c.title for c in b.facts().checks if "choose" in c.title] == []
