@@ -1,14 +1,26 @@
-"""What every test starts from, the order in which they run, and which run only when asked for."""
+"""What every test starts from, who runs what when, and which run only when asked for."""
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+from sizes import ALL, size
+from xdist.scheduler import LoadFileScheduling
 
 from spot_dask import errors
+
+# How long an example takes says how busy the machine is.
+settings.register_profile(
+    "spot-dask",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=size(40, 100),
+)
+settings.load_profile("spot-dask")
 
 LATER = {"dask": 1, "browser": 2, "e2e": 3}
 """Marker -> how much later than quick ones the files run that have a test with it."""
@@ -24,16 +36,27 @@ ASKED_FOR = frozenset(
         "test_page_of_a_cluster.py::test_without_bokeh_two_runs_share_the_page_of_a_scheduler",
         "test_early_stopping_runs.py::"
         "test_trainings_of_networks_are_stopped_and_their_slots_used_again[thread]",
+        "test_store.py::test_the_quick_setting_tells_ratios_to_the_baseline_of_the_same_run",
+        "test_chaos.py::test_a_broken_writer_is_found",
+        "test_many_workers.py::test_each_trial_is_committed_once_on_a_thousand_workers[1]",
+        *(
+            f"test_report_html.py::test_every_store_has_a_page[{case}]"
+            for case in (
+                "two trials", "three trials", "one real", "constant zero", "tiny values",
+                "a diverged training",
+            )
+        ),
     }
-)
-"""Tests of a quarter to half a minute that have a neighbour with the same mechanism: they run where
-SPOT_DASK_TEST_ALL is set. tests/README.md names each; whoever changes one changes the other."""
+)  # fmt: skip
+"""Costly tests that have a neighbour with the same mechanism, all with a name or one with its
+parameters: they run where SPOT_DASK_TEST_ALL is set. tests/README.md names each; whoever changes
+one changes the other."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let quick files come first and whole runs last, each file in one piece."""
-    if "SPOT_DASK_TEST_ALL" not in os.environ:
-        left = [item for item in items if item.nodeid.rpartition("/")[2] in ASKED_FOR]
+    if not ALL:
+        left = [item for item in items if ASKED_FOR & set(_names(item))]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in left]
     turn: defaultdict[Path, int] = defaultdict(int)
@@ -42,6 +65,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             turn[item.path], *(n for mark, n in LATER.items() if item.get_closest_marker(mark)), 0
         )
     items.sort(key=lambda item: turn[item.path])
+
+
+def _names(item: pytest.Item) -> tuple[str, str]:
+    """The file and the function of a test, with its parameters and without."""
+    name = f"{item.path.name}::{item.nodeid.partition('::')[2]}"
+    return name, name.partition("[")[0]
+
+
+class Lanes(LoadFileScheduling):  # type: ignore[misc]
+    """The last process begins with the last files, those that mostly wait, the others with the
+    first; a file runs in one process."""
+
+    def _assign_work_unit(self, node: Any) -> None:
+        if node is self.nodes[-1] and len(self.nodes) > 1:
+            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+        super()._assign_work_unit(node)
+
+
+@pytest.hookimpl(optionalhook=True)  # there may be no xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Whole runs go on beside the quick tests."""
+    return Lanes(config, log) if config.option.dist == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)

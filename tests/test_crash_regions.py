@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from sizes import size
 
 from spot_dask.records import Configuration, History
 from spot_dask.space import Categorical, Integer, Real, Space
@@ -66,14 +67,14 @@ def best(history: History) -> float:
 
 @pytest.mark.parametrize("q", [1, 4])
 def test_the_border_of_a_crash_region_is_found_with_few_failures(q: int) -> None:
-    for seed in range(3):
+    for seed in range(size(1, 3)):
         history = run(Tuner(SQUARE, seed=seed), m2, 50, q)
         assert len(history.failed) <= 12
         assert best(history) < 0.81
 
 
 def test_out_of_memory_is_learnt_in_a_mixed_space() -> None:
-    for seed in range(2):
+    for seed in range(size(1, 2)):
         history = run(Tuner(NETWORK, seed=seed), out_of_memory, 50, 4)
         assert len(history.failed) <= 16
         assert best(history) < 0.3
@@ -81,7 +82,7 @@ def test_out_of_memory_is_learnt_in_a_mixed_space() -> None:
 
 def test_failures_by_chance_do_no_harm() -> None:
     regrets = []
-    for seed in range(4):
+    for seed in range(size(2, 4)):
         rng = np.random.default_rng(seed)
 
         def unlucky(config: Configuration, rng: np.random.Generator = rng) -> float:

@@ -6,6 +6,7 @@ import math
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sizes import size
 
 from spot_dask import Real, Run, Space, Study
 from spot_dask.fold import Fold
@@ -156,7 +157,7 @@ def header():
 
 
 @settings(
-    max_examples=15,
+    max_examples=size(5, 15),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sizes import size
 
 from benchmarks import score
 
@@ -57,9 +58,9 @@ def test_ties_share_their_ranks() -> None:
 def test_the_interval_covers_the_true_ratio_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
     covered = 0
-    for _ in range(16):
+    for _ in range(size(8, 16)):
         draws = 0.2 * np.exp(rng.normal([[[0.0]], [[np.log(2)]]], 0.3, (2, 12, 6)))
         one, other = ({f"p{i}": dict(enumerate(row)) for i, row in enumerate(d)} for d in draws)
         found = score.ratio(one, other, UNIT)
         covered += found.low <= 0.5 <= found.high
-    assert covered >= 13
+    assert covered >= size(6, 13)

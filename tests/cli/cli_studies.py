@@ -47,7 +47,11 @@ def write_study(directory: Path, *changes: tuple[str, str], name: str = "study.p
 
 
 def spot(*args: str | Path, code: int = 0, env: dict[str, str] | None = None) -> Result:
-    """spot-dask with these arguments, in this process; it must exit with ``code``."""
+    """spot-dask with these arguments, in this process; it must exit with ``code``.
+
+    A run ends without a report, which takes longer than the run, unless one is asked for.
+    """
+    env = {"SPOT_DASK_REPORT": "false"} | (env or {})
     result = CliRunner().invoke(main, [*map(str, args)], prog_name="spot-dask", env=env)
     assert result.exit_code == code, result.output
     return result

@@ -20,7 +20,7 @@ from spot_dask.study_file import load
 
 def test_a_run_ends_with_the_path_of_its_report(tmp_path: Path) -> None:
     store = tmp_path / "run.zarr"
-    result = spot("run", write_study(tmp_path), "--local", "0", "--store", store)
+    result = spot("run", write_study(tmp_path), "--local", "0", "--store", store, "--report")
     report = Path(result.stdout.splitlines()[-1])
     assert report.name == "report.html"
     assert report.is_file()
@@ -48,7 +48,7 @@ def test_a_run_without_a_report_writes_none(tmp_path: Path) -> None:
 def test_json_is_one_document_and_all_there_is_on_stdout(tmp_path: Path) -> None:
     store = tmp_path / "run.zarr"
     study = write_study(tmp_path)
-    document = spot_json("run", study, "--local", "0", "--store", store)
+    document = spot_json("run", study, "--local", "0", "--store", store, "--report")
     assert document["schema"] == "spot-dask/run/1"
     assert document["state"] == "done"
     assert document["budget"]["used"] == 6
@@ -265,6 +265,7 @@ def test_a_table_and_a_prior_start_a_run_that_is_resumed(tmp_path: Path) -> None
     began = spot(
         "run", tmp_path / "study.py", "--local", "0", "--store", store, "--evaluations", "7",
         "--warm-start", table, "--prior", old, "--rename", "rate0=x", "--rename", "y=loss",
+        "--report",
     )  # fmt: skip
     assert "took 2 of 3 evaluations; dropped 1 (1 for x; the first: line 4: x: 5.0" in began.stderr
     assert "rate is not in it: taken to be 0.5" in began.stderr

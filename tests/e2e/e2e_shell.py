@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from e2e_warm import DASK, SPOT_DASK, Forked, Warm
+
 STUDY = '''
 """A quadratic with a mild trap, about 50 ms a training."""
 import time
@@ -50,12 +52,19 @@ HELD = (
 )
 
 
+Process = subprocess.Popen[str] | Forked
+
+
 @dataclass
 class Shell:
-    """Runs spot-dask as a user does, in a directory of its own; reports are written on demand."""
+    """Runs spot-dask as a user does, in a directory of its own; reports are written on demand.
+
+    Commands are forked from the warm process where there is one.
+    """
 
     home: Path
-    started: list[subprocess.Popen[str]] = field(default_factory=list)
+    warm: Warm | None = None
+    started: list[Process] = field(default_factory=list)
 
     def study(
         self, name: str = "study.py", *, seconds: float = 0.05, low: float = 0.0, body: str = "pass"
@@ -73,16 +82,10 @@ class Shell:
 
     def spot(self, *args: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """spot-dask with these arguments, to its end."""
-        return subprocess.run(
-            self._command(*args),
-            cwd=self.home,
-            env=self._environment(),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        process = self.begin(*args)
+        out, err = process.communicate(timeout=timeout)
+        assert process.returncode is not None
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def json(self, *args: str | Path) -> dict[str, Any]:
         """The one JSON document that spot-dask prints with ``--json``."""
@@ -91,18 +94,33 @@ class Shell:
         document: dict[str, Any] = json.loads(done.stdout)
         return document
 
-    def begin(self, *args: str | Path) -> subprocess.Popen[str]:
+    def begin(self, *args: str | Path) -> Process:
         """spot-dask with these arguments, left running."""
-        return self.start(self._command(*args))
+        return self._command([SPOT_DASK, *map(str, args)])
+
+    def dask(self, *args: str | Path, log: Path) -> Process:
+        """Dask's own command line with these arguments, left running."""
+        return self._command([DASK, *map(str, args)], log)
+
+    def _command(self, words: list[str], log: Path | None = None) -> Process:
+        environment = self._environment()
+        if self.warm is not None and self.warm.serves(environment):
+            forked = self.warm.start(words, self.home, environment, log)
+            self.started.append(forked)
+            return forked
+        script = str(Path(sys.executable).with_name(SPOT_DASK))
+        program = [script] if words[0] == SPOT_DASK else [sys.executable, "-m", DASK]
+        return self.start([*program, *words[1:]], log)
 
     def start(self, command: list[str], log: Path | None = None) -> subprocess.Popen[str]:
-        """A process that is killed in the end; it writes to pipes, or to a log."""
+        """A new interpreter or another program; it writes to pipes, or to a log."""
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(log.open("w")) if log else subprocess.PIPE
             process = subprocess.Popen(
                 command,
                 cwd=self.home,
                 env=self._environment(),
+                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 text=True,
@@ -112,6 +130,7 @@ class Shell:
         return process
 
     def close(self) -> None:
+        """Kill what still runs, with all that is in its session."""
         for process in self.started:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -119,9 +138,6 @@ class Shell:
 
     def _environment(self) -> dict[str, str]:
         return {"SPOT_DASK_REPORT": "false", **os.environ}  # a report takes as long as the run
-
-    def _command(self, *args: str | Path) -> list[str]:
-        return [str(Path(sys.executable).with_name("spot-dask")), *map(str, args)]
 
 
 class Cluster:
@@ -136,18 +152,19 @@ class Cluster:
         self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", file)
         wait_until(lambda: file.exists() and "tcp://" in file.read_text())
         (self.address,) = re.findall(r"tcp://[\d.:]+", file.read_text())[:1]
-        self.workers: list[subprocess.Popen[str]] = []
+        self.workers: list[Process] = []
 
     def two_workers(self) -> None:
         self.workers = [worker for worker in self.workers if worker.poll() is None]
         while len(self.workers) < 2:
-            options = ["--nthreads", "1", "--memory-limit", "0", "--local-directory"]
-            self.workers.append(self._start("worker", self.address, *options, self._shell.home))
+            options = ["--no-nanny", "--nthreads", "1", "--memory-limit", "0"]
+            self.workers.append(
+                self._start("worker", self.address, *options, "--local-directory", self._shell.home)
+            )
 
-    def _start(self, *words: str | Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "dask", *map(str, words)]
+    def _start(self, *words: str | Path) -> Process:
         log = self._shell.home / f"{len(self._shell.started)}.log"
-        return self._shell.start([*command, "--dashboard-address", "127.0.0.1:0"], log)
+        return self._shell.dask(*words, "--dashboard-address", "127.0.0.1:0", log=log)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:

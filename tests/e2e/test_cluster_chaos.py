@@ -94,8 +94,8 @@ def test_whatever_happens_to_the_processes_nothing_is_lost_or_run_for_nothing(
     tmp_path: Path,
 ) -> None:
     """A small run of scripts/chaos/cluster."""
-    size = Size(evaluations=10, seconds=1.0, pause=1.0, limit=240.0, faults=6)
+    size = Size(evaluations=8, seconds=1.0, pause=0.5, limit=240.0, faults=4)
     verdict, faults = Scene(tmp_path, size, seed=3).play()
     assert verdict.failures == 0, verdict
-    assert verdict.evaluated == 10
+    assert verdict.evaluated == 8
     assert len(faults) >= 3

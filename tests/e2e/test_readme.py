@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,14 @@ from spot_dask.tasks import Config
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.dask]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """With a new interpreter for every command, as a reader has it."""
+    shell = Shell(tmp_path)
+    yield shell
+    shell.close()
 
 
 def blocks(language: str) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sizes import size
 from space_strategies import example, few_values, rows, spaces, spaces_and_rows, text
 
 from spot_dask.space import Categorical, Integer, Real, Space
@@ -20,7 +21,7 @@ def space() -> Space:
     return example()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=size(60, 200), deadline=None)
 @given(spaces_and_rows())
 def test_inactive_parameters_never_appear_in_a_configuration(drawn: Any) -> None:
     space, X = drawn
@@ -144,7 +145,7 @@ def test_inactive_columns_do_not_matter_to_keys_and_features(space: Space) -> No
     assert (features[2] != features[3]).any()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=size(40, 150), deadline=None)
 @given(spaces(of=few_values, most=5))
 def test_size_and_grid_count_every_distinct_configuration_once(space: Space) -> None:
     choices = [np.arange(p.size) for p in space.parameters.values() if not p.fixed]
@@ -172,7 +173,7 @@ def test_a_space_with_a_free_real_is_infinite_and_has_no_grid(space: Space) -> N
     assert Space(**{f"k{i}": Integer(1, 10**12, default=1) for i in range(50)}).size == 10**600
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=size(40, 150), deadline=None)
 @given(st.data(), spaces(of=few_values, most=4))
 def test_neighbours_are_all_configurations_that_differ_in_one_discrete_parameter(
     data: st.DataObject, space: Space

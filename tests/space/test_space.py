@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sizes import size
 from space_strategies import example, reals, spaces_and_rows, text
 
 from spot_dask.space import Categorical, Integer, Real, Space
@@ -19,7 +20,7 @@ def space() -> Space:
     return example()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=size(60, 200), deadline=None)
 @given(spaces_and_rows())
 def test_rows_and_configurations_are_two_forms_of_the_same(drawn: Any) -> None:
     space, X = drawn
@@ -33,7 +34,7 @@ def test_rows_and_configurations_are_two_forms_of_the_same(drawn: Any) -> None:
     assert ((snapped >= 0) & (snapped <= 1)).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=size(60, 200), deadline=None)
 @given(st.data(), reals())
 def test_a_real_anywhere_between_its_bounds_is_rounded_once_and_for_all(
     data: st.DataObject, real: Real

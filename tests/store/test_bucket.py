@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import zarr
 from object_service import BUCKET, environment, proxy
+from sizes import size
 from store_examples import ENTRIES, HEADER
 from store_processes import writers, written
 from table_examples import header, publish, story
@@ -219,15 +220,19 @@ def test_of_many_that_create_a_run_at_once_one_does(where):
 def test_coordinators_that_take_over_from_each_other_lose_nothing(where):
     Journal.create(where, HEADER).close()
     acknowledged, overs = [], []
+    turns = threading.Barrier(3)
 
     def coordinate(name):
         pause = random.Random(name)
         for turn in range(3):
+            turns.wait(timeout=60)
             journal = Journal.resume(where, takeover=True)
             try:
-                for i in range(5):
+                for i in range(100):
                     time.sleep(pause.uniform(0, 0.1))
                     acknowledged.append(journal.append(Closed(f"{name}:{turn}:{i}")))
+                    if i >= 4 and overs:  # on a busy machine another one resumes late
+                        break
             except RunTakenOver:
                 overs.append(name)
             finally:
@@ -265,7 +270,7 @@ def test_a_writer_stopped_during_a_takeover_does_no_harm_when_it_goes_on(where):
 def test_kill_9_at_random_moments_loses_doubles_and_invents_nothing(where):
     Journal.create(where, HEADER).close()
     promised = []
-    with writers(where, list(range(6)), 100_000) as started:
+    with writers(where, list(range(size(3, 6))), 100_000) as started:
         for session, writer in enumerate(started):
             writer.go()
             writer.read_one()

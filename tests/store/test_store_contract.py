@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from object_service import BUCKET
+from sizes import size
 from store_examples import ENTRIES, HEADER, entries, failed, succeeded, trial
 
 from benchmarks.memory import MemoryStore
@@ -71,7 +72,9 @@ def test_entries_of_every_kind_come_back_in_order_as_they_were_acknowledged(back
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=size(8, 30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(entries, max_size=5))
 def test_any_entries_come_back(backend, history):
