@@ -90,6 +90,8 @@ report report.sections.contour report.sections.effects report.sections.gain
 report.sections.*
 session
 run
+compare
+compare.page
 warmstart
 warmstart.store warmstart.table
 warmstart.*
@@ -97,7 +99,7 @@ study
 spot_dask
 study_file
 cli.options cli.pickling
-cli cli.check cli.progress cli.worker
+cli cli.check cli.compare cli.progress cli.worker
 cli.stores
 cli.run
 """

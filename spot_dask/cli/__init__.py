@@ -26,6 +26,7 @@ COMMANDS = {
     "status": "spot_dask.cli.stores",
     "best": "spot_dask.cli.stores",
     "report": "spot_dask.cli.stores",
+    "compare": "spot_dask.cli.compare",
     "export": "spot_dask.cli.stores",
     "verify": "spot_dask.cli.stores",
     "init": "spot_dask.cli.check",
