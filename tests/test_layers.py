@@ -39,6 +39,7 @@ stats.*
 stats.anova stats.failures stats.finalists stats.several
 inference.process inference.transform
 inference inference.confirmed
+inference.outlook
 infill.climb infill.feasible
 infill
 infill.candidates infill.fantasies

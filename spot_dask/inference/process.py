@@ -279,6 +279,17 @@ class Conditioned:
         variance = 1.0 - np.einsum("ij,ij->i", c @ self.inverse, c) + u * u / self._ones.sum()
         return self.level + c @ self.alpha, self.s2 * np.maximum(variance, 0.0)
 
+    def contrast(self, F: FloatArray, base: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance (m each) of f(F) - f(base), F being m x e and base 1 x e.
+
+        What all rows have in common, as the effect of an only seed, is no part of it.
+        """
+        c = self.correlation(F, self.data.F) - self.correlation(base, self.data.F)
+        u = c @ self._ones
+        variance = 2.0 - 2.0 * self.correlation(F, base)[:, 0]
+        variance += u * u / self._ones.sum() - np.einsum("ij,ij->i", c @ self.inverse, c)
+        return c @ self.alpha, self.s2 * np.maximum(variance, 0.0)
+
     def leave_one_out(self) -> tuple[FloatArray, FloatArray]:
         """Mean and sd (n each) of every value as the others predict it [Dubrule 1983]."""
         Q = self.inverse - np.outer(self._ones, self._ones) / self._ones.sum()
@@ -347,7 +358,14 @@ class Process:
 
     def predict(self, F: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation (m each) of the mixture at F (m x e)."""
-        parts = [s.moments(F) for s in self.sets]
+        return self._mixed([s.moments(F) for s in self.sets])
+
+    def contrast(self, F: FloatArray, base: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation (m each) of f(F) - f(base), F being m x e, base 1 x e."""
+        return self._mixed([s.contrast(F, base) for s in self.sets])
+
+    def _mixed(self, parts: list[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
+        """Mean and sd (m each) of a mixture of as many means and variances as there are sets."""
         means = np.array([mean for mean, _ in parts])
         variance = np.mean([v for _, v in parts], axis=0) * _inflated(self.mode)
         return means.mean(axis=0), np.sqrt(variance + means.var(axis=0))

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from spot_dask.inference import Inference
+from spot_dask.inference.outlook import noise_at
 from spot_dask.records import Configuration, Evaluation, Import, Value
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, Cell, DataTable, Heading, Text, how, table
@@ -178,10 +179,8 @@ def _delta(
     """What counts as equally good (user's units), and what that is in words."""
     if mde := context.settings.get("mde"):
         return float(mde), "the smallest improvement that matters (mde)"
-    z = model.mean(row)[0]
-    (error, _), ends = model.noise, np.array([-0.5, 0.5])
-    low, high = model.user(z + error * ends)
-    return abs(float(high - low)), "the standard deviation of a single training, as estimated"
+    noise = noise_at(model, float(model.mean(row)[0]))
+    return noise, "the standard deviation of a single training, as estimated"
 
 
 def _tried(context: ReportContext) -> list[_Tried]:
