@@ -23,7 +23,7 @@ def _replay(path: str) -> int:
 
 
 def _resume(path: str) -> int:
-    return len(study().resume(path, Budget(evaluations=_told(path)), local=0).table)
+    return len(study().resume(path, Budget(evaluations=_told(path)), local=0).tabulated)
 
 
 def _frame(path: str) -> int:
