@@ -485,8 +485,12 @@ def _component(name: str, own: Any, theirs: str | None) -> Any:
 
 def default_store(name: str) -> Path:
     """Where a run is kept unless told otherwise: ``runs/<name>-<UTC time>.zarr``."""
-    safe = re.sub(r"[^\w.-]+", "-", name).lstrip(".")
-    return Path("runs") / f"{safe}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zarr"
+    return Path("runs") / f"{safe(name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zarr"
+
+
+def safe(name: str) -> str:
+    """A name as a part of a file's name."""
+    return re.sub(r"[^\w.-]+", "-", name).lstrip(".")
 
 
 def _versions() -> dict[str, str]:

@@ -97,7 +97,7 @@ warmstart
 warmstart.store warmstart.table
 warmstart.*
 study
-spot_dask
+series spot_dask
 study_file
 cli.options cli.pickling
 cli cli.check cli.compare cli.progress cli.worker

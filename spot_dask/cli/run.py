@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NO_SUCCESS = 3
+SEEDS = 5
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "spot-dask stop": 143}
 
 COURSE = (
@@ -84,6 +86,17 @@ COURSE = (
         help="What a name of the sources is called here; OLD= leaves it out. Repeatable.",
     ),
     opt.set_option,
+    click.option(
+        "--against",
+        metavar="NAME,...",
+        help="Run the study with its own search and with these as well, and compare: random, ...",
+    ),
+    click.option(
+        "--seeds",
+        type=click.IntRange(1),
+        metavar="N",
+        help="With --against: how many seeds each is run with [5].",
+    ),
     *COURSE,
 )
 @click.pass_context
@@ -92,8 +105,16 @@ def run(ctx: click.Context, /, study: str, **options: Any) -> None:
 
     The last line on stdout is the path of the report. Ctrl-C finishes what is running and stops;
     `spot-dask resume` goes on.
+
+    With --against each run has a store of its own, named after --store, the search and the seed;
+    the same command goes on where it was interrupted, and prints the comparison at the end.
     """
     _exclude(ctx, options)
+    if options["against"] is not None:
+        _run_against(ctx, study, options)
+        return
+    if options["seeds"] is not None:
+        raise click.UsageError("--seeds is for --against; --seed sets the seed of one run")
     # What the study's own code prints must not end up among the results.
     with redirect_stdout(sys.stderr):
         from spot_dask.cli.progress import watch
@@ -110,6 +131,48 @@ def run(ctx: click.Context, /, study: str, **options: Any) -> None:
                 **where,
             )
     _conclude(ctx, finished, where, options)
+
+
+def _run_against(ctx: click.Context, study: str, options: dict[str, Any]) -> None:
+    """Run a study by several ways to search, seed by seed, and compare."""
+    from spot_dask.cli.compare import tell, write
+
+    names = [name for name in map(str.strip, options["against"].split(",")) if name]
+    with redirect_stdout(sys.stderr):
+        from spot_dask.cli.progress import watch
+        from spot_dask.compare import compare
+        from spot_dask.series import series, stem_of
+        from spot_dask.study_file import load
+
+        loaded = load(study, [*options["overrides"], *opt.given(options)])
+        stem = stem_of(loaded.study, options["store"] or loaded.store)
+        where = _where(options, loaded)
+        try:
+            entrants = series(loaded.study, names, options["seeds"] or SEEDS, stem)
+        except ValueError as error:
+            raise click.UsageError(f"--against: {one_line(error)}") from error
+        runs: list[Run] = []
+        for i, entrant in enumerate(entrants, 1):
+            done = entrant.done
+            note = "is done" if done is not None else "begins or goes on"
+            click.echo(f"run {i} of {len(entrants)}: {entrant.store} {note}", err=True)
+            if done is None:
+                with watch(options["progress"], entrant.study.goal) as listener:
+                    done = entrant.advance(
+                        _sources(options),
+                        listener=listener,
+                        ending=_ending(options, where),
+                        **where,
+                    )
+            runs.append(done)
+            if done.stopped is not None:
+                click.echo(f"stopped in run {i}; the same command goes on", err=True)
+                ctx.exit(SIGNALS[done.stopped])
+        found, page = compare(runs), None
+        if options["with_report"]:
+            page = Path(f"{stem.rpartition('/')[2] if '://' in stem else stem}-comparison.html")
+            write(found, page)
+    tell(found, None if page is None else str(page), options["as_json"])
 
 
 @opt.command(
