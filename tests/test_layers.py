@@ -83,7 +83,8 @@ report.context report.text
 report.blocks
 report.figures report.sections report.sections.run report.sections.trials
     report.sections.warm_starts
-report.page report.sections.cost report.sections.curves report.sections.failures
+report.page report.sections.cost report.sections.curves report.sections.failure_rates
+    report.sections.failures report.sections.generalisation report.sections.tradeoff
     report.sections.importance report.sections.noise report.sections.progress
     report.sections.trust
 report report.sections.contour report.sections.effects report.sections.gain

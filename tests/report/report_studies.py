@@ -81,13 +81,13 @@ class Builder:
         origin = Origin.DEFAULT if number == 0 else origin
         seed, replicate = more.pop("seed", 1234), more.pop("replicate", 0)
         trial = Trial(number, self.space.validate(config), seed, replicate, origin)
-        seconds = 20.0 + 7 * math.sin(number)
-        ok = math.isfinite(y)
+        seconds = more.pop("seconds", 20.0 + 7 * math.sin(number))
+        ok, metrics = math.isfinite(y), more.pop("metrics", {})
         more.setdefault("error", None if ok else Failure("RuntimeError", "CUDA out of memory", ""))
         outcome = Outcome(
             status=Status.OK if ok else Status.FAILED,
             y=y,
-            metrics={self.objective: -y if self.direction == "max" else y} if ok else {},
+            metrics={self.objective: -y if self.direction == "max" else y, **metrics} if ok else {},
             started=1e9 + self.clock,
             finished=1e9 + self.clock + seconds,
             worker=f"gpu-{number % 3}",
@@ -114,7 +114,7 @@ class Builder:
             shared = rng.normal()
             for config in configs:
                 y = f(config) + noise * (shared + 0.5 * rng.normal())
-                self.tell(config, y, origin=Origin.CONFIRM, replicate=r)
+                self.tell(config, y, origin=Origin.CONFIRM, replicate=r, seed=5000 + r)
         return self
 
     def header(self):
