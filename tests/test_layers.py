@@ -81,6 +81,7 @@ store.tables
 store.export store.verify
 report.context report.text
 report.blocks
+report.markdown report.summary
 report.figures report.sections report.sections.run report.sections.trials
     report.sections.warm_starts
 report.page report.sections.cost report.sections.curves report.sections.failure_rates

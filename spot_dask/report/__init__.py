@@ -1,12 +1,13 @@
-"""The report of a run: computed once from what its store says, shown as a page and as JSON.
+"""The report of a run: computed once from what its store says, shown in several ways.
 
-``write(ReportContext(header, fold, model, best), path)`` writes both. A new section is one file in
-``sections``.
+``write(ReportContext(header, fold, model, best), path)`` writes the page, and the same as JSON and
+as Markdown beside it; ``in_short`` has it in a few lines. A new section is one
+file in ``sections``.
 """
 
 from __future__ import annotations
 
 from spot_dask.report.context import ReportContext
-from spot_dask.report.page import html, to_json, write
+from spot_dask.report.page import as_markdown, html, in_short, to_json, write
 
-__all__ = ["ReportContext", "html", "to_json", "write"]
+__all__ = ["ReportContext", "as_markdown", "html", "in_short", "to_json", "write"]

@@ -83,7 +83,7 @@ class ReportContext:
     model: Model | None
     best: Best | None
     not_loaded: str = ""
-    _facts: dict[type, Any] = field(default_factory=dict, repr=False, compare=False)
+    _facts: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __getitem__(self, section: type[HasFacts[Found_co]]) -> Found_co:
         """The facts of a section, computed once."""
@@ -91,6 +91,13 @@ class ReportContext:
             self._facts[section] = section().facts(self)
         found: Found_co = self._facts[section]
         return found
+
+    def once(self, make: Callable[[ReportContext], Item]) -> Item:
+        """What a function makes of this context, made once."""
+        if make not in self._facts:
+            self._facts[make] = make(self)
+        made: Item = self._facts[make]
+        return made
 
     @property
     def sign(self) -> float:

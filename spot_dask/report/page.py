@@ -1,4 +1,4 @@
-"""The report as a page and as JSON."""
+"""The report as a page, as Markdown and as JSON: the same sections, rendered once."""
 
 from __future__ import annotations
 
@@ -17,45 +17,72 @@ from markupsafe import Markup
 
 from spot_dask.codec import number_to_json
 from spot_dask.report import sections, text
-from spot_dask.report.blocks import Block, NotShown
+from spot_dask.report.blocks import Block, How, NotShown, Text
 from spot_dask.report.context import Missing, ReportContext
+from spot_dask.report.markdown import markdown
+from spot_dask.report.summary import summary
 
-SCHEMA = "spot-dask/report/1"
+SCHEMA = "spot-dask/report/2"
 
 
 def write(context: ReportContext, path: Path) -> None:
-    """Write the page to ``path`` and the same numbers as JSON beside it (suffix ``.json``)."""
+    """Write the page to ``path``; the same as JSON and as Markdown beside it (.json and .md)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html(context), encoding="utf-8", newline="\n")
     document = json.dumps(to_json(context), indent=1, ensure_ascii=False, allow_nan=False)
-    path.with_suffix(".json").write_text(document + "\n", encoding="utf-8", newline="\n")
+    texts = {
+        path: html(context),
+        path.with_suffix(".json"): document + "\n",
+        path.with_suffix(".md"): as_markdown(context),
+    }
+    for target, content in texts.items():
+        target.write_text(content, encoding="utf-8", newline="\n")
 
 
 def html(context: ReportContext) -> str:
     """The page: self-contained, the same for the same run."""
-    shown = []
-    for name, section in sections.found():
-        try:
-            facts = context[type(section)]
-            missing = isinstance(facts, Missing)
-            blocks = [NotShown(facts.reason)] if missing else [*section.render(facts, context)]
-        except Exception as error:
-            raise ValueError(f"the section {name!r} of the report raises {error!r}") from error
-        if not blocks or not all(isinstance(block, Block) for block in blocks):
-            raise ValueError(
-                f"the section {name!r} of the report renders no blocks: {blocks!r:.80}"
-            )
-        shown.append(Part(name, section.title, blocks))
-    run, n = context.header, len(context.evaluations)
+    return page(_head(context), context.once(parts))
+
+
+def as_markdown(context: ReportContext) -> str:
+    """The page as GitHub-flavoured Markdown, without figures and long tables."""
+    head = _head(context)
+    shown = [(part.title, part.blocks) for part in context.once(parts)]
+    return markdown(f"{head.name}: {head.kind.lower()}", head.about, shown)
+
+
+def in_short(context: ReportContext) -> list[str]:
+    """The report in at most 12 lines, for a terminal."""
+    blocks = {part.id: part.blocks for part in context.once(parts)}
+    return summary(blocks["verdict"], blocks["checks"])
+
+
+def parts(context: ReportContext) -> tuple[Part, ...]:
+    """All sections as they are shown, in their order; ValueError names one that fails."""
+    return tuple(_part(name, section, context) for name, section in sections.found())
+
+
+def _part(name: str, section: sections.Section, context: ReportContext) -> Part:
+    try:
+        facts = context[type(section)]
+        missing = isinstance(facts, Missing)
+        blocks = [NotShown(facts.reason)] if missing else [*section.render(facts, context)]
+    except Exception as error:
+        raise ValueError(f"the section {name!r} of the report raises {error!r}") from error
+    if not blocks or not all(isinstance(block, Block) for block in blocks):
+        raise ValueError(f"the section {name!r} of the report renders no blocks: {blocks!r:.80}")
+    return Part(name, section.title, blocks)
+
+
+def _head(context: ReportContext) -> Head:
+    run, count = context.header, text.plural(len(context.evaluations), "evaluation")
     aim = f"{'Maximised' if run.direction == 'max' else 'Minimised'} {run.objective}"
-    head = Head(
+    return Head(
         run.name,
         "Tuning report",
-        f"{aim} · begun {text.moment(run.created)} · {n} evaluations",
+        f"{aim} · begun {text.moment(run.created)} · {count}",
         f"Written by spot-dask {run.versions.get('spot-dask', '')} from run {run.run_id}. The "
         "numbers of this page are in the JSON file beside it.",
     )
-    return page(head, shown)
 
 
 @dataclass(frozen=True)
@@ -98,10 +125,34 @@ def page(head: Head, parts: Sequence[Part]) -> str:
 
 
 def to_json(context: ReportContext) -> dict[str, Any]:
-    """Every number of the page; NaN and infinities as strings, a missing part as its reason."""
-    facts: dict[str, Any] = {"pending": context.fold.pending, "recommended": context.recommended}
+    """Every number of the page: the facts of each section under its name.
+
+    ``methods`` tells of each section its ``title``, what it ``says`` first, ``how`` its numbers
+    were computed, from how many evaluations ``n`` and from which ``seed`` (null where it does not
+    say). NaN and infinities are strings, a missing part is its reason.
+    """
+    header = context.header
+    about = {name: getattr(header, name) for name in ("name", "run_id", "objective", "direction")}
+    facts: dict[str, Any] = {
+        "about": about | {"evaluations": len(context.evaluations)},
+        "pending": context.fold.pending,
+        "recommended": context.recommended,
+        "methods": {part.id: _method(part) for part in context.once(parts)},
+    }
     facts |= {name: context[type(section)] for name, section in sections.found()}
     return {"schema": SCHEMA, **_plain(facts)}
+
+
+def _method(part: Part) -> dict[str, Any]:
+    how = next((block for block in part.blocks if isinstance(block, How)), None)
+    said = next((block.text for block in part.blocks if isinstance(block, Text)), None)
+    return {
+        "title": part.title,
+        "says": said,
+        "how": how and how.explanation,
+        "n": how and how.n,
+        "seed": how and how.seed,
+    }
 
 
 def _plain(item: Any) -> Any:

@@ -105,7 +105,7 @@ def test_every_store_has_a_page(case, tmp_path):
         body = text.split(f'<section id="{name}"')[1].split("</section>")[0]
         assert re.search(r"</p>|</ul>|</table>|</figure>", body), name
     document = json.loads((tmp_path / "report.json").read_text())
-    assert document["schema"] == "spot-dask/report/1"
+    assert document["schema"] == "spot-dask/report/2"
 
 
 def test_what_is_missing_says_why():

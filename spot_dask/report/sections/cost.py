@@ -131,7 +131,8 @@ class CostSection:
             how(
                 "Begin and end of a training are read on the machine that trained; they are placed "
                 "in the working time of the study, in which pauses between sessions are left out, "
-                "by when its result arrived. There are as many slots as trainings ever ran at "
+                "by when its result arrived; a worker's clock is set by the result that arrived "
+                "soonest. There are as many slots as trainings ever ran at "
                 "once. The speed-up is the time of all trainings over the working time.",
                 n=len(found.spans),
             ),
@@ -144,22 +145,35 @@ def _spans(context: ReportContext) -> tuple[TrainingSpan, ...]:
     arrivals = context.fold.arrivals
     times = np.array([a.time for a in arrivals])
     pauses = np.array([a.time - a.elapsed for a in arrivals])
-    found = []
-
-    def add(number: int, o: Outcome, pause: float, arrived: float, end: str) -> None:
-        if math.isfinite(o.seconds) and o.seconds >= 0:
-            finish = max(o.seconds, min(o.finished - pause, arrived))
-            found.append(TrainingSpan(number, o.worker, finish - o.seconds, finish, end))
-
-    for a in arrivals:
+    ended: list[tuple[int, Outcome, str, int]] = []
+    for i, a in enumerate(arrivals):
         assert a.evaluation is not None
         e = a.evaluation
-        add(e.trial.number, e.outcome, a.time - a.elapsed, a.elapsed, e.outcome.status.value)
+        ended.append((e.trial.number, e.outcome, e.outcome.status.value, i))
+    late = _late(context)
     for r in context.fold.retries:
-        if len(times):
-            i = min(int(np.searchsorted(times, r.outcome.finished)), len(times) - 1)
-            add(r.number, r.outcome, float(pauses[i]), context.fold.elapsed, "repeated")
+        if len(times):  # in the session in which the next result arrived
+            at = r.outcome.finished + late.get(r.outcome.worker, 0.0)
+            i = min(int(np.searchsorted(times, at)), len(times) - 1)
+            ended.append((r.number, r.outcome, "repeated", i))
+    found = []
+    for number, o, end, i in ended:
+        if math.isfinite(o.seconds) and o.seconds >= 0:
+            finish = o.finished + late.get(o.worker, 0.0) - float(pauses[i])
+            finish = max(o.seconds, min(finish, context.fold.elapsed))
+            found.append(TrainingSpan(number, o.worker, finish - o.seconds, finish, end))
     return tuple(sorted(found, key=lambda s: (s.finish, s.trial)))
+
+
+def _late(context: ReportContext) -> dict[str, float]:
+    """How late each worker's clock is, judged by its result that arrived soonest."""
+    delays: dict[str, float] = {}
+    for a in context.fold.arrivals:
+        assert a.evaluation is not None
+        o = a.evaluation.outcome
+        if math.isfinite(o.finished):
+            delays[o.worker] = min(a.time - o.finished, delays.get(o.worker, math.inf))
+    return delays
 
 
 def _sentence(found: Cost) -> str:

@@ -154,13 +154,13 @@ def _told_region(found: FailureRates) -> str:
             return f"{said}, so nothing tells them from others."
         return f"{said}; no parameter tells where."
     inside, outside = region.inside, region.outside
+    if region.p >= SURE:
+        return f"{said}; no parameter tells where beyond what chance does."
     where = (
         f"{inside.failed} of {inside.n} where {found.conditions}, {outside.failed} of {outside.n} "
         "elsewhere"
     )
-    if region.p < SURE:
-        return f"{said}: {where} (p = {region.p:.2g} after all regions looked at)."
-    return f"{said}. Most often {where}, which may be chance (p = {min(region.p, 1.0):.2g})."
+    return f"{said}: {where} (p = {region.p:.2g} after all regions looked at)."
 
 
 def draw_failures(ax: Axes, groups: Sequence[tuple[str, FailureRate]]) -> None:

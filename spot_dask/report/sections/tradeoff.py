@@ -139,7 +139,7 @@ class TradeoffSection:
             ),
             Text(_what_costs(found)),
         ]
-        shown = found.factors[:SHOWN_FACTORS]
+        shown = [f for f in found.factors if f.p < SURE][:SHOWN_FACTORS]
         if shown:
             cells = [
                 (
@@ -152,7 +152,7 @@ class TradeoffSection:
             ]
             blocks.append(table(("parameter", "time", "95 %", "p (Holm)"), cells))
             if len(shown) < len(found.factors):
-                cut = f"{len(shown)} of {len(found.factors)} shown, those that tell most."
+                cut = f"{len(shown)} of {len(found.factors)} shown, those beyond doubt."
                 blocks.append(Text(cut, "note"))
         blocks.append(
             how(
