@@ -220,11 +220,8 @@ def _model(check: NuggetCheck) -> str:
     )
     if check.agrees:
         return f"{said}: they agree."
-    return f"{said}: they do not agree, so the model's intervals are too {_which(check.ratio)}."
-
-
-def _which(ratio: float) -> str:
-    return "wide" if ratio > 1 else "short"
+    wrong = "wide" if check.ratio > 1 else "short"
+    return f"{said}: they do not agree, so the model's intervals are too {wrong}."
 
 
 def _label(c: Repeated) -> str:

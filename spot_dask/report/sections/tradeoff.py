@@ -18,7 +18,7 @@ from spot_dask.report.context import SEED, Missing, ReportContext, thinned
 from spot_dask.space import Categorical
 from spot_dask.stats.best import joint_draws
 from spot_dask.stats.paired import holm
-from spot_dask.stats.regression import Coefficient, Predictor, regression
+from spot_dask.stats.regression import Predictor, regression
 from spot_dask.stats.tradeoff import pareto_front
 
 DRAWS = 4000
@@ -237,15 +237,13 @@ def _factors(context: ReportContext) -> tuple[tuple[TimeFactor, ...], float]:
         return (), math.nan
     reach = float(special.stdtrit(found.df, 0.975))
     adjusted = holm([c.p for c in known])
-    told_factors = [_factor(c, reach, float(p)) for c, p in zip(known, adjusted, strict=True)]
-    order = sorted(range(len(known)), key=lambda k: (adjusted[k], -abs(known[k].t)))
-    return tuple(told_factors[k] for k in order), found.r2
-
-
-def _factor(c: Coefficient, reach: float, p: float) -> TimeFactor:
+    middle, half = np.array([c.value for c in known]), reach * np.array([c.se for c in known])
     with np.errstate(over="ignore"):
-        middle, low, high = np.exp([c.value, c.value - reach * c.se, c.value + reach * c.se])
-    return TimeFactor(c.label, float(middle), float(low), float(high), p)
+        ends = np.exp([middle, middle - half, middle + half]).T
+    order = sorted(range(len(known)), key=lambda k: (adjusted[k], -abs(known[k].t)))
+    return tuple(
+        TimeFactor(known[k].label, *map(float, ends[k]), float(adjusted[k])) for k in order
+    ), found.r2
 
 
 def _cheapest(found: Tradeoff) -> str:
