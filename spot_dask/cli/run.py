@@ -399,8 +399,6 @@ def _conclude(
     from spot_dask.cli.stores import show_result
 
     again = None if run.state == "done" else resume_command(run, where)
-    if not options["as_json"]:
-        show_result(run)
     path = None
     if options["with_report"]:
         try:
@@ -411,8 +409,10 @@ def _conclude(
     if options["as_json"]:
         document = {**run.status(), "report": path, "resume": again}
         opt.emit(ctx.command.name or "", document)
-    elif path is not None:
-        click.echo(path)
+    else:
+        show_result(run, in_short=path is not None)
+        if path is not None:
+            click.echo(path)
     if again is not None:
         click.echo(f"go on with: {again}", err=True)
     if run.stopped is not None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 DAMAGED = 1
 NO_SUCCESS = 3
 STDOUT = "-"
+SUMMARY = 12
+"""The most lines that a command prints when a run ends."""
 
 
 @opt.command("store")
@@ -92,19 +94,21 @@ def best(ctx: click.Context, store: str, by: str, study: str | None, as_json: bo
 @opt.command(
     "store",
     click.option(
-        "-o", "--output", metavar="PATH", help="The HTML file; report.json goes beside it."
+        "-o", "--output", metavar="PATH", help="The HTML file; .json and .md go beside it."
     ),
     opt.study_option,
 )
 def report(store: str, output: str | None, study: str | None, as_json: bool) -> None:
-    """Write the report of the run in STORE; the last line is its path."""
+    """Write the report of the run in STORE and tell it in short; the last line is its path."""
     run = _open(store, study)
     with redirect_stdout(sys.stderr):
         path = run.report(output)
     if as_json:
         data = str(path.with_suffix(".json"))
-        opt.emit("report", {"store": store, "report": str(path), "data": data})
+        texts = {"report": str(path), "data": data, "markdown": str(path.with_suffix(".md"))}
+        opt.emit("report", {"store": store, **texts})
     else:
+        _show_in_short(run, SUMMARY - 1)
         click.echo(str(path))
 
 
@@ -211,10 +215,23 @@ def _open(store: str, study: str | None = None) -> Run:
         return Run.open(store, load(study).study)
 
 
-def show_result(run: Run) -> None:
-    """Print the end of a run: best configuration, how the run went, where its store is."""
+def _show_in_short(run: Run, most: int) -> None:
+    """Print what the run's report says in at most so many lines."""
+    from spot_dask.report import in_short
+
+    for line in in_short(run.context, most):
+        click.echo(opt.printable(line))
+
+
+def show_result(run: Run, in_short: bool = False) -> None:
+    """Print the end of a run: what came out, how the run went, where its store is.
+
+    ``in_short`` is by the report, which has been written; otherwise the best configuration.
+    """
     document = run.best_json(run.best)
-    if document is None:
+    if in_short and document is not None:
+        _show_in_short(run, SUMMARY - 3)
+    elif document is None:
         click.echo(f"no successful trial; `spot-dask status {run.path}` lists the failures")
     else:
         _show_best(run, document)

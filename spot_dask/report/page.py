@@ -20,7 +20,7 @@ from spot_dask.report import sections, text
 from spot_dask.report.blocks import Block, How, NotShown, Text
 from spot_dask.report.context import Missing, ReportContext
 from spot_dask.report.markdown import markdown
-from spot_dask.report.summary import summary
+from spot_dask.report.summary import MOST, summary
 
 SCHEMA = "spot-dask/report/2"
 
@@ -50,10 +50,10 @@ def as_markdown(context: ReportContext) -> str:
     return markdown(f"{head.name}: {head.kind.lower()}", head.about, shown)
 
 
-def in_short(context: ReportContext) -> list[str]:
-    """The report in at most 12 lines, for a terminal."""
+def in_short(context: ReportContext, most: int = MOST) -> list[str]:
+    """The report in at most so many lines, for a terminal."""
     blocks = {part.id: part.blocks for part in context.once(parts)}
-    return summary(blocks["verdict"], blocks["checks"])
+    return summary(blocks["verdict"], blocks["checks"], most)
 
 
 def parts(context: ReportContext) -> tuple[Part, ...]:

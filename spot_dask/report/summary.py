@@ -11,12 +11,12 @@ MOST = 12
 """Lines."""
 
 
-def summary(verdict: Sequence[Block], checks: Sequence[Block]) -> list[str]:
-    """At most MOST lines: the sentences of the verdict, then what the checks found wrong."""
+def summary(verdict: Sequence[Block], checks: Sequence[Block], most: int = MOST) -> list[str]:
+    """At most so many lines (4 or more): what came out, then what the checks found wrong."""
     said = [s for block in verdict if isinstance(block, Sentences) for s in block.items]
     found = [c for block in checks if isinstance(block, CheckList) for c in block.items]
-    lines = said[: MOST - 4]
-    return [*lines, *_told(found, MOST - len(lines))]
+    lines = said[: most - 3]
+    return [*lines, *_told(found, most - len(lines))]
 
 
 def _told(checks: Sequence[HealthCheck], most: int) -> Iterator[str]:

@@ -241,9 +241,12 @@ def _factors(context: ReportContext) -> tuple[tuple[TimeFactor, ...], float]:
     with np.errstate(over="ignore"):
         ends = np.exp([middle, middle - half, middle + half]).T
     order = sorted(range(len(known)), key=lambda k: (adjusted[k], -abs(known[k].t)))
-    return tuple(
-        TimeFactor(known[k].label, *map(float, ends[k]), float(adjusted[k])) for k in order
-    ), found.r2
+    labels, table_p = [c.label for c in known], [float(p) for p in adjusted]
+    found_factors = [
+        TimeFactor(labels[k], float(ends[k, 0]), float(ends[k, 1]), float(ends[k, 2]), table_p[k])
+        for k in order
+    ]
+    return tuple(found_factors), found.r2
 
 
 def _cheapest(found: Tradeoff) -> str:
