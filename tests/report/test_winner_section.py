@@ -101,7 +101,7 @@ def test_before_confirmation_no_interval_and_three_digits():
     # δ and the shares of draws apart, nothing is given to four digits.
     assert all(len(n.replace(".", "").lstrip("0")) <= 3 for n in numbers)
     text = said(confirmed(b, (1.1, 1.2)))
-    assert "too few to state it" in text
+    assert "2 fresh seeds, too few to state it" in text
     assert "95 % interval" not in text
 
 

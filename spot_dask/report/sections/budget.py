@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from spot_dask.inference import outlook
 from spot_dask.report import figures, text
-from spot_dask.report.blocks import Block, NotShown, Text, how, table
+from spot_dask.report.blocks import Block, Heading, NotShown, Text, how, table
 from spot_dask.report.context import LEAST_Q2, Floats, Missing, ReportContext
 from spot_dask.stats.advice import Advice, Trend, advise, trend
 from spot_dask.stats.diagnostics import LeaveOneOut
@@ -69,7 +69,7 @@ class BudgetSection:
         )
 
     def render(self, found: BudgetAdvice, context: ReportContext) -> Sequence[Block]:
-        blocks: list[Block] = [Text(_sentence(found))]
+        blocks: list[Block] = [Text(sentence(found))]
         if found.q2 < LEAST_Q2:
             blocks.append(
                 Text(
@@ -91,7 +91,7 @@ class BudgetSection:
         ]
         if a.relevant > 0:
             rows.append(("smallest that matters", text.rough(a.relevant), "mde, as you set it"))
-        blocks.append(table(("", found.objective, "what it is"), rows))
+        blocks.append(table(("", Heading(found.objective, numeric=True), "what it is"), rows))
         if any(v > 0 for v in found.recent):
             blocks.append(
                 figures.chart(
@@ -130,7 +130,7 @@ class BudgetSection:
         return blocks
 
 
-def _sentence(b: BudgetAdvice) -> str:
+def sentence(b: BudgetAdvice) -> str:
     """The advice, and what it rests on."""
     a = b.advice
     gain = f"{a.more} more evaluations are expected to improve {b.objective} by at most "

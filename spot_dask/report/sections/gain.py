@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from spot_dask.inference.confirmed import FEWEST, fresh_values, paired
 from spot_dask.records import Configuration
 from spot_dask.report import figures, text
-from spot_dask.report.blocks import Block, Charts, DataTable, Text, how, table
+from spot_dask.report.blocks import Block, Charts, DataTable, Heading, Text, how, table
 from spot_dask.report.context import Floats, Missing, ReportContext, floats
 from spot_dask.stats.finalists import Finalist
 from spot_dask.stats.paired import PairedComparison, compare_paired, holm
@@ -263,7 +263,7 @@ def _numbers(g: Gain, c: PairedComparison) -> DataTable:
     if g.needed is not None:
         what = f"to see an improvement of {text.number(g.mde or 0.0)} (mde) with 80 %; there are"
         rows.append(("seeds needed", str(g.needed), f"{what} {c.n}"))
-    return table(("", "value", "what it is"), rows)
+    return table(("", Heading("value", numeric=True), "what it is"), rows)
 
 
 def _several(g: Gain) -> list[Block]:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from spot_dask.report import text
 from spot_dask.report.blocks import Block, Sentences, Text
 from spot_dask.report.context import Missing, Recommendation, ReportContext
-from spot_dask.report.sections import gain
+from spot_dask.report.sections import budget, gain
+from spot_dask.report.sections.budget import BudgetSection
 from spot_dask.report.sections.gain import GainSection
 from spot_dask.report.sections.importance import ImportanceSection
 
@@ -30,7 +31,15 @@ class VerdictSection:
         r = context.recommended
         if isinstance(r, Missing):
             return _run(context), f"There is no recommendation: {r.reason}."
-        said = (_run(context), _best(context, r), _gain(context), _mattered(context))
+        said: tuple[str, ...] = (
+            _run(context),
+            _best(context, r),
+            _gain(context),
+            _mattered(context),
+        )
+        advice = context[BudgetSection]
+        if not isinstance(advice, Missing):
+            said = (*said, f"Would more budget help? {budget.sentence(advice)}")
         return said if context.is_confirmed else (*said, UNCONFIRMED)
 
     def render(self, found: tuple[str, ...], context: ReportContext) -> Sequence[Block]:
@@ -50,9 +59,10 @@ def _run(context: ReportContext) -> str:
     )
     failures = [e.outcome.error for e in evaluations if e.failed]
     if failures:
-        kinds = Counter(error.type for error in failures if error is not None).most_common(1)
+        kinds = Counter(error.type for error in failures if error is not None).most_common()
         said += f", of which {len(failures)} failed"
-        said += f", most often with {kinds[0][0]}" if kinds else ""
+        if kinds:
+            said += f"{', most often' if len(kinds) > 1 else ''} with {kinds[0][0]}"
     if context.fold.pending:
         said += f"; {text.plural(context.fold.pending, 'trial')} had no result yet"
     return f"{said}."

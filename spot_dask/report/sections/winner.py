@@ -256,24 +256,22 @@ def _sentence(w: Winner) -> str:
 
 def _three(w: Winner) -> DataTable:
     """Observed, model and confirmed side by side."""
-    trainings = text.plural(w.trainings, "training")
-    rows: list[tuple[str, str, str, str]] = [
-        ("observed by the search", text.rough(w.observed), "–", f"{trainings}; flatters"),
-    ]
+    rows = [(f"observed in {text.plural(w.trainings, 'training')}", text.rough(w.observed), "–")]
     if not math.isnan(w.model):
-        rows.append(("by the model", text.rough(w.model), "–", "all evaluations of the search"))
+        rows.append(("model of all evaluations", text.rough(w.model), "–"))
     c = w.confirmed
     if c is None:
-        rows.append(("confirmed", "–", "–", "no training on fresh seeds"))
+        rows.append(("confirmed: not yet", "–", "–"))
     elif not w.stated:
         seeds = text.plural(c.n, "fresh seed")
-        rows.append(("on fresh seeds", text.rough(c.mean), "–", f"{seeds}; too few to state it"))
+        rows.append((f"{seeds}, too few to state it", text.rough(c.mean), "–"))
     else:
         ends = text.interval(c.t.low, c.t.high)
         value = text.like(c.mean, c.t.high - c.t.low)
-        rows.append(("confirmed", value, ends, f"{c.n} fresh seeds; the number to state"))
-    titles = ("", Heading(w.objective, numeric=True), Heading("95 % interval", numeric=True), "of")
-    return table(titles, [(Cell(n), v, Cell(ends, style="muted"), of) for n, v, ends, of in rows])
+        rows.append((f"confirmed on {c.n} fresh seeds", value, ends))
+    titles = ("", Heading(w.objective, numeric=True), Heading("95 % interval", numeric=True))
+    shown = 3 if w.stated else 2
+    return table(titles[:shown], [row[:shown] for row in rows])
 
 
 def _equivalents(w: Winner) -> str:
