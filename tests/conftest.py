@@ -39,6 +39,14 @@ ASKED_FOR = frozenset(
         "test_store.py::test_the_quick_setting_tells_ratios_to_the_baseline_of_the_same_run",
         "test_chaos.py::test_a_broken_writer_is_found",
         "test_many_workers.py::test_each_trial_is_committed_once_on_a_thousand_workers[1]",
+        "test_early_stopping.py::test_results_are_kept_and_shown_beside_the_baseline",
+        "test_optimise.py::test_kriging_with_log_ei_beats_random_search_on_styblinski_tang",
+        "test_many_workers.py::test_each_trial_is_committed_once_on_thousands_of_workers",
+        "test_tuner.py::test_a_failing_region_is_not_proposed_in_a_loop[log_nei]",
+        "test_tuner.py::test_a_failing_region_is_not_proposed_in_a_loop[ucb]",
+        "test_crash_regions.py::"
+        "test_the_border_of_a_crash_region_is_found_with_few_failures[4]",
+        "test_supervisor.py::test_torch_has_all_cores_for_the_only_slot",
         *(
             f"test_report_html.py::test_every_store_has_a_page[{case}]"
             for case in (

@@ -35,7 +35,7 @@ def blocks(language: str) -> list[str]:
 def test_the_study_in_the_readme_runs(shell: Shell) -> None:
     (shell.home / "study.py").write_text(blocks("python")[0])
     done = shell.spot(
-        "run", "study.py", "--local", "2", "--evaluations", "3", "--store", "run.zarr", "--report"
+        "run", "study.py", "--local", "1", "--evaluations", "3", "--store", "run.zarr", "--report"
     )
     assert done.returncode == 0, done.stderr
     run = Run.open(shell.home / "run.zarr")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from sizes import size
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 
@@ -106,7 +107,7 @@ def test_proposals_are_repeatable():
     assert_allclose(one, same, rtol=0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=size(6, 15), deadline=None)
 @given(seed=st.integers(0, 10_000), q=st.integers(1, 4), pending=st.integers(0, 6))
 def test_nothing_known_pending_or_forbidden_is_proposed(seed, q, pending):
     rng = np.random.default_rng(seed)

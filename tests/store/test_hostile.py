@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -27,15 +28,20 @@ from spot_dask.store.verify import salvage, verify
 ONE_LINE = r"(?s)\A[^\n]*\Z"
 
 
-@pytest.fixture
-def path(tmp_path):
-    path = tmp_path / "run.zarr"
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("written") / "run.zarr"
     journal = Journal.create(path, header(), durability="process")
     for entry in story(6):
         journal.append(entry)
     journal.close()
     publish(path)
     return path
+
+
+@pytest.fixture
+def path(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "run.zarr")
 
 
 def read(path):

@@ -154,6 +154,7 @@ def test_a_crash_at_any_step_of_publishing_leaves_whole_tables_only(tmp_path, mo
     assert {(13, 7), (19, 13, 7), (19, 13)} <= seen
 
 
+@pytest.mark.usefixtures("few_columns")
 @pytest.mark.parametrize("call", ["mkdir", "open", "write", "replace", "link", "rename"])
 def test_a_full_disk_while_publishing_is_a_warning_and_the_run_goes_on(
     path, monkeypatch, call, caplog

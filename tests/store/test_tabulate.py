@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sizes import size
 from table_examples import SPACE, config, failed, header, histories, story, succeeded
 
 from benchmarks.memory import MemoryStore
@@ -113,7 +114,7 @@ def plain(found):
     ]
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=size(30, 80), suppress_health_check=[HealthCheck.too_slow])
 @given(histories(), st.sampled_from(["min", "max"]))
 def test_a_table_says_what_a_replay_says(entries, direction):
     written = records(entries, direction)
@@ -130,7 +131,7 @@ def test_a_table_says_what_a_replay_says(entries, direction):
     assert [row["recorded"] for row in found] == [times[seq] for seq in places]
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=size(20, 50), suppress_health_check=[HealthCheck.too_slow])
 @given(histories(), st.data())
 def test_a_table_goes_on_from_any_earlier_one(entries, data):
     written = records(entries)

@@ -6,6 +6,7 @@ import math
 import shutil
 
 import pytest
+from sizes import size
 from store_examples import HEADER, succeeded, trial
 from test_curves import told
 
@@ -62,7 +63,7 @@ def test_any_changed_byte_is_told_with_its_object(path):
     silent = set()
     for place in objects(path):
         data = place.read_bytes()
-        for position in {*range(0, len(data), max(1, len(data) // 20)), len(data) - 1}:
+        for position in {*range(0, len(data), max(1, len(data) // size(7, 20))), len(data) - 1}:
             place.write_bytes(
                 data[:position] + bytes([data[position] ^ 1 << position % 8]) + data[position + 1 :]
             )
