@@ -12,6 +12,7 @@ import csv
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
+from functools import cache
 from pathlib import Path
 
 import click
@@ -119,7 +120,7 @@ def run(problem: Problem, label: str, budget: int, seed: int, q: int) -> Result:
     )
     if arm.gaps:
         tuner = GapTuner(**{f.name: getattr(tuner, f.name) for f in fields(tuner)})
-    history = searched(tuner, problem, n, seed, q)
+    history = searched(tuner, problem, n, seed, q, opening(problem.name, n, seed, q))
     best = tuner.recommend(history, tuner.model(history))
     chosen = problem.space.default if best is None else best.config
     known = {_key(e.trial.config): e.trial.config for e in history.ok}
@@ -150,9 +151,20 @@ class GapTuner(Tuner):
         return min(q, max(0, history.asked + q - self.budget + share))
 
 
-def searched(tuner: Tuner, problem: Problem, n: int, seed: int, q: int) -> History:
-    """The history after n trials, q at a time."""
-    history = History()
+@cache
+def opening(name: str, n: int, seed: int, q: int) -> History:
+    """What a search of n trials begins with in every arm: until replicates can be due."""
+    problem, most = find(name), max(arm.replication for arm in ARMS.values())
+    tuner = Tuner(problem.space, seed=seed, budget=n, repeats=REPEATS, replication=0.0)
+    batches = int((n - round(most * n)) // q)
+    return searched(tuner, problem, q * batches, seed, q)
+
+
+def searched(
+    tuner: Tuner, problem: Problem, n: int, seed: int, q: int, history: History | None = None
+) -> History:
+    """The history after n trials, q at a time, from a history on."""
+    history = History() if history is None else history
     while history.asked < n:
         trials = tuner.ask(history, min(q, n - history.asked))
         if not trials:

@@ -157,7 +157,7 @@ def _by_model(scenario: Scenario, searched: Searched, run: int) -> dict[str, flo
 
 
 def summary(found: Sequence[Share]) -> str:
-    """Two tables of cells, what is confirmed and what the model says, and one over all cells."""
+    """Two tables of cells, what is confirmed and what the model says, and one over noisy cells."""
     parts = [
         "Observed shares in %; - too seldom, + too often by more than 2 points, doubled where that "
         "is more than two Monte Carlo errors.",
@@ -184,6 +184,7 @@ def _by_cell(found: Sequence[Share], claims: Sequence[str]) -> str:
 
 def _over_all(found: Sequence[Share]) -> str:
     rows = []
+    found = [s for s in found if SCENARIOS[s.scenario].noise.sd > 0]
     for claim, nominal in NOMINAL.items():
         mine = [s for s in found if s.claim == claim]
         if not mine:

@@ -11,7 +11,9 @@ from scipy.optimize import minimize
 
 from benchmarks import confirmation, problems
 from benchmarks.confirmation import Result
+from benchmarks.noisy import REPEATS
 from benchmarks.problems.classic import CLASSIC
+from spot_dask.tuner import Tuner
 
 
 @pytest.mark.parametrize("name", CLASSIC)
@@ -46,7 +48,19 @@ def test_all_arms_see_the_same_and_differ_where_their_settings_say() -> None:
     assert found["0.15 by gaps"].replicates >= found["0.08 by gaps"].replicates > 0
     assert all(r.regret >= r.evaluated >= 0 for r in found.values())
     assert all(r.correct == (r.regret == r.evaluated) for r in found.values())
-    assert confirmation.run(problem, "confirmed", 40, 0, 4) == found["confirmed"]
+
+
+@pytest.mark.parametrize("label", ["0.15", "0.15 by gaps"])
+def test_a_search_that_goes_on_from_what_arms_share_is_the_whole_search(label: str) -> None:
+    problem, arm = problems.find("classic/branin-n0.3"), confirmation.ARMS[label]
+    kind = confirmation.GapTuner if arm.gaps else Tuner
+    tuner = kind(
+        problem.space, seed=1, budget=30, repeats=REPEATS, replication=arm.replication, confirm=0.0
+    )
+    shared = confirmation.opening(problem.name, 30, 1, 4)
+    assert len(shared.evaluations) == 24
+    whole = confirmation.searched(tuner, problem, 30, 1, 4)
+    assert confirmation.searched(tuner, problem, 30, 1, 4, shared) == whole
 
 
 def test_arms_are_compared_by_problem_and_seed(tmp_path: Path) -> None:
