@@ -23,6 +23,7 @@ from benchmarks.noisy import REPEATS, sizes
 from benchmarks.problems import Problem, find, matching, stream
 from benchmarks.summary import table
 from spot_dask.records import Configuration, History, Origin
+from spot_dask.stats.intervals import mean_interval
 from spot_dask.tuner import Tuner, replication
 
 
@@ -224,8 +225,17 @@ def _against(results: Sequence[Result], baseline: str) -> str:
         mine = _by_run(results, label)
         if mine and label != baseline:
             kept = score.ratio(mine, base, unit)
-            rows.append([label, str(kept), str(score.wins(mine, base))])
-    return table([f"against {baseline}", "regret ratio", "wins"], rows)
+            rows.append([label, str(kept), _difference(mine, base), str(score.wins(mine, base))])
+    return table([f"against {baseline}", "regret ratio", "difference in spreads", "wins"], rows)
+
+
+def _difference(mine: score.Regrets, base: score.Regrets) -> str:
+    """Mean difference of regrets with its 95 % t interval over problems."""
+    pairs = {p: mine[p].keys() & base[p].keys() for p in mine.keys() & base.keys()}
+    found = mean_interval(
+        [np.mean([mine[p][s] - base[p][s] for s in seeds]) for p, seeds in pairs.items() if seeds]
+    )
+    return f"{found.mean:+.3f} [{found.t.low:+.3f}, {found.t.high:+.3f}]"
 
 
 def _by_run(results: Sequence[Result], label: str) -> dict[str, dict[int, float]]:

@@ -72,7 +72,8 @@ def test_arms_are_compared_by_problem_and_seed(tmp_path: Path) -> None:
         result("confirmed", 0, 0.1), result("confirmed", 1, 0.2),
     ]  # fmt: skip
     text = confirmation.summary(results)
-    assert "| confirmed | 0.500 [0.500, 0.500] | 1.000 [1.000, 1.000] |" in text
+    gap = "-0.150 [-inf, +inf]"  # over one problem
+    assert f"| confirmed | 0.500 [0.500, 0.500] | {gap} | 1.000 [1.000, 1.000] |" in text
     assert "| confirmed | 1 x 2 | 30 | 0.0 | 0.1500 | 0.1000 | 50 +- 35 % |" in text
     out = tmp_path / "confirmation.csv"
     given = ["--problem", "mixed/grid", "--arm", "confirmed", "--seeds", "1", "--budget", "26",
