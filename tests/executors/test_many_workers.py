@@ -43,7 +43,7 @@ SILENCE = 90.0
 class Numbering:
     """Proposes trials that are just numbered."""
 
-    def ask(self, history: History, q: int) -> tuple[Trial, ...]:
+    def ask(self, history: History, q: int, stage: object = None) -> tuple[Trial, ...]:
         return tuple(Trial(n, {"x": n}, 1) for n in range(history.asked, history.asked + q))
 
 
