@@ -12,13 +12,18 @@ from spot_dask.records import Origin
 from spot_dask.report import text
 from spot_dask.report.blocks import Block, CheckList, HealthCheck, State, Text
 from spot_dask.report.context import LEAST_Q2, Missing, ReportContext
+from spot_dask.report.sections.cost import CostSection
 from spot_dask.report.sections.curves import CurvesSection
 from spot_dask.report.sections.gain import GainSection
+from spot_dask.report.sections.generalisation import GeneralisationSection
+from spot_dask.report.sections.noise import NoiseSection
 from spot_dask.report.sections.parameters import ParametersSection
 from spot_dask.stats.diagnostics import LeaveOneOut
 
 TOO_MANY_FAILURES = 0.1
 FEWEST_FILLING = 6
+LEAST_RANK = 0.5
+LEAST_BUSY = 0.6
 
 Seen = tuple[State, str]
 """The state of a check and what was seen."""
@@ -38,6 +43,9 @@ class ChecksSection:
             "Few trainings failed": _few_failures,
             "The model could always choose": _fallbacks,
             "The best trainings had converged": _converged,
+            "The model's noise is that of repeated trainings": _noise,
+            "Validation ranks as test data do": _holds,
+            "The workers were busy": _busy,
         }
         found = []
         for title, check in checks.items():
@@ -162,3 +170,38 @@ def _converged(context: ReportContext) -> Seen | Missing:
     if 2 * c.last_is_best > c.judged_of:
         return "WARN", f"{said}: more epochs may improve them further"
     return "PASS", said
+
+
+def _noise(context: ReportContext) -> Seen | Missing:
+    found = context[NoiseSection]
+    if isinstance(found, Missing):
+        return found
+    if found.model is None or math.isnan(found.model.ratio):
+        return Missing("the search repeated no evaluation, or none of them shows noise")
+    said = f"the variance it assumes is {text.rough(found.model.ratio)} times theirs"
+    if found.model.agrees:
+        return "PASS", said
+    return "WARN", f"{said}: its intervals are too {'wide' if found.model.ratio > 1 else 'short'}"
+
+
+def _holds(context: ReportContext) -> Seen | None:
+    found = context[GeneralisationSection]
+    if isinstance(found, Missing):
+        return None
+    rho = found.correlation.rho
+    if math.isnan(rho):
+        return None
+    said = f"rank correlation with {found.metric} is {rho:.2f}"
+    if rho >= LEAST_RANK:
+        return "PASS", said
+    return "WARN", f"{said}: what is best in validation need not be in use"
+
+
+def _busy(context: ReportContext) -> Seen | None:
+    slots = context[CostSection].slots
+    if slots.slots < 2 or math.isnan(slots.training):
+        return None
+    said = f"{text.percent(slots.training)} of the time of {slots.slots} slots was training"
+    if slots.training >= LEAST_BUSY:
+        return "PASS", said
+    return "WARN", f"{said}: fewer workers would have done"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from spot_dask.records import Value
+from spot_dask.records import Configuration, Value
 from spot_dask.report import text
 from spot_dask.report.blocks import (
     Block,
@@ -64,12 +64,31 @@ class ParametersSection:
         said += "the luckiest single value"
         if isinstance(context.fitted, Missing):
             said = f"the {better} value that was observed, because {context.fitted.reason}"
-        as_json = json.dumps(dict(r.config), indent=2, ensure_ascii=False)
+        known = "" if context.is_confirmed else " It is unconfirmed."
         return [
-            Text(f"That of {r.name}: {said}."),
+            Text(f"That of {r.name}: {said}.{known}"),
             shown,
-            Details("Copy as JSON", [Code(as_json)]),
+            *(Details(f"Copy as {name}", [Code(code)]) for name, code in _copies(r.config)),
         ]
+
+
+def _copies(config: Configuration) -> list[tuple[str, str]]:
+    """A configuration in the notations that it may be wanted in."""
+    values = dict(config)
+    written = [(json.dumps(k, ensure_ascii=False), v) for k, v in values.items()]
+    toml = [f"{key} = {_toml(value)}" for key, value in written]
+    return [
+        ("JSON", json.dumps(values, indent=2, ensure_ascii=False)),
+        ("TOML", "\n".join(toml)),
+        ("Python", f"config = {values!r}"),
+    ]
+
+
+def _toml(value: Value) -> str:
+    """A value as TOML writes it; its texts are those of JSON but for DEL, which it escapes."""
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _parameter(context: ReportContext, name: str) -> TunedParameter:
