@@ -30,7 +30,7 @@ from spot_dask import Budget, FunctionTask, Real, Space, Study
 from spot_dask.coordinator import Policy
 from spot_dask.coordinator.state import Coordinator
 from spot_dask.fold import Fold
-from spot_dask.records import Header, History, Outcome, Status, Trial
+from spot_dask.records import Header, History, Outcome, Stage, Status, Trial
 from spot_dask.session import Session
 from spot_dask.tuner import Tuner
 
@@ -59,9 +59,9 @@ class Clocked:
         self._tuner = tuner
         self.seconds = 0.0
 
-    def ask(self, history: History, q: int) -> tuple[Trial, ...]:
+    def ask(self, history: History, q: int, stage: Stage | None = None) -> tuple[Trial, ...]:
         began = time.process_time()
-        trials = self._tuner.ask(history, q)
+        trials = self._tuner.ask(history, q, stage)
         self.seconds += time.process_time() - began
         return trials
 

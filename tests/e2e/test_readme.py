@@ -35,8 +35,9 @@ def blocks(language: str) -> list[str]:
 def test_the_study_in_the_readme_runs(shell: Shell) -> None:
     (shell.home / "study.py").write_text(blocks("python")[0])
     done = shell.spot(
-        "run", "study.py", "--local", "1", "--evaluations", "3", "--store", "run.zarr", "--report"
-    )
+        "run", "study.py", "--local", "1", "--evaluations", "3", "--store", "run.zarr", "--report",
+        timeout=280,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     run = Run.open(shell.home / "run.zarr")
     assert len(run.history.ok) == 3
