@@ -39,7 +39,7 @@ stats.*
 stats.anova stats.failures stats.finalists stats.several
 inference.process inference.transform
 inference inference.confirmed
-inference.outlook
+inference.*
 infill.climb infill.feasible
 infill
 infill.candidates infill.fantasies

@@ -30,6 +30,9 @@ LEAST = 4
 HELD = 600
 """The most evaluations that the process holds; further ones are left out, and it says so."""
 
+BLOCK = 256
+"""Rows at which drawn functions are computed at once: larger arrays are slower."""
+
 COST = 400_000
 """p n^2 of the evaluations that hyperparameters are estimated from."""
 
@@ -88,11 +91,20 @@ class Inference:
     def paths(self, count: int, rng: np.random.Generator) -> Callable[[FloatArray], FloatArray]:
         """``count`` coherent posterior draws of z as a function: rows (m x d) to (count x m)."""
         draw = self.process.paths(count, rng)
-        return lambda rows: draw(self.space.features(rows))
+
+        def paths(rows: FloatArray) -> FloatArray:
+            parts = (rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK))
+            return np.hstack([draw(self.space.features(part)) for part in parts])
+
+        return paths
 
     def leave_one_out(self) -> tuple[FloatArray, FloatArray]:
         """Mean and sd (n each) of every z as the others predict it, noise included."""
         return self.process.leave_one_out()
+
+    def hold_out(self, held: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Mean (k) and covariance (k x k) of z of the evaluations ``held`` from all others."""
+        return self.process.hold_out(held)
 
     @property
     def z(self) -> FloatArray:

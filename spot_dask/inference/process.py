@@ -39,7 +39,7 @@ NUGGET_BOUNDS = (1e-7, 1e3)
 SEED_BOUNDS = (1e-7, 1e2)
 NUGGET = (1e-2, 2.5)  # median and log sd of the prior: noise may be next to nothing, or all
 SEED = (1e-2, 2.0)
-LENGTH_SD = 0.75
+LENGTH_SD = 1.5  # of the log length scale: a parameter may well do nothing
 WEIGHT = 0.1  # shape of the inverse-gamma prior on the process variance
 SETS = 8  # of hyperparameters
 PROPOSED = 32  # sets that these are chosen from
@@ -108,7 +108,7 @@ class Density:
     def moments(self) -> tuple[FloatArray, FloatArray]:
         """Centre and sd of the prior of theta (p + 2 each)."""
         p = self.data.p
-        length = np.log(0.5) if p <= 10 else np.log(0.4) + 0.25 * np.log(p)
+        length = max(0.0, float(np.log(0.4) + 0.25 * np.log(max(p, 1))))
         centre = np.concatenate((np.full(p, length), np.log([NUGGET[0], SEED[0]])))
         return centre, np.concatenate((np.full(p, LENGTH_SD), [NUGGET[1], SEED[1]]))
 
@@ -376,6 +376,14 @@ class Process:
         means = np.array([mean for mean, _ in parts])
         variance = np.mean([sd**2 for _, sd in parts], axis=0) * _inflated(self.mode)
         return means.mean(axis=0), np.sqrt(variance + means.var(axis=0))
+
+    def hold_out(self, held: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Mean (k) and covariance (k x k) of the values ``held`` as all others predict them."""
+        parts = [s.hold_out(held) for s in self.sets]
+        means = np.array([mean for mean, _ in parts])
+        spread = means - means.mean(axis=0)
+        covariance = np.mean([cov for _, cov in parts], axis=0) * _inflated(self.mode)
+        return means.mean(axis=0), covariance + spread.T @ spread / len(parts)
 
     def paths(self, count: int, rng: np.random.Generator) -> Callable[[FloatArray], FloatArray]:
         """Draws of the function over all sets: features (m x e) to values (count x m)."""

@@ -18,15 +18,16 @@ import numpy as np
 from spot_dask.fold import Fold
 from spot_dask.inference import LEAST, Inference, evidence, infer
 from spot_dask.inference.confirmed import Confirmation, confirmation
+from spot_dask.inference.gate import MORE, FillingCheck, filling_check
+from spot_dask.inference.near import NearOptimal, near_optimal
 from spot_dask.records import Configuration, Evaluation, Header, Value
 from spot_dask.space import Categorical, Integer, Parameter, Real, Space
 from spot_dask.stats import FloatArray
-from spot_dask.stats.diagnostics import LeaveOneOut, leave_one_out
+from spot_dask.stats.diagnostics import LeaveOneOut
 from spot_dask.tuner.model import Best, Model
 
 SEED = 0
 LEAST_Q2 = 0.1
-CHUNK = 4096  # rows predicted at once: bounds the memory
 SHOWN_POINTS = 300
 
 Found_co = TypeVar("Found_co", covariant=True)
@@ -193,48 +194,76 @@ class ReportContext:
         return Missing("fewer than two evaluations succeeded, so there is no model")
 
     @cached_property
-    def left_out(self) -> LeaveOneOut | None:
-        """Leave-one-out predictions of the model; None if it has none."""
-        return None if self.model is None else leave_one_out(self.model.posterior, self.model.y)
+    def left_out(self) -> LeaveOneOut | Missing:
+        """The evaluations' z as the model of inference predicts each from the others."""
+        found = self.inferred
+        if isinstance(found, Missing):
+            return found
+        return LeaveOneOut(found.z, *found.leave_one_out())
 
     @cached_property
-    def explained(self) -> Model | Missing:
-        """The model if it may be interpreted, otherwise why it must not be."""
-        model = self.fitted
+    def explained(self) -> Inference | Missing:
+        """The model of inference if it may be interpreted where the search went, or why not."""
+        model = self.inferred
+        if not self.space.d:
+            return Missing("no parameter is free")
         if isinstance(model, Missing):
             return model
-        n, d, loo = len(model.y), model.space.d, self.left_out
+        n, d, loo = len(model.z), model.space.d, self.left_out
+        assert not isinstance(loo, Missing)  # there is a model
         least = 2 * d + 2
-        if d == 0:
-            return Missing("no parameter is free")
         if n < least:
             return Missing(
                 f"{n} successful evaluations are too few for {d} parameters "
                 f"(at least {least} are needed)"
             )
-        if loo is not None and math.isnan(loo.q2):
+        if math.isnan(loo.q2):
             return Missing("all values of the objective are equal, so there is nothing to explain")
-        if loo is not None and loo.q2 < LEAST_Q2:
+        if loo.q2 < LEAST_Q2:
             return Missing(
                 f"the model explains nothing: left-out evaluations are predicted with Q² = "
                 f"{loo.q2:.2f} (at least {LEAST_Q2} is needed)"
             )
         return model
 
+    @cached_property
+    def near(self) -> NearOptimal | Missing:
+        """Which evaluated configurations are near-optimal, as far as the model can tell."""
+        model = self.explained
+        if isinstance(model, Missing):
+            return model
+        mde = self.settings.get("mde")
+        return near_optimal(model, np.random.default_rng(SEED), mde)
+
+    @cached_property
+    def filling(self) -> FillingCheck | Missing:
+        """How the evaluations that fill the space are predicted."""
+        return self.inferred if isinstance(self.inferred, Missing) else filling_check(self.inferred)
+
+    @cached_property
+    def whole(self) -> Inference | Missing:
+        """The model of inference if it may speak of the whole space, or why not and what helps."""
+        model, check = self.explained, self.filling
+        if isinstance(model, Missing):
+            return model
+        assert not isinstance(check, Missing)  # there is a model
+        if not check.failure:
+            return model
+        more = max(MORE, check.needed - check.n)
+        return Missing(
+            f"{check.failure}. {more} more space-filling evaluations would help: "
+            f"spot-dask explore STORE -n {more}"
+        )
+
+    def on_scale(self, objective: str) -> str:
+        """The name of what the model describes: the objective, or its transformation."""
+        name = self.inference.transform.name if self.inference is not None else "identity"
+        return objective if name == "identity" else f"{name}({objective})"
+
 
 def floats(values: Sequence[float] | FloatArray) -> Floats:
     """Numbers as JSON can hold them."""
     return tuple(float(v) for v in values)
-
-
-def mean_of(model: Model) -> Callable[[FloatArray], FloatArray]:
-    """The function from snapped rows (m x d) to the model's mean (m)."""
-
-    def predict(rows: FloatArray) -> FloatArray:
-        parts = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
-        return np.concatenate([model.predict(part)[0] for part in parts])
-
-    return predict
 
 
 def joint_of(model: Model) -> Callable[[FloatArray], tuple[FloatArray, FloatArray]]:

@@ -74,12 +74,16 @@ def section(
     pair: tuple[int, int],
     grids: tuple[FloatArray, FloatArray],
 ) -> FloatArray:
-    """f in the plane through ``row`` (d) along the columns of the pair: g_i x g_j values."""
+    """f in the plane through ``row`` (d) along the columns of the pair: g_i x g_j values.
+
+    Of an f with several values (k x m) at m rows, k x g_i x g_j.
+    """
     grid_i, grid_j = grids
     rows = np.tile(row, (len(grid_i) * len(grid_j), 1))
     rows[:, pair[0]] = np.repeat(grid_i, len(grid_j))
     rows[:, pair[1]] = np.tile(grid_j, len(grid_i))
-    return predict(snap(rows)).reshape(len(grid_i), len(grid_j))
+    values = predict(snap(rows))
+    return values.reshape(*values.shape[:-1], len(grid_i), len(grid_j))
 
 
 @dataclass(frozen=True)

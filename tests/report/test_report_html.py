@@ -175,7 +175,8 @@ def test_the_page_shows_the_run(full_page):
 def test_the_json_holds_every_number_of_the_facts(full_context, full_facts):
     document = json.loads(json.dumps(to_json(full_context), allow_nan=False))
     assert document["recommended"]["observed"] == full_facts.recommended.observed
-    assert document["importance"][0]["total"]["value"] == full_facts.importance[0].total.value
+    first = document["importance"]["near"]["parameters"][0]
+    assert first["total"]["value"] == full_facts.importance.near.parameters[0].total.value
     assert len(document["trials"]) == len(full_facts.trials)
     assert [c["state"] for c in document["checks"]] == [c.state for c in full_facts.checks]
     assert to_json(Builder().context())["gain"] == {"reason": "no evaluation has succeeded"}

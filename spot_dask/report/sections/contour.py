@@ -1,4 +1,4 @@
-"""The two most important parameters together."""
+"""Pairs of parameters: how they act together."""
 
 from __future__ import annotations
 
@@ -9,86 +9,137 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 
-from spot_dask.records import Value
+from spot_dask.inference import Inference
+from spot_dask.records import Configuration, Value
 from spot_dask.report import figures, text
-from spot_dask.report.blocks import Block, DataTable, Text, how, table
-from spot_dask.report.context import Axis, Floats, Missing, ReportContext, mean_of, thinned
-from spot_dask.report.sections.importance import ImportanceSection
+from spot_dask.report.blocks import Block, Chart, Charts, DataTable, Text, how, table
+from spot_dask.report.context import Axis, Floats, Missing, ReportContext, floats, thinned
+from spot_dask.report.sections.importance import ImportanceSection, RegionImportance
+from spot_dask.stats import FloatArray
 from spot_dask.stats.effects import section
 
-SIDE = 30  # values along each side
+SIDE = 20  # values along each side
 DATA = 8  # rows and columns of the table of numbers
+MOST = 3  # pairs
+VAGUE = 0.5  # of the sd of the process: above it the model knows next to nothing
 
 
 @dataclass(frozen=True)
 class Contour:
-    """The model around the recommended configuration: ``mean[a][b]`` at (x[a], y[b])."""
+    """The model around the recommended configuration, in the plane of two parameters.
+
+    ``median[a][b]`` is the objective (user's sign) at (x[a], y[b]), ``vague[a][b]`` whether the
+    model's standard deviation there is more than half of what it is without any data.
+    ``interaction`` is the share of the variance near the best that the two explain only together.
+    """
 
     x_axis: Axis
     y_axis: Axis
     x: tuple[Value, ...]
     y: tuple[Value, ...]
-    mean: tuple[Floats, ...]
+    median: tuple[Floats, ...]
+    vague: tuple[tuple[bool, ...], ...]
     points: tuple[tuple[Value, Value], ...]
     best: tuple[Value, Value]
+    interaction: float
 
 
 class ContourSection:
-    title = "How do the two most important parameters act together?"
-    order = 70
+    title = "How do parameters act together?"
+    order = 95
 
-    def facts(self, context: ReportContext) -> Contour | Missing:
-        """The plane of the two most important parameters that the best configuration has."""
+    def facts(self, context: ReportContext) -> tuple[Contour, ...] | Missing:
+        """The planes of the pairs that interact most near the best."""
         importance, model, best = context[ImportanceSection], context.explained, context.best
         if isinstance(importance, Missing):
             return importance
         assert not isinstance(model, Missing)  # importance is the model's
         assert best is not None
-        names = [p.name for p in importance if p.name in best.config]
-        if len(names) < 2:
+        if sum(name in best.config for name in model.space.free) < 2:
             return Missing("fewer than two parameters are active in the recommended configuration")
-        space, (first, second) = model.space, names[:2]
-        row = space.encode([best.config])[0]
-        x_axis, y_axis = Axis.of(space, first), Axis.of(space, second)
-        x, grid_x = x_axis.values(space, row, SIDE)
-        y, grid_y = y_axis.values(space, row, SIDE)
-        pair = (list(space.free).index(first), list(space.free).index(second))
-        mean = section(mean_of(model), space.snap, row, pair, (grid_x, grid_y))
-        tried = [e.trial.config for e in thinned(context.ranked)]
-        return Contour(
-            x_axis=x_axis,
-            y_axis=y_axis,
-            x=x,
-            y=y,
-            mean=tuple(context.signed(line) for line in mean),
-            points=tuple((t[first], t[second]) for t in tried if first in t and second in t),
-            best=(best.config[first], best.config[second]),
+        return tuple(
+            _contour(context, model, best.config, pair, share)
+            for pair, share in chosen(importance.near, best.config)
         )
 
-    def render(self, found: Contour, context: ReportContext) -> Sequence[Block]:
-        x, y, name = found.x_axis.name, found.y_axis.name, context.header.objective
-        at = f"{x} = {text.value(found.best[0])}, {y} = {text.value(found.best[1])}"
-        return [
-            Text(
-                f"The model's {name} over {x} and {y}, all other parameters as in the recommended "
-                "configuration."
-            ),
-            figures.chart(
-                lambda ax: draw_contour(ax, found, name),
-                "contour",
-                f"{name} over {x} and {y}",
-                f"Best configuration at {at}.",
-                "Dots: evaluations. Diamond: the recommended configuration.",
-                _coarse(found),
-                (figures.SIZE[0] * 1.1, figures.SIZE[1] * 1.2),
-            ),
-            how(
-                "A section of the model's mean through the recommended configuration. Evaluations "
-                "are drawn where these two parameters place them; their other parameters differ, "
-                "so their values need not match the colour below them. Far from any dot the model "
-                "only guesses."
-            ),
-        ]
+    def render(self, found: tuple[Contour, ...], context: ReportContext) -> Sequence[Block]:
+        name = context.header.objective
+        strongest = found[0]
+        said = (
+            f"The model's {name} over pairs of parameters, all others as in the recommended "
+            f"configuration. {strongest.x_axis.name} and {strongest.y_axis.name} interact most: "
+            f"together they explain {text.percent(strongest.interaction)} of the variation near "
+            "the best beyond what each explains alone."
+        )
+        explanation = (
+            "Sections of the model's median through the recommended configuration, for the "
+            f"{text.plural(len(found), 'pair')} with the largest interaction near the best (of "
+            "parameters that are active there). Evaluations are drawn where their two parameters "
+            "place them; their other parameters differ, so their values need not match the colour "
+            "below them. Hatched: the model's standard deviation is more than half of what it "
+            "would be without data, so it only guesses there."
+        )
+        charts = [_chart(c, i, name) for i, c in enumerate(found)]
+        return [Text(said), Charts(charts), how(explanation)]
+
+
+def chosen(near: RegionImportance, best: Configuration) -> list[tuple[tuple[str, str], float]]:
+    """The pairs to show, names in order of importance, with the share of their interaction."""
+    rank = {p.name: i for i, p in enumerate(near.parameters)}
+    pairs = [p for p in near.pairs if p.first in best and p.second in best][:MOST]
+    found = []
+    for p in pairs:
+        first, second = sorted((p.first, p.second), key=rank.__getitem__)
+        found.append(((first, second), p.share.value))
+    return found
+
+
+def _contour(
+    context: ReportContext,
+    model: Inference,
+    best: Configuration,
+    names: tuple[str, str],
+    interaction: float,
+) -> Contour:
+    space = model.space
+    row = space.encode([best])[0]
+    x_axis, y_axis = (Axis.of(space, name) for name in names)
+    x, grid_x = x_axis.values(space, row, SIDE)
+    y, grid_y = y_axis.values(space, row, SIDE)
+    columns = (list(space.free).index(names[0]), list(space.free).index(names[1]))
+
+    def both(rows: FloatArray) -> FloatArray:
+        return np.stack(model.predict(rows))
+
+    mean, sd = section(both, space.snap, row, columns, (grid_x, grid_y))
+    spread = float(np.sqrt(np.median([s.s2 for s in model.process.sets])))
+    tried = [e.trial.config for e in thinned(context.ranked)]
+    first, second = names
+    return Contour(
+        x_axis=x_axis,
+        y_axis=y_axis,
+        x=x,
+        y=y,
+        median=tuple(floats(line) for line in model.user(mean)),
+        vague=tuple(tuple(bool(v) for v in line) for line in sd > VAGUE * spread),
+        points=tuple((t[first], t[second]) for t in tried if first in t and second in t),
+        best=(best[first], best[second]),
+        interaction=interaction,
+    )
+
+
+def _chart(c: Contour, i: int, name: str) -> Chart:
+    at = f"{c.x_axis.name} = {text.value(c.best[0])}, {c.y_axis.name} = {text.value(c.best[1])}"
+    return figures.chart(
+        lambda ax: draw_contour(ax, c, name),
+        f"contour-{i}",
+        f"{name} over {c.x_axis.name} and {c.y_axis.name}",
+        f"Best configuration at {at}.",
+        f"Dots: evaluations. Diamond: the recommended configuration. Interaction near the best: "
+        f"{text.percent(c.interaction)}.",
+        _coarse(c),
+        (figures.SIZE[0] * 1.1, figures.SIZE[1] * 1.2),
+    )
 
 
 def _coarse(c: Contour) -> DataTable:
@@ -98,14 +149,14 @@ def _coarse(c: Contour) -> DataTable:
         for n in (len(c.x), len(c.y))
     )
     titles = [f"{c.y_axis.name} \\ {c.x_axis.name}", *(text.value(c.x[a]) for a in columns)]
-    rows = [[text.value(c.y[b]), *(text.number(c.mean[a][b]) for a in columns)] for b in lines]
+    rows = [[text.value(c.y[b]), *(text.rough(c.median[a][b]) for a in columns)] for b in lines]
     return table(titles, rows)
 
 
 def draw_contour(ax: Axes, c: Contour, objective: str) -> None:
     """The model in the plane of two parameters, evaluations as dots, the best as a diamond."""
     x, y = c.x_axis.place(c.x), c.y_axis.place(c.y)
-    z = np.array(c.mean).T
+    z = np.array(c.median).T
     figures.frame(
         ax, figures.short(c.x_axis.name, 40), figures.short(c.y_axis.name, 40), grid="both"
     )
@@ -118,6 +169,9 @@ def draw_contour(ax: Axes, c: Contour, objective: str) -> None:
         )
     else:
         filled = ax.contourf(x, y, z, levels=12, cmap="viridis")
+        vague = np.array(c.vague, dtype=np.float64).T
+        if vague.any():
+            ax.contourf(x, y, vague, levels=[0.5, 1.5], colors="none", hatches=["///"])
     inside = ax.get_xlim(), ax.get_ylim()
     tried_x = c.x_axis.place(a for a, _ in c.points)
     tried_y = c.y_axis.place(b for _, b in c.points)

@@ -1,26 +1,36 @@
-"""Sobol indices: which parameters matter."""
+"""Sobol indices of the model's posterior: which parameters matter, near the best and anywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
+from spot_dask.inference import Inference
 from spot_dask.report import figures, text
-from spot_dask.report.blocks import Block, Text, how, table
-from spot_dask.report.context import SEED, Missing, ReportContext, mean_of
-from spot_dask.stats.sensitivity import BASE_POINTS, Estimates, sobol_indices
+from spot_dask.report.blocks import Block, Chart, Charts, DataTable, NotShown, Text, how, table
+from spot_dask.report.context import SEED, Missing, ReportContext
+from spot_dask.stats import FloatArray, Snap
+from spot_dask.stats.sensitivity import Estimates, sobol_posterior
 
 MOST = 20
+MOST_PAIRS = 5
+DRAWS = 128
+BASE_POINTS = 256
+FEWER = 64  # draws, of half as many base points, where there are more than MANY parameters
+MANY = 10
+LITTLE = 0.02
+"""A share below which a parameter may as well do nothing: intervals that begin there begin at 0."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """Share of the variance with the ends of its sampling interval."""
+    """Posterior median of a share of the variance with the ends of its 95 % interval."""
 
     value: float
     low: float
@@ -36,80 +46,195 @@ class Importance:
     total: Share
 
 
+@dataclass(frozen=True)
+class PairImportance:
+    """What two parameters explain together beyond what each explains alone."""
+
+    first: str
+    second: str
+    share: Share
+
+
+@dataclass(frozen=True)
+class RegionImportance:
+    """Importances in a region: parameters by total index, the largest first, and all pairs.
+
+    ``deviation`` is the standard deviation of the objective in the region, on the model's scale.
+    ``draws`` functions of the posterior at ``base_points`` base points.
+    """
+
+    parameters: tuple[Importance, ...]
+    pairs: tuple[PairImportance, ...]
+    deviation: Share
+    draws: int
+    base_points: int
+
+
+@dataclass(frozen=True)
+class Importances:
+    """Importances near the best and in the whole space, of the objective on the model's scale.
+
+    ``evaluations`` lie in the near-optimal region.
+    """
+
+    near: RegionImportance
+    whole: RegionImportance | Missing
+    scale: str
+    evaluations: int
+
+
 class ImportanceSection:
     title = "Which parameters matter?"
-    order = 50
+    order = 70
 
-    def facts(self, context: ReportContext) -> tuple[Importance, ...] | Missing:
-        """The parameters by total index, the largest first."""
-        model = context.explained
+    def facts(self, context: ReportContext) -> Importances | Missing:
+        model, near, whole = context.explained, context.near, context.whole
         if isinstance(model, Missing):
             return model
-        space, rng = model.space, np.random.default_rng(SEED)
-        sobol = sobol_indices(mean_of(model), space.snap, space.d, rng)
-        if sobol.variance == 0.0:
-            return Missing("the model is constant: no parameter makes a difference")
-        shares = [
-            Importance(name, _share(sobol.first, i), _share(sobol.total, i))
-            for i, name in enumerate(space.free)
-        ]
-        return tuple(sorted(shares, key=lambda p: (-p.total.value, p.name)))
+        assert not isinstance(near, Missing)  # there is a model
+        snap = model.space.snap
+        return Importances(
+            near=region_importance(model, lambda raw: snap(near.box(raw))),
+            whole=whole if isinstance(whole, Missing) else region_importance(model, snap),
+            scale=context.on_scale(context.header.objective),
+            evaluations=len(near.inside),
+        )
 
-    def render(self, found: tuple[Importance, ...], context: ReportContext) -> Sequence[Block]:
-        top, shown = found[0], found[:MOST]
-        said = (
-            f"{top.name} matters most: it takes part in {text.percent(top.total.value)} of the "
-            f"variation and explains {text.percent(top.first.value)} alone."
-        )
-        if small := [s.name for s in found if s.total.high < 0.02]:
-            said += f" Without visible effect: {text.listed(small)}."
-        rows = [
-            [
-                s.name,
-                text.percent(s.first.value),
-                f"{text.percent(s.first.low)} to {text.percent(s.first.high)}",
-                text.percent(s.total.value),
-                f"{text.percent(s.total.low)} to {text.percent(s.total.high)}",
-            ]
-            for s in found
-        ]
-        chart = figures.chart(
-            lambda ax: draw_importance(ax, shown),
-            "importance",
-            "Importance of the parameters",
-            "; ".join(f"{s.name} {text.percent(s.total.value)}" for s in shown),
-            "Each parameter's share, alone and in any combination.",
-            table(("parameter", "alone (S1)", "95 %", "in all (ST)", "95 %"), rows),
-            (figures.SIZE[0], 1.15 + 0.27 * len(shown)),
-        )
+    def render(self, found: Importances, context: ReportContext) -> Sequence[Block]:
+        blocks: list[Block] = [Text(_said(found))]
+        charts = [_chart(found.near, "near", "Near the best")]
+        if isinstance(found.whole, Missing):
+            blocks.append(Charts(charts))
+            blocks.append(NotShown(f"{found.whole.reason} (importances in the whole space)"))
+        else:
+            charts.append(_chart(found.whole, "whole", "In the whole space"))
+            blocks.append(Charts(charts))
+        if found.near.pairs:
+            blocks.append(_pairs(found.near))
+        n = found.near
         explanation = (
-            "Sobol indices of the model's mean over the whole search space, every value of every "
-            f"parameter being equally likely on its scale: Saltelli sampling with {BASE_POINTS} "
-            f"base points and seed {SEED}, first-order indices after Saltelli (2010), total "
-            "indices after Jansen (1999), bootstrap intervals. The intervals tell the error of "
-            "this sampling; the model's own error is left out. Where part of the space diverges, "
-            "that part dominates the shares."
+            f"Sobol indices of {found.scale}, the scale on which the model describes the objective "
+            "best: the share of the variance that a parameter explains alone (S1) and takes part "
+            "in (ST), all values of all parameters being equally likely. Near the best: in the "
+            "smallest box around the evaluated configurations that may be near-optimal (section "
+            f"on regions), which holds {text.plural(found.evaluations, 'evaluation')}. Medians "
+            f"and 95 % intervals over {n.draws} functions drawn from the posterior, "
+            "hyperparameters included, so they tell what the data leave open; estimator of Azzini, "
+            f"Mara & Rosati (2020) with {n.base_points} base points and seed {SEED}. Shares of "
+            f"less than {text.percent(LITTLE)} count as none. Statements about the whole space "
+            "are made only where evaluations that fill it are predicted by the model."
         )
-        return [Text(said), chart, how(explanation)]
+        return [*blocks, how(explanation)]
 
 
-def _share(estimates: Estimates, i: int) -> Share:
-    """Clipped to [0, 1]: a share outside is an error of sampling."""
-    ends = (estimates.value[i], estimates.low[i], estimates.high[i])
-    return Share(*(min(1.0, max(0.0, float(v))) for v in ends))
+def region_importance(model: Inference, snap: Snap) -> RegionImportance:
+    """Importances of a model of inference where ``snap`` puts raw rows."""
+    space = model.space
+    draws = DRAWS if space.d <= MANY else FEWER
+    rng = np.random.default_rng(SEED)
+    n = BASE_POINTS if space.d <= MANY else BASE_POINTS // 2
+    found = sobol_posterior(model.paths(draws, rng), snap, space.d, rng, n)
+    parameters = [
+        Importance(name, _share(found.first, (i,)), _share(found.total, (i,)))
+        for i, name in enumerate(space.free)
+    ]
+    pairs = [
+        PairImportance(space.free[i], space.free[j], _share(found.pairs, (i, j)))
+        for i, j in combinations(range(space.d), 2)
+    ]
+    sd = (model.scale * float(np.sqrt(max(0.0, float(v)))) for v in _ends(found.variance, ()))
+    return RegionImportance(
+        parameters=tuple(sorted(parameters, key=lambda p: (-p.total.value, p.name))),
+        pairs=tuple(sorted(pairs, key=lambda p: (-p.share.value, p.first, p.second))),
+        deviation=Share(*sd),
+        draws=found.draws,
+        base_points=found.n,
+    )
+
+
+def _ends(estimates: Estimates, at: tuple[int, ...]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    return estimates.value[at], estimates.low[at], estimates.high[at]
+
+
+def _share(estimates: Estimates, at: tuple[int, ...]) -> Share:
+    """Within [0, 1], with an interval that does not deny what is too little to be told from 0."""
+    value, low, high = (min(1.0, max(0.0, float(v))) for v in _ends(estimates, at))
+    low, high = low if low > LITTLE else 0.0, high if high < 1.0 - LITTLE else 1.0
+    return Share(value, low, max(high, LITTLE))
+
+
+def _said(found: Importances) -> str:
+    top = found.near.parameters[0]
+    said = (
+        f"Near the best, {top.name} matters most: it takes part in "
+        f"{text.percent(top.total.value)} of the variation ({_range(top.total)}) and explains "
+        f"{text.percent(top.first.value)} alone."
+    )
+    if small := [p.name for p in found.near.parameters if p.total.high <= 2.5 * LITTLE]:
+        said += f" Without visible effect there: {text.listed(small)}."
+    if isinstance(found.whole, RegionImportance):
+        first = found.whole.parameters[0]
+        said += f" In the whole space it is {first.name} ({_range(first.total)})."
+    return said
+
+
+def _range(share: Share) -> str:
+    return f"95 %: {text.percent(share.low)} to {text.percent(share.high)}"
+
+
+def _table(found: RegionImportance) -> DataTable:
+    rows = [
+        [
+            p.name,
+            text.percent(p.first.value),
+            f"{text.percent(p.first.low)} to {text.percent(p.first.high)}",
+            text.percent(p.total.value),
+            f"{text.percent(p.total.low)} to {text.percent(p.total.high)}",
+        ]
+        for p in found.parameters
+    ]
+    return table(("parameter", "alone (S1)", "95 %", "in all (ST)", "95 %"), rows)
+
+
+def _chart(found: RegionImportance, name: str, title: str) -> Chart:
+    shown = found.parameters[:MOST]
+    of = ""
+    if len(shown) < len(found.parameters):
+        of = f" {len(shown)} of {len(found.parameters)} shown, all in the table."
+    return figures.chart(
+        lambda ax: draw_importance(ax, shown),
+        f"importance-{name}",
+        f"Importance of the parameters: {title.lower()}",
+        "; ".join(f"{p.name} {text.percent(p.total.value)}" for p in shown),
+        f"{title}: each parameter's share, alone and in any combination.{of}",
+        _table(found),
+        (figures.SIZE[0], 1.15 + 0.27 * len(shown)),
+    )
+
+
+def _pairs(found: RegionImportance) -> DataTable:
+    """The pairs of the largest interactions."""
+    shown = found.pairs[:MOST_PAIRS]
+    title = f"largest interactions near the best ({len(shown)} of {len(found.pairs)} pairs)"
+    rows = [
+        (f"{p.first} × {p.second}", text.percent(p.share.value), _range(p.share)) for p in shown
+    ]
+    return table((title, "share", "interval"), rows)
 
 
 def draw_importance(ax: Axes, shares: Sequence[Importance]) -> None:
     """Total index as a bar with its interval, the share alone within it."""
     at = np.arange(len(shares), dtype=np.float64)[::-1]
-    total = np.array([s.total.value for s in shares])
-    first = np.array([min(s.first.value, s.total.value) for s in shares])
-    low = np.array([s.total.low for s in shares])
-    high = np.array([s.total.high for s in shares])
-    figures.frame(ax, "share of the variation explained by the model", "", grid="x")
+
+    def each(part: Callable[[Importance], float]) -> FloatArray:
+        return np.array([part(s) for s in shares])
+
+    total, high = each(lambda s: s.total.value), each(lambda s: s.total.high)
+    figures.frame(ax, "share of the variation", "", grid="x")
     ax.barh(at, total, height=0.62, color=figures.BAND)
-    ax.barh(at, first, height=0.62, color=figures.ACCENT)
-    ax.hlines(at, low, high, color=figures.INK, linewidth=1.4)
+    ax.barh(at, each(lambda s: min(s.first.value, s.total.value)), height=0.62,
+            color=figures.ACCENT)  # fmt: skip
+    ax.hlines(at, each(lambda s: s.total.low), high, color=figures.INK, linewidth=1.4)
     ax.yaxis.set_major_locator(FixedLocator(list(at)))
     names = {a: figures.short(s.name, 22) for a, s in zip(at, shares, strict=True)}
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: names.get(v, "")))
@@ -120,6 +245,6 @@ def draw_importance(ax: Axes, shares: Sequence[Importance]) -> None:
     handles = [
         Line2D([], [], color=figures.ACCENT, linewidth=6, label="alone"),
         Line2D([], [], color=figures.BAND, linewidth=6, label="together with others"),
-        Line2D([], [], color=figures.INK, linewidth=1.4, label="95 % sampling interval"),
+        Line2D([], [], color=figures.INK, linewidth=1.4, label="95 % interval"),
     ]
     figures.legend(ax, handles)

@@ -132,7 +132,9 @@ def _bound(p: Parameter, tuned: Value) -> Literal["", "lower", "upper"]:
 
 def _table(parameters: Sequence[TunedParameter], context: ReportContext) -> DataTable:
     importance = context[ImportanceSection]
-    shares = {} if isinstance(importance, Missing) else {p.name: p for p in importance}
+    shares = (
+        {} if isinstance(importance, Missing) else {p.name: p for p in importance.near.parameters}
+    )
     rows = []
     for p in parameters:
         values = [text.value(v) for v in p.domain]

@@ -104,7 +104,7 @@ def _mattered(context: ReportContext) -> str:
         return f"Which parameters matter cannot be told: {shares.reason}."
     named = [
         f"{p.name} ({text.percent(p.total.value)})"
-        for p in shares[:MOST_NAMED]
+        for p in shares.near.parameters[:MOST_NAMED]
         if p.total.value >= MATTERS
     ]
-    return f"What mattered most, by its share in the variation: {text.listed(named)}."
+    return f"What mattered most near the best, by its share in the variation: {text.listed(named)}."

@@ -1,0 +1,97 @@
+"""Where good configurations are: what the search knows best, because it looked there.
+
+A configuration that was evaluated is *near-optimal* if it may, with a probability of at least 5 %,
+be within delta of the best of them. Rows are snapped points of the unit cube, d free parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spot_dask.inference import Inference
+from spot_dask.space import Categorical, Integer, Space
+from spot_dask.stats import BoolArray
+from spot_dask.stats.best import best_chances
+from spot_dask.stats.effects import raw_sample
+from spot_dask.stats.region import Box, box_around
+from spot_dask.surrogates import FloatArray, IntArray
+
+CHANCE = 0.05
+SHARE = 0.1
+"""Of the way from a typical space-filling evaluation to the best: delta, unless it is given."""
+
+DRAWS = 512
+PROBES = 1024  # rows that tell the values of a column
+MOST_LEVELS = 64  # an integer with more values is as good as continuous
+
+
+@dataclass(frozen=True, eq=False)
+class NearOptimal:
+    """The near-optimal ones among the m distinct configurations that were evaluated.
+
+    ``rows`` (m x d) with the probability of each to be the ``best`` and to be ``within`` delta of
+    it (m each); ``box`` holds those that may be; ``inside`` (n) are the evaluations in the box.
+    ``delta`` is a difference of z.
+    """
+
+    rows: FloatArray
+    best: FloatArray
+    within: FloatArray
+    delta: float
+    box: Box
+    inside: IntArray
+
+    @property
+    def chosen(self) -> BoolArray:
+        """Which of the m rows are near-optimal."""
+        return np.asarray(self.within >= min(CHANCE, float(self.within.max())))
+
+
+def near_optimal(
+    inference: Inference, rng: np.random.Generator, mde: float | None = None
+) -> NearOptimal:
+    """What is near-optimal; ``mde`` is the smallest difference that matters, in the user's unit."""
+    seen = inference.evidence
+    rows = np.unique(seen.X, axis=0)
+    draws = inference.paths(DRAWS, rng)(rows)
+    mean = draws.mean(axis=0)
+    delta = _delta(inference, float(mean.min()), mde)
+    chances = best_chances(draws, delta)
+    chosen = chances.within >= min(CHANCE, float(chances.within.max()))
+    levels, factors = columns(inference.space)
+    box = box_around(rows[chosen], levels, factors)
+    apart = np.maximum(box.low - seen.X, seen.X - box.high)
+    inside = apart.max(axis=1) <= 1e-9
+    for i in factors:
+        inside &= np.isin(seen.X[:, i], box.levels[i])
+    return NearOptimal(rows, chances.best, chances.within, delta, box, np.flatnonzero(inside))
+
+
+def _delta(inference: Inference, best: float, mde: float | None) -> float:
+    """The difference of z that counts as none."""
+    if mde is not None and mde > 0:
+        at = inference.user(np.array([best]))
+        with np.errstate(all="ignore"):
+            worse = float(inference.internal(at + inference.sign * mde)[0])
+        if np.isfinite(worse):
+            return max(0.0, worse - best)
+    filling = inference.evidence.filling
+    typical = float(np.median(inference.z[filling] if filling.any() else inference.z))
+    return max(0.0, SHARE * (typical - best))
+
+
+def columns(space: Space) -> tuple[dict[int, FloatArray], frozenset[int]]:
+    """The values of every discrete column of snapped rows, and the columns of unordered factors."""
+    rows = space.snap(raw_sample(PROBES, space.d, np.random.default_rng(0)))
+    levels: dict[int, FloatArray] = {}
+    factors = set()
+    for i, name in enumerate(space.free):
+        parameter = space.parameters[name]
+        values = np.unique(rows[:, i])
+        if isinstance(parameter, (Categorical, Integer)) and len(values) <= MOST_LEVELS:
+            levels[i] = values
+        if isinstance(parameter, Categorical) and not parameter.ordered:
+            factors.add(i)
+    return levels, frozenset(factors)
