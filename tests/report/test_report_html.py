@@ -182,13 +182,12 @@ def test_the_json_holds_every_number_of_the_facts(full_context, full_facts):
     assert to_json(Builder().context())["gain"] == {"reason": "no evaluation has succeeded"}
 
 
-def test_a_thousand_trials_stay_within_a_megabyte():
+def test_a_thousand_trials_stay_within_a_megabyte_and_a_half():
     space = Space({f"x{i}": Real(0.0, 1.0, default=0.5) for i in range(20)})
     b = fill(Builder(space=space), 1000, lambda c: c["x0"] + c["x1"] ** 2, curves=False)
-    # The charts of a model do not grow with the trials, so it may be missing here.
-    context = b.context(model=None)
+    context = b.context(model=None)  # that of the search, of which the report shows little
     assert len(context.evaluations) == 1000
-    assert len(html(context).encode()) < 1_000_000
+    assert len(html(context).encode()) < 1_500_000
 
 
 def test_the_resources_of_the_page_are_in_the_package():
