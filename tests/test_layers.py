@@ -89,7 +89,7 @@ report.page report.sections.cost report.sections.curves report.sections.failure_
     report.sections.importance report.sections.noise report.sections.progress
     report.sections.trust
 report report.sections.contour report.sections.effects report.sections.gain
-    report.sections.parameters
+    report.sections.budget report.sections.parameters
 report.sections.*
 session
 run
