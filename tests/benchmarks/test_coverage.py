@@ -43,7 +43,7 @@ def test_confirmed_intervals_hold_and_would_not_with_normal_quantiles(
     monkeypatch.setattr(intervals, "RESAMPLES", 99)  # BCa is not what is tested
 
     def shares() -> tuple[float, float]:
-        runs = [coverage.judged(SCENARIOS["default is best"], 40, run, 60) for run in range(5)]
+        runs = [coverage.judged(SCENARIOS["default is best"], 40, run, 50) for run in range(4)]
         claims = ("tuned", "default", "gain")  # the default has only one where it is tuned itself
         each = [run[claim] for run in runs for claim in claims if claim in run]
         return float(np.mean(each)), float(np.mean([run["not falsely better"] for run in runs]))
@@ -62,7 +62,7 @@ def test_the_model_of_inference_holds_for_a_bad_default_and_would_not_on_clipped
 
     def share(clip: bool) -> float:
         held = []
-        for run in range(10):
+        for run in range(7):
             found = cheap_search(scenario, 40, Trainer(scenario, run))
             seen = evidence(scenario.space, found.history, 1.0)
             if clip:
@@ -86,7 +86,7 @@ def test_the_model_of_inference_sees_noise_and_would_not_under_the_prior_of_the_
 
     def share() -> float:
         held = []
-        for run in range(24):
+        for run in range(16):
             found = cheap_search(scenario, 20, Trainer(scenario, run), repeats=0)
             seen = evidence(scenario.space, found.history, 1.0)
             inference = infer(seen, 1.0, "identity", seed=run)
@@ -105,7 +105,7 @@ def test_the_truth_is_what_many_trainings_come_to(name: str) -> None:
     scenario = SCENARIOS[name]
     train, space = Trainer(scenario, 7), scenario.space
     other = dict(space.decode(space.snap(np.full((1, space.d), 0.4)))[0])
-    found = replace(cheap_search(scenario, 20, train), best=other, seeds=1500)
+    found = replace(cheap_search(scenario, 20, train), best=other, seeds=600)
     values: dict[bool, list[float]] = {True: [], False: []}
     for e in confirmed(found, space, train, 0).confirmations:
         values[dict(e.trial.config) == dict(space.default)].append(e.y)
@@ -115,10 +115,10 @@ def test_the_truth_is_what_many_trainings_come_to(name: str) -> None:
         error = mine.std() / np.sqrt(len(mine)) + 1e-9
         assert abs(mine.mean() - scenario.mean(config)) < 5 * error
         (typical,) = scenario.typical([dict(config)], lambda v: v)
-        assert typical == pytest.approx(scenario.mean(config), abs=4 * mine.std() / 60 + 1e-9)
+        assert typical == pytest.approx(scenario.mean(config), abs=5 * mine.std() / 60 + 1e-9)
     first, second = (np.array(values[side]) for side in (False, True))
     wins = np.mean(first < second) + np.mean(first == second) / 2
-    assert wins == pytest.approx(scenario.beats(other, space.default), abs=0.07)
+    assert wins == pytest.approx(scenario.beats(other, space.default), abs=0.09)
 
 
 def correlation(scenario: Scenario) -> float:
@@ -137,7 +137,7 @@ def test_so_much_of_the_noise_is_an_effect_of_the_seed() -> None:
     assert abs(correlation(SCENARIOS["no effect of seeds"])) < 0.1
 
 
-@pytest.mark.parametrize("name", ["sum, large noise", "fresh seeds", "6 configurations"])
+@pytest.mark.parametrize("name", ["fresh seeds", "6 configurations"])
 def test_the_stand_in_is_a_search_as_a_run_makes_it(name: str) -> None:
     scenario = SCENARIOS[name]
     n, seeds = sizes(40)
