@@ -20,6 +20,7 @@ from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.fold import Fold
 from spot_dask.inference import Inference
 from spot_dask.inference.confirmed import FEWEST, Confirmation, confirmation
+from spot_dask.inference.narrowed import NarrowedSpace, narrowed
 from spot_dask.records import STOP, Configuration, Header, History, Opened
 from spot_dask.settings import Budget, Settings, shared
 from spot_dask.space import Space
@@ -235,6 +236,22 @@ class Run:
     def inference(self) -> Inference | None:
         """The model that statements are made from; None while too little is known."""
         return self.context.inference
+
+    def narrowed(self, width: float = 0.1) -> NarrowedSpace:
+        """The near-optimal box as a smaller space, whose default is the recommended configuration.
+
+        A range stays at least ``width`` of the old one wide, on its scale. Raises StoreError where
+        the evaluations cannot tell what may be left out.
+        """
+        from spot_dask.report.context import Missing
+
+        near, best = self.context.near, self.best
+        try:
+            if isinstance(near, Missing) or best is None:
+                raise ValueError(near.reason if isinstance(near, Missing) else "nothing succeeded")
+            return narrowed(self.space, near, best.config, width)
+        except ValueError as error:
+            raise StoreError(f"no smaller space follows from {self.path}: {error}") from error
 
     @cached_property
     def context(self) -> ReportContext:

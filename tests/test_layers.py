@@ -40,6 +40,7 @@ stats.anova stats.failures stats.finalists stats.several
 inference.process inference.transform
 inference inference.confirmed
 inference.*
+inference.narrowed
 infill.climb infill.feasible
 infill
 infill.candidates infill.fantasies

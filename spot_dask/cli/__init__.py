@@ -27,6 +27,7 @@ COMMANDS = {
     "best": "spot_dask.cli.stores",
     "report": "spot_dask.cli.stores",
     "compare": "spot_dask.cli.compare",
+    "space": "spot_dask.cli.stores",
     "export": "spot_dask.cli.stores",
     "verify": "spot_dask.cli.stores",
     "init": "spot_dask.cli.check",

@@ -1,4 +1,4 @@
-"""The commands that need a store and nothing else: stop, status, best, report, export, verify."""
+"""The commands that need a store only: stop, status, best, space, report, export, verify."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from spot_dask.cli import options as opt
+from spot_dask.errors import StoreError
 
 if TYPE_CHECKING:
     from spot_dask.records import History
@@ -89,6 +91,49 @@ def best(ctx: click.Context, store: str, by: str, study: str | None, as_json: bo
         opt.emit("best", {"store": store, "by": by, **document})
     else:
         _show_best(run, document)
+
+
+@opt.command(
+    "store",
+    click.option(
+        "--width",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=0.1,
+        metavar="SHARE",
+        help="Least width of a range, as a share of the old one.",
+    ),
+    click.option(
+        "-o", "--output", metavar="FILE", help="Write it to a file: .py or .toml, by its name."
+    ),
+    opt.study_option,
+)
+def space(store: str, width: float, output: str | None, study: str | None, as_json: bool) -> None:
+    """Print a smaller search space, in which the run in STORE found good configurations.
+
+    It holds every configuration tried that may be as good as the best; its defaults are the best.
+    """
+    kind = None if output is None else Path(output).suffix
+    if kind not in (None, ".py", ".toml"):
+        raise click.UsageError(f"-o {output}: expected a file that ends in .py or .toml")
+    with redirect_stdout(sys.stderr):
+        found = _open(store, study).narrowed(width)
+    python, toml = found.python(), found.toml()
+    if output is not None:
+        try:
+            Path(output).write_text(python if kind == ".py" else toml, encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"{output} cannot be written ({error.strerror})") from error
+    if as_json:
+        document = {"space": found.space.to_json(), "changes": found.changes, "left": found.left}
+        texts = {"python": python, "toml": toml}
+        opt.emit("space", {"store": store, "width": width, **document, **texts})
+        return
+    for name in found.left:
+        click.echo(f"{name} is not narrowed: another parameter needs what would go", err=True)
+    if output is not None:
+        click.echo(output)
+    else:
+        click.echo(f"# in Python\n{python}\n# in a study's TOML file\n{toml}", nl=False)
 
 
 @opt.command(
