@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from spot_dask.report.context import ReportContext
+    from spot_dask.report.context import Missing, ReportContext
+    from spot_dask.report.plots import Plots
+    from spot_dask.report.sections.effects import MainEffect
+    from spot_dask.report.sections.importance import Importances
 
 COMPLETE = ("budget", "wall", "exhausted")
 """The reasons of a run that ended because it had done what it was asked to do."""
@@ -236,6 +239,31 @@ class Run:
     def inference(self) -> Inference | None:
         """The model that statements are made from; None while too little is known."""
         return self.context.inference
+
+    def importances(self) -> Importances | Missing:
+        """Which parameters matter, near the best and in the whole space; or why that is not told.
+
+        As in the report: posterior medians of Sobol indices with 95 % intervals.
+        """
+        from spot_dask.report.sections.importance import ImportanceSection
+
+        return self.context[ImportanceSection]
+
+    def effects(self, name: str) -> MainEffect | Missing:
+        """How the objective varies with a parameter, in the user's direction; or why not told.
+
+        ValueError for a parameter that does not exist or is fixed.
+        """
+        from spot_dask.report.plots import effect
+
+        return effect(self.context, name)
+
+    @cached_property
+    def plot(self) -> Plots:
+        """The figures of the report as axes of matplotlib's: ``run.plot.progress(ax=None)``."""
+        from spot_dask.report.plots import Plots
+
+        return Plots(self.context)
 
     def narrowed(self, width: float = 0.1) -> NarrowedSpace:
         """The near-optimal box as a smaller space, whose default is the recommended configuration.

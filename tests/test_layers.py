@@ -92,6 +92,7 @@ report.page report.sections.cost report.sections.curves report.sections.failure_
 report report.sections.contour report.sections.effects report.sections.gain
     report.sections.budget report.sections.parameters
 report.sections.*
+report.plots
 session
 run
 compare

@@ -58,7 +58,7 @@ class ContourSection:
         if sum(name in best.config for name in model.space.free) < 2:
             return Missing("fewer than two parameters are active in the recommended configuration")
         return tuple(
-            _contour(context, model, best.config, pair, share)
+            contour_of(context, model, best.config, pair, share)
             for pair, share in chosen(importance.near, best.config)
         )
 
@@ -94,7 +94,7 @@ def chosen(near: RegionImportance, best: Configuration) -> list[tuple[tuple[str,
     return found
 
 
-def _contour(
+def contour_of(
     context: ReportContext,
     model: Inference,
     best: Configuration,
