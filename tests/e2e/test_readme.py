@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 from e2e_shell import Shell
+from matplotlib import pyplot
 
-from spot_dask import Run
+from spot_dask import Budget, FunctionTask, Run, Study
 from spot_dask.tasks import Config
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,23 @@ def test_asking_and_telling_as_in_the_readme_runs() -> None:
     study["my_training"] = lambda **config: float(config["lr"])
     exec(f"from spot_dask import History\n{code}", study)
     assert len(study["history"].evaluations) == 4  # type: ignore[attr-defined]
+
+
+def test_what_the_readme_shows_in_python_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = (block for block in blocks("python") if "run.narrowed" in block)
+    names: dict[str, Any] = {"__name__": "readme", "Budget": Budget}
+    exec(blocks("python")[0], names)
+    space = names["space"]
+    task = FunctionTask(lambda cfg: (cfg.lr - 0.01) ** 2 + 0.1 * cfg.dropout)
+    names["study"] = Study(space, task, isolation="thread", durability="process")
+    monkeypatch.chdir(tmp_path)
+    pyplot.switch_backend("agg")
+    exec(code.replace("evaluations=40)", "evaluations=40), local=0"), names)
+    pyplot.close("all")
+    assert names["run"].gain() is not None
+    assert len(names["run"].history.evaluations) == 40
 
 
 def test_the_loop_with_a_checkpoint_in_the_readme_goes_on(tmp_path: Path) -> None:
