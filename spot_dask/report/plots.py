@@ -11,13 +11,18 @@ import matplotlib as mpl
 from spot_dask.errors import did_you_mean
 from spot_dask.report import figures
 from spot_dask.report.context import HasFacts, Missing, ReportContext
+from spot_dask.report.sections.ablation import AblationSection, draw_ablation
 from spot_dask.report.sections.budget import BudgetSection, draw_outlook
 from spot_dask.report.sections.contour import ContourSection, contour_of, draw_contour
 from spot_dask.report.sections.curves import CurvesSection, draw_curves
 from spot_dask.report.sections.effects import EffectsSection, MainEffect, draw_effect
 from spot_dask.report.sections.gain import GainSection, draw_pairs, draw_severity
+from spot_dask.report.sections.generalisation import GeneralisationSection, draw_test
 from spot_dask.report.sections.importance import ImportanceSection, draw_importance
+from spot_dask.report.sections.noise import SHOWN_CONFIGURATIONS, NoiseSection, draw_noise
 from spot_dask.report.sections.progress import ProgressSection, draw_search
+from spot_dask.report.sections.regions import RegionsSection, draw_parallel
+from spot_dask.report.sections.tradeoff import TradeoffSection, draw_tradeoff
 from spot_dask.report.sections.trust import (
     TrustSection,
     draw_predicted,
@@ -107,6 +112,32 @@ class Plots:
                 )
         found = contour_of(self._context, model, best.config, (first, second), float("nan"))
         return self._on(ax, lambda a: draw_contour(a, found, self._objective))
+
+    def ablation(self, ax: Axes | None = None) -> Axes:
+        """What each change of the default contributed to the improvement."""
+        found = self._facts(AblationSection)
+        return self._on(ax, lambda a: draw_ablation(a, found.parameters, found.scale))
+
+    def parallel(self, ax: Axes | None = None) -> Axes:
+        """The configurations as lines across the parameters, the best ones in bold."""
+        found = self._facts(RegionsSection)
+        return self._on(ax, lambda a: draw_parallel(a, found))
+
+    def noise(self, ax: Axes | None = None) -> Axes:
+        """The values of configurations that were trained more than once."""
+        found = self._facts(NoiseSection)
+        shown = found.configurations[:SHOWN_CONFIGURATIONS]
+        return self._on(ax, lambda a: draw_noise(a, shown, self._objective))
+
+    def tradeoff(self, ax: Axes | None = None) -> Axes:
+        """The objective against the time of a training, with the front that none dominates."""
+        found = self._facts(TradeoffSection)
+        return self._on(ax, lambda a: draw_tradeoff(a, found, self._objective))
+
+    def generalisation(self, ax: Axes | None = None) -> Axes:
+        """The objective on test data against that of the search."""
+        found = self._facts(GeneralisationSection)
+        return self._on(ax, lambda a: draw_test(a, found, self._objective))
 
     def trust(self, ax: Axes | None = None) -> Axes:
         """Each evaluation against its prediction from all the others."""

@@ -28,12 +28,13 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {"effects": ("lr",), "contour": ("lr", "
 FIGURES = [name for name, _ in inspect.getmembers(Plots, inspect.isfunction) if name[0] != "_"]
 
 
-def noisy(cfg: Any, trial: Any) -> float:
+def noisy(cfg: Any, trial: Any) -> dict[str, float]:
     key = [trial.seed, round(1e6 * cfg.lr)]
     noise = 0.05 * float(np.random.default_rng(key).normal())
     for epoch in range(1, 4):
         trial.report(epoch, loss=4.0 - epoch)
-    return 1.0 + (np.log10(cfg.lr) + 2) ** 2 + (0.3 if cfg.kind == "a" else 0.0) + noise
+    loss = 1.0 + (np.log10(cfg.lr) + 2) ** 2 + (0.3 if cfg.kind == "a" else 0.0)
+    return {"loss": loss + noise, "test_loss": loss + 0.1 - noise}
 
 
 @pytest.fixture(scope="module")
