@@ -14,6 +14,9 @@ from spot_dask.errors import StoreError
 if TYPE_CHECKING:
     from spot_dask.compare import RunsComparison
 
+SHOWN = ("group", "seed", "observed", "confirmed", "default")
+"""The columns for which a terminal has room."""
+
 
 @click.command(context_settings=opt.ENVIRONMENT)
 @click.argument("stores", nargs=-1, required=True, metavar="STORE STORE...")
@@ -49,8 +52,9 @@ def tell(found: RunsComparison, output: str | None, as_json: bool) -> None:
         opt.emit("compare", {**to_json(found), "page": output})
         return
     listed = runs_table(found)
-    rows = [[opt.printable(cell.text) for cell in row] for row in listed.rows]
-    opt.show_table("runs", [column.title for column in listed.columns], rows)
+    shown = [i for i, column in enumerate(listed.columns) if column.title in SHOWN]
+    rows = [[opt.printable(row[i].text) for i in shown] for row in listed.rows]
+    opt.show_table("runs", [listed.columns[i].title for i in shown], rows)
     for sentence in sentences(found):
         click.echo(printable(sentence))
     if output is not None:

@@ -107,7 +107,7 @@ def _pair_sentence(pair: ConfigurationPair, objective: str) -> str:
         )
     return (
         f"The configurations of {pair.first} and {pair.second} are not shown to differ: "
-        f"{pair.first} is better by {text.like(pair.gain, high - low)} ({said})."
+        f"the difference in favour of {pair.first} is {text.like(pair.gain, high - low)} ({said})."
     )
 
 
