@@ -14,7 +14,7 @@ from spot_dask.report import html
 from spot_dask.report.sections.checks import ChecksSection
 from spot_dask.report.sections.parameters import _copies
 
-RAW = ("trials", "noise", "trust")
+RAW = ("trials", "noise", "trust", "curves", "tradeoff")
 """Sections that show what every training gave; they recommend nothing."""
 
 
