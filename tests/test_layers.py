@@ -88,7 +88,7 @@ report.figures report.sections report.sections.run report.sections.trials
 report.page report.sections.cost report.sections.curves report.sections.failure_rates
     report.sections.failures report.sections.generalisation report.sections.tradeoff
     report.sections.importance report.sections.noise report.sections.progress
-    report.sections.trust
+    report.sections.regions report.sections.trust
 report report.sections.contour report.sections.effects report.sections.gain
     report.sections.budget report.sections.parameters
 report.sections.*

@@ -118,7 +118,7 @@ def test_before_confirmation_nothing_is_claimed():
     said = " ".join(words(blocks))
     assert "Unconfirmed" in said
     assert "0.777" in said
-    assert "%" not in said
+    assert "95 %" not in said
     assert not re.search(r"\d+\.\d{4,}", said)
     assert {check(context, title).state for title in TITLES} == {"WARN"}
     assert "spot-dask confirm STORE" in said

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from spot_dask.inference.confirmed import FEWEST
 from spot_dask.records import Origin
 from spot_dask.report import text
@@ -18,10 +16,8 @@ from spot_dask.report.sections.gain import GainSection
 from spot_dask.report.sections.generalisation import GeneralisationSection
 from spot_dask.report.sections.noise import NoiseSection
 from spot_dask.report.sections.parameters import ParametersSection
-from spot_dask.stats.diagnostics import LeaveOneOut
 
 TOO_MANY_FAILURES = 0.1
-FEWEST_FILLING = 6
 LEAST_RANK = 0.5
 LEAST_BUSY = 0.6
 
@@ -38,6 +34,7 @@ class ChecksSection:
             "Confirmed on fresh seeds": _confirmed,
             "Better than the default": _beats_default,
             "The model predicts evaluations it has not seen": _believable,
+            "The model may speak of the whole space": _everywhere,
             "The model knows how wrong it may be": _calibrated,
             "The recommended values lie inside their ranges": _inside,
             "Few trainings failed": _few_failures,
@@ -102,27 +99,30 @@ def _beats_default(context: ReportContext) -> Seen | Missing:
 
 
 def _believable(context: ReportContext) -> Seen | Missing:
-    model = context.inferred
-    if isinstance(model, Missing):
-        return model
-    loo = LeaveOneOut(model.z, *model.leave_one_out())
-    filling = np.flatnonzero(model.evidence.filling)
-    if len(filling) < FEWEST_FILLING:
-        return Missing(f"{text.plural(len(filling), 'evaluation')} that fill the space are too few")
-    q2 = loo.at(filling).q2
-    if math.isnan(q2):
+    loo = context.left_out
+    if isinstance(loo, Missing):
+        return loo
+    if math.isnan(loo.q2):
         return "WARN", "all values are equal: there is nothing to predict"
-    said = f"Q² = {q2:.2f} for the {len(filling)} that fill the space, each left out in turn"
-    if q2 >= LEAST_Q2:
-        return "PASS", f"{said}; {text.percent(loo.share_within(2))} of all errors within ±2 sd"
-    return "WARN", f"{said}, is below {LEAST_Q2}: read nothing into the model of the whole space"
+    said = f"Q² = {loo.q2:.2f}, each of {len(loo.y)} left out in turn"
+    if loo.q2 >= LEAST_Q2:
+        return "PASS", said
+    return "WARN", f"{said}, is below {LEAST_Q2}: do not read anything into the model"
+
+
+def _everywhere(context: ReportContext) -> Seen | Missing:
+    check = context.filling
+    if isinstance(check, Missing):
+        return check
+    if check.failure:
+        return "WARN", check.failure
+    return "PASS", f"Q² = {check.q2:.2f} at the {check.n} evaluations that fill it"
 
 
 def _calibrated(context: ReportContext) -> Seen | Missing:
-    model = context.inferred
-    if isinstance(model, Missing):
-        return model
-    loo = LeaveOneOut(model.z, *model.leave_one_out())
+    model, loo = context.inferred, context.left_out
+    if isinstance(model, Missing) or isinstance(loo, Missing):
+        return Missing("there is no model")
     number = int(model.evidence.numbers[loo.largest])
     trial = f"trial {number}" if number >= 0 else "an imported evaluation"
     said = f"{text.percent(loo.share_within(3))} of errors lie within ±3 sd"

@@ -1,4 +1,4 @@
-"""The parameters: their ranges, the default and the recommended configuration."""
+"""The configuration to use, parameter by parameter, and how far each may be changed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from spot_dask.report.blocks import (
     Heading,
     NotShown,
     Text,
+    how,
     table,
 )
 from spot_dask.report.context import Kind, Missing, ReportContext, kind_and_scale
 from spot_dask.report.sections.importance import ImportanceSection
+from spot_dask.report.sections.regions import NearRange, RegionsSection
 from spot_dask.space import Categorical, Integer, Parameter, Real
 
 NEAR_BOUND = 0.01  # as a share of the range
@@ -34,7 +36,8 @@ class TunedParameter:
 
     ``domain`` holds the ends of its range or its levels; ``default`` and ``tuned`` are None where
     the parameter is not active; ``bound`` tells which end of its range the recommended value sits
-    at: a real within 1 % of the range (on its scale), an integer exactly.
+    at: a real within 1 % of the range (on its scale), an integer exactly. ``near`` is where its
+    near-optimal values are, None where that cannot be told.
     """
 
     name: str
@@ -46,6 +49,7 @@ class TunedParameter:
     default: Value | None
     tuned: Value | None
     bound: Literal["", "lower", "upper"]
+    near: NearRange | None
 
 
 class ParametersSection:
@@ -53,7 +57,11 @@ class ParametersSection:
     order = 20
 
     def facts(self, context: ReportContext) -> tuple[TunedParameter, ...]:
-        return tuple(_parameter(context, name) for name in context.space.names)
+        regions = context[RegionsSection]
+        region = None if isinstance(regions, Missing) else regions.near
+        known = () if region is None or isinstance(region, Missing) else region.ranges
+        near = {r.name: r for r in known if r.values}
+        return tuple(_parameter(context, name, near.get(name)) for name in context.space.names)
 
     def render(self, found: tuple[TunedParameter, ...], context: ReportContext) -> Sequence[Block]:
         r, shown = context.recommended, _table(found, context)
@@ -68,6 +76,14 @@ class ParametersSection:
         return [
             Text(f"That of {r.name}: {said}.{known}"),
             shown,
+            how(
+                "Near-optimal are the values of configurations that may be as good as the best "
+                "(section on regions). What matters is the share of the variance that a parameter "
+                "takes part in (section on importances), in that region and in the whole space; a "
+                "dash stands for what cannot be told or does not apply. A value is at a bound "
+                "where it is within 1 % of the end of its range, an integer exactly.",
+                n=len(context.ranked),
+            ),
             *(Details(f"Copy as {name}", [Code(code)]) for name, code in _copies(r.config)),
         ]
 
@@ -91,7 +107,8 @@ def _toml(value: Value) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _parameter(context: ReportContext, name: str) -> TunedParameter:
+def _parameter(context: ReportContext, name: str, near: NearRange | None) -> TunedParameter:
+    """The parameter of that name in the default and in the recommended configuration."""
     space, default = context.space, context.space.default
     tuned = {} if context.best is None else context.best.config
     p, free = space.parameters[name], name in space.free
@@ -115,6 +132,7 @@ def _parameter(context: ReportContext, name: str) -> TunedParameter:
         default=default.get(name),
         tuned=tuned.get(name),
         bound=_bound(p, tuned[name]) if free and name in tuned else "",
+        near=near,
     )
 
 
@@ -131,25 +149,41 @@ def _bound(p: Parameter, tuned: Value) -> Literal["", "lower", "upper"]:
 
 
 def _table(parameters: Sequence[TunedParameter], context: ReportContext) -> DataTable:
-    importance = context[ImportanceSection]
-    shares = (
-        {} if isinstance(importance, Missing) else {p.name: p for p in importance.near.parameters}
-    )
+    found = context[ImportanceSection]
+    regions = [] if isinstance(found, Missing) else [found.near, found.whole]
+    told = [() if isinstance(region, Missing) else region.parameters for region in regions]
+    near, anywhere = told or ((), ())
+    shares = [{p.name: text.percent(p.total.value) for p in part} for part in (near, anywhere)]
     rows = []
     for p in parameters:
-        values = [text.value(v) for v in p.domain]
-        domain = text.listed(values) if p.kind == "categorical" else " to ".join(values)
+        domain = _values(p.domain, p.kind != "categorical")
         tuned = text.value(p.tuned) + (f" ({p.bound} bound)" if p.bound else "")
         rows.append(
             [
                 Cell(p.name, style="code"),
-                p.kind,
-                Cell("fixed" if p.fixed else p.scale, style="muted"),
-                Cell(f"{domain}; {p.condition}" if p.condition else domain, style="muted"),
                 text.value(p.default),
                 Cell(tuned, style="strong"),
-                text.percent(shares[p.name].total.value) if p.name in shares else "–",
+                "–" if p.near is None else _values(p.near.values, p.near.is_range),
+                *(part.get(p.name, "–") for part in shares),
+                Cell(f"{domain}; {p.condition}" if p.condition else domain, style="muted"),
+                Cell(f"{p.kind}, {'fixed' if p.fixed else p.scale}", style="muted"),
             ]
         )
-    numbers = (Heading(title, numeric=True) for title in ("default", "tuned", "importance"))
-    return table(["parameter", "type", "scale", "range or levels", *numbers], rows)
+    titles: list[str | Heading] = [
+        "parameter",
+        *(Heading(title, numeric=True) for title in ("default", "tuned")),
+        "near-optimal",
+        Heading("matters near it", numeric=True),
+        Heading("anywhere", numeric=True),
+        "range or levels",
+        "type",
+    ]
+    return table(titles, rows)
+
+
+def _values(values: Sequence[Value], is_range: bool) -> str:
+    """The ends of a range, or levels."""
+    said = [text.rough(v) if isinstance(v, float) else text.value(v) for v in values]
+    if is_range and len(set(said)) == 1:
+        return said[0]
+    return " to ".join(said) if is_range else text.listed(said)
