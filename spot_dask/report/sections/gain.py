@@ -218,15 +218,15 @@ def _unconfirmed(g: Gain) -> str:
 
 def _observed(g: Gain) -> list[Block]:
     """What the search observed of both."""
-    rows: list[tuple[object, ...]] = []
+    rows: list[tuple[str, ...]] = []
     if not math.isnan(g.default_observed):
-        trainings = f"{g.default_trainings} and {g.tuned_trainings}"
+        times = f"{g.default_trainings} and {text.plural(g.tuned_trainings, 'training')}"
         values = map(text.rough, (g.default_observed, g.tuned_observed, g.observed))
-        rows.append(("observed by the search", trainings, *values))
+        rows.append((f"search, {times}", *values))
     for p, d in _with_differences(g) if not g.stated else []:
-        rows.append((f"fresh seed {p.seed}", "1 and 1", *map(text.rough, (p.default, p.tuned, d))))
-    titles = ("", "trainings", "default", "tuned", "improvement")
-    return [table(titles, rows)] if rows else []
+        rows.append((f"fresh seed {p.seed}", *map(text.rough, (p.default, p.tuned, d))))
+    numbers = (Heading(title, numeric=True) for title in ("default", "tuned", "gain"))
+    return [table(("", *numbers), rows)] if rows else []
 
 
 def _with_differences(g: Gain) -> list[tuple[FreshPair, float]]:

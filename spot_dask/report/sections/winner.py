@@ -346,11 +346,10 @@ def draw_chances(ax: Axes, w: Winner) -> None:
     ax.set_yticks(y, [r.name for r in w.rivals])
     ax.set_ylim(len(y) - 0.4, -0.6)
     ax.set_xlim(0, 1)
-    delta = text.spread(w.delta)
     figures.legend(
         ax,
         [
             Line2D([], [], color=figures.ACCENT, linewidth=6, label="is the best"),
-            Line2D([], [], color=figures.BAND, linewidth=6, label=f"within {delta} of the best"),
+            Line2D([], [], color=figures.BAND, linewidth=6, label="within δ of the best"),
         ],
     )
