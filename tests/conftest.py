@@ -47,6 +47,7 @@ ASKED_FOR = frozenset(
         "test_crash_regions.py::"
         "test_the_border_of_a_crash_region_is_found_with_few_failures[4]",
         "test_supervisor.py::test_torch_has_all_cores_for_the_only_slot",
+        "test_baselines.py::test_what_learns_is_better_than_chance[evolution]",
         *(
             f"test_report_html.py::test_every_store_has_a_page[{case}]"
             for case in (
