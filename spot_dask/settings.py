@@ -354,8 +354,8 @@ class Settings(SettingsTable):
         help="Criterion that proposes: a name such as log_nei or ucb, or package.module:Name.",
     )  # fmt: skip
     replication: float = setting(
-        share(0, 0.5), 0.08, before=0.0,
-        help="Largest share of the budget for training the best again at its end; 0 is none.",
+        share(0, 0.5), 0.0,
+        help="Largest share of the search for training the best again at its end; 0 is none.",
     )  # fmt: skip
     search: Any = setting(
         COMPONENT, "spot", flag="--search", metavar="NAME",

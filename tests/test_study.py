@@ -301,7 +301,7 @@ def test_the_same_evaluation_is_taken_once_by_whatever_way(tmp_path: Path) -> No
 
 def test_what_was_imported_is_not_evaluated_again(tmp_path: Path) -> None:
     space = Space(k=Categorical(["a", "b", "c"], default="a"))
-    small = Study(space, FunctionTask(lambda cfg: float(ord(cfg.k))), replication=0.0)
+    small = Study(space, FunctionTask(lambda cfg: float(ord(cfg.k))), confirm=0.0)
     small.run(Budget(evaluations=3), local=0, store=tmp_path / "old.zarr")
     run = small.run(
         Budget(evaluations=3), local=0, store=tmp_path / "new.zarr",

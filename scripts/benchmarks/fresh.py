@@ -23,8 +23,8 @@ from torch import nn
 from benchmarks.summary import table
 from spot_dask import Budget, Categorical, FunctionTask, Integer, Real, Run, Space, Study
 
-FIRST_FRESH = 10**9
-"""Where the seeds begin under which a result is tried; no study draws one of these."""
+FRESH = 2**40
+"""Names the stream of the seeds under which a result is tried; no study has this seed."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,8 @@ def again(problem: Problem, config: Any, seeds: int) -> np.ndarray[Any, Any]:
     from types import SimpleNamespace
 
     cfg = SimpleNamespace(**config)
-    return np.array(
-        [problem.train(cfg, SimpleNamespace(seed=FIRST_FRESH + r)) for r in range(seeds)]
-    )
+    drawn = np.random.SeedSequence(FRESH).generate_state(seeds)  # torch mixes neighbours badly
+    return np.array([problem.train(cfg, SimpleNamespace(seed=int(s))) for s in drawn])
 
 
 def tried(problem: Problem, run: Run, seeds: int) -> Tried:

@@ -328,7 +328,8 @@ class Tuner:
                 filling = Origin.FALLBACK
         trials = self._replicates(history, model, self._due(history, model, q))
         trials += self._new(history.ask(trials), informed, q - len(trials), filling, rng)
-        if len(trials) < q and self.budget is not None and self.replication > 0:
+        replicates = self.replication > 0 or self.confirm != 0
+        if len(trials) < q and self.budget is not None and replicates:
             # No new configuration is left: what remains of the budget tells them apart.
             noisy = not self._is_exact(history)
             more = self._replicates(history.ask(trials), model, q - len(trials), to_the_end=noisy)
