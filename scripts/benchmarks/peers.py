@@ -88,6 +88,11 @@ class OptunaStudy:
         self._study = optuna.create_study(sampler=sampler)
         self._trials: list[Any] = []
 
+    @property
+    def study(self) -> Any:
+        """Optuna's own study."""
+        return self._study
+
     def ask(self, n: int) -> list[Configuration]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

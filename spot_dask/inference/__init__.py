@@ -188,7 +188,7 @@ def infer(seen: Evidence, sign: float, forced: str = "auto", seed: int = 0) -> I
             found.append((score, option, offset, scale, data.z))
         score, option, offset, scale, z = max(found, key=lambda item: item[0])
         data = Data(features[kept], z, seen.blocks[kept], member)
-        sets = SETS if len(kept) <= 300 else 4
+        sets = SETS if len(kept) <= 300 else 2
         process = fit(data, rng, tuned, sets=sets)
     except LinAlgError:
         return None

@@ -115,14 +115,13 @@ def effect_draws(
 ) -> FloatArray:
     """E[f | x_i] at the values ``grid`` (g) of column i for each function drawn: count x g.
 
-    The mean is taken over a sample of raw rows (m x d), m rows at a time. With one row it is the
-    section through it.
+    The mean is taken over a sample of raw rows (m x d), all g m rows at once. With one row it is
+    the section through it.
     """
-    rows, means = sample.copy(), []
-    for value in grid:
-        rows[:, i] = value
-        means.append(paths(snap(rows)).mean(axis=1))
-    return np.stack(means, axis=1)
+    rows = np.tile(sample, (len(grid), 1))
+    rows[:, i] = np.repeat(grid, len(sample))
+    values = paths(snap(rows))
+    return np.asarray(values.reshape(len(values), len(grid), len(sample)).mean(axis=2))
 
 
 def band(draws: FloatArray) -> Band:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import Unavailable, problems
 from benchmarks.problems import Problem, stream, uniform
 
-OWN = problems.matching("crash/*") + problems.matching("mixed/*")
+OWN = [n for s in ("crash", "mixed", "sensitivity") for n in problems.matching(f"{s}/*")]
 OTHERS = [
     "bbob/f8-d5-i1", "bbob/f21-d5-i3", "bbob/f24-d3-i7", "bbob/f16-d10-i2-n0.05",
     "bbob_mixint/f8-d10-i1", "bbob_mixint/f21-d5-i7", "hpobench/vehicle",

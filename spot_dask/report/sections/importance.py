@@ -22,7 +22,7 @@ MOST = 20
 MOST_PAIRS = 5
 DRAWS = 128
 BASE_POINTS = 256
-FEWER = 64  # draws, of half as many base points, where there are more than MANY parameters
+FEWER = 64  # draws, of a quarter of the base points, where there are more than MANY parameters
 MANY = 10
 LITTLE = 0.02
 """A share below which a parameter may as well do nothing: intervals that begin there begin at 0."""
@@ -119,8 +119,9 @@ class ImportanceSection:
             "smallest box around the evaluated configurations that may be near-optimal (section "
             f"on regions), which holds {text.plural(found.evaluations, 'evaluation')}. Medians "
             f"and 95 % intervals over {n.draws} functions drawn from the posterior, "
-            "hyperparameters included, so they tell what the data leave open; estimator of Azzini, "
-            f"Mara & Rosati (2020) with {n.base_points} base points and seed {SEED}. Shares of "
+            "hyperparameters included, so they tell what the data leave open, wider by twice the "
+            "error of the sampling; estimator of Azzini, Mara & Rosati (2020) with "
+            f"{n.base_points} base points and seed {SEED}. Shares of "
             f"less than {text.percent(LITTLE)} count as none. Statements about the whole space "
             "are made only where evaluations that fill it are predicted by the model."
         )
@@ -132,10 +133,14 @@ def region_importance(model: Inference, snap: Snap) -> RegionImportance:
     space = model.space
     draws = DRAWS if space.d <= MANY else FEWER
     rng = np.random.default_rng(SEED)
-    n = BASE_POINTS if space.d <= MANY else BASE_POINTS // 2
+    n = BASE_POINTS if space.d <= MANY else BASE_POINTS // 4
     found = sobol_posterior(model.paths(draws, rng), snap, space.d, rng, n)
     parameters = [
-        Importance(name, _share(found.first, (i,)), _share(found.total, (i,)))
+        Importance(
+            name,
+            _share(found.first, (i,), float(found.first_error[i])),
+            _share(found.total, (i,), float(found.total_error[i])),
+        )
         for i, name in enumerate(space.free)
     ]
     pairs = [
@@ -156,9 +161,14 @@ def _ends(estimates: Estimates, at: tuple[int, ...]) -> tuple[FloatArray, FloatA
     return estimates.value[at], estimates.low[at], estimates.high[at]
 
 
-def _share(estimates: Estimates, at: tuple[int, ...]) -> Share:
-    """Within [0, 1], with an interval that does not deny what is too little to be told from 0."""
-    value, low, high = (min(1.0, max(0.0, float(v))) for v in _ends(estimates, at))
+def _share(estimates: Estimates, at: tuple[int, ...], error: float = 0.0) -> Share:
+    """Within [0, 1], with an interval that does not deny what is too little to be told from 0.
+
+    It is wider by twice the standard ``error`` of the sampling.
+    """
+    value, low, high = (float(v) for v in _ends(estimates, at))
+    ends = value, low - 2.0 * error, high + 2.0 * error
+    value, low, high = (min(1.0, max(0.0, v)) for v in ends)
     low, high = low if low > LITTLE else 0.0, high if high < 1.0 - LITTLE else 1.0
     return Share(value, low, max(high, LITTLE))
 
