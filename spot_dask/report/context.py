@@ -266,11 +266,6 @@ def floats(values: Sequence[float] | FloatArray) -> Floats:
     return tuple(float(v) for v in values)
 
 
-def joint_of(model: Model) -> Callable[[FloatArray], tuple[FloatArray, FloatArray]]:
-    """The function from snapped rows (m x d) to the joint mean (m) and covariance (m x m)."""
-    return lambda rows: model.posterior.joint(model.space.features(rows))
-
-
 def thinned(items: Sequence[Item]) -> list[Item]:
     """At most as many as a chart can show, evenly chosen."""
     n = len(items)

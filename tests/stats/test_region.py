@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from spot_dask.stats.region import box_around
-from spot_dask.stats.sensitivity import sobol_indices
+from spot_dask.stats.sensitivity import sobol_posterior
 
 LEVELS = {0: np.arange(4) / 3, 1: np.arange(6) / 5}
 ROWS = np.array([[0.0, LEVELS[1][2], 0.1], [1.0, LEVELS[1][4], 0.5]])
@@ -48,8 +48,8 @@ def test_importances_near_the_optimum_are_not_those_of_a_bad_edge():
 
     box = box_around(np.array([[0.1, 0.0], [0.4, 1.0]]), {})
     rng = np.random.default_rng(0)
-    whole = sobol_indices(f, lambda raw: raw, 2, rng)
-    near = sobol_indices(f, box, 2, rng)
+    whole = sobol_posterior(lambda X: f(X)[None], lambda raw: raw, 2, rng)
+    near = sobol_posterior(lambda X: f(X)[None], box, 2, rng)
     assert whole.first.value[0] > 0.9
     assert_allclose(near.first.value, [0.09 / 9.09, 9 / 9.09], atol=0.01)
 

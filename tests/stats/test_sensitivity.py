@@ -11,7 +11,7 @@ from exact_posterior import CosinePosterior
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spot_dask.stats.sensitivity import Sobol, sobol_indices, sobol_posterior
+from spot_dask.stats.sensitivity import sobol_posterior
 
 
 def identity(X):
@@ -20,6 +20,11 @@ def identity(X):
 
 def rng(seed=0):
     return np.random.default_rng(seed)
+
+
+def indices(f, snap, d, n=2048, seed=0):
+    """Of one function that is known."""
+    return sobol_posterior(lambda X: f(X)[None], snap, d, rng(seed), n)
 
 
 def ishigami(X, a=7.0, b=0.1):
@@ -33,8 +38,8 @@ def test_ishigami_agrees_with_its_closed_form():
     V2 = a**2 / 8
     V13 = b**2 * np.pi**8 * 8 / 225
     V = V1 + V2 + V13
-    result = sobol_indices(ishigami, identity, 3, rng(), n=4096)
-    assert result.variance == pytest.approx(V, rel=0.01)
+    result = indices(ishigami, identity, 3, n=4096)
+    assert result.variance.value == pytest.approx(V, rel=0.01)
     np.testing.assert_allclose(result.first.value, [V1 / V, V2 / V, 0], atol=0.015)
     np.testing.assert_allclose(result.total.value, [(V1 + V13) / V, V2 / V, V13 / V], atol=0.015)
 
@@ -56,7 +61,7 @@ def additive(X):
 def test_of_an_additive_function_with_a_factor_first_and_total_are_the_shares_of_variance():
     shares = np.array([4 / 12, 1 / 12, LEVELS.var()])
     shares /= shares.sum()
-    result = sobol_indices(additive, three_levels, 3, rng())
+    result = indices(additive, three_levels, 3)
     np.testing.assert_allclose(result.first.value, shares, atol=0.015)
     np.testing.assert_allclose(result.total.value, shares, atol=0.015)
 
@@ -71,26 +76,16 @@ def conditional(X):
 
 def test_a_conditional_parameter_has_an_effect_only_where_it_is_active():
     # f = x1 where active, 1/2 elsewhere: E f | x1 has variance 1/48, V f = 1/24, no effect of x0.
-    result = sobol_indices(lambda X: X[:, 1], conditional, 2, rng(), n=4096)
-    assert result.variance == pytest.approx(1 / 24, rel=0.02)
+    result = indices(lambda X: X[:, 1], conditional, 2, n=4096)
+    assert result.variance.value == pytest.approx(1 / 24, rel=0.02)
     np.testing.assert_allclose(result.first.value, [0, 1 / 2], atol=0.02)
     np.testing.assert_allclose(result.total.value, [1 / 2, 1], atol=0.02)
 
 
-def test_intervals_hold_the_estimate_and_shrink_with_more_points():
-    few = sobol_indices(ishigami, identity, 3, rng(), n=256)
-    many = sobol_indices(ishigami, identity, 3, rng(), n=8192)
-    for result in (few, many):
-        for part in (result.first, result.total):
-            assert np.all(part.low <= part.value)
-            assert np.all(part.value <= part.high)
-    assert np.all(many.total.high - many.total.low < few.total.high - few.total.low)
-
-
 @pytest.mark.parametrize("value", [0.0, 3.7, -1e9])
 def test_a_constant_function_gives_zeros(value):
-    result = sobol_indices(lambda X: np.full(len(X), value), identity, 2, rng())
-    assert result.variance == 0.0
+    result = indices(lambda X: np.full(len(X), value), identity, 2)
+    assert result.variance.value == 0.0
     assert not result.first.value.any()
     assert not result.total.value.any()
 
@@ -105,10 +100,8 @@ def test_indices_do_not_depend_on_units(scale, shift, weights):
     def f(X):
         return X @ np.array(weights) + X[:, 0] * X[:, 1]
 
-    def indices(g) -> Sobol:
-        return sobol_indices(g, identity, 3, rng(), n=256)
-
-    plain, scaled = indices(f), indices(lambda X: shift + scale * f(X))
+    plain = indices(f, identity, 3, n=256)
+    scaled = indices(lambda X: shift + scale * f(X), identity, 3, n=256)
     tolerance = 1e-9 + 1e-9 * abs(shift) / scale
     if tolerance < 0.1:
         np.testing.assert_allclose(plain.first.value, scaled.first.value, atol=tolerance)
@@ -116,14 +109,8 @@ def test_indices_do_not_depend_on_units(scale, shift, weights):
 
 
 def test_the_same_generator_gives_the_same_indices():
-    one, two = (sobol_indices(ishigami, identity, 3, rng(7), n=256) for _ in range(2))
-    np.testing.assert_array_equal(one.total.low, two.total.low)
-
-
-@pytest.mark.parametrize(("d", "n"), [(0, 256), (2, 100), (2, 1)])
-def test_what_cannot_be_sampled_is_refused(d, n):
-    with pytest.raises(ValueError, match="power of two"):
-        sobol_indices(ishigami, identity, d, rng(), n=n)
+    one, two = (indices(ishigami, identity, 3, 256, seed=7) for _ in range(2))
+    np.testing.assert_array_equal(one.total.value, two.total.value)
 
 
 def ishigami_indices(a, b):
