@@ -71,6 +71,17 @@ def test_what_costs_time_is_found_with_its_factor():
     assert max(t.p for t in f.factors) < 1e-6
 
 
+def test_a_level_that_was_never_tried_does_not_hide_the_others():
+    space = Space(x=Real(0.0, 1.0, default=0.9), opt=Categorical(["none", "a", "b"], default="a"))
+    builder, rng = Builder(space=space), np.random.default_rng(1)
+    for i in range(30):
+        config = {"x": float(rng.random()), "opt": "ab"[i % 2]}
+        y, told = slow(config)
+        builder.tell(config, y, **told)
+    factors = {t.label: t for t in found(builder, TradeoffSection).factors}
+    assert factors["opt = b"].factor == pytest.approx(10, rel=1e-3)
+
+
 def test_a_cheaper_configuration_that_is_as_good_is_named():
     builder = random_study(30, slow)
     builder.tell({"x": 0.3, "opt": "b"}, 0.999, seconds=40.0)

@@ -21,9 +21,6 @@ from spot_dask.stats import FloatArray
 from spot_dask.stats.utilisation import SlotTime, lanes, slot_time
 
 SHOWN_ROWS = 32
-LOW = 0.6
-"""Share of training in the time of the slots below which workers mostly waited."""
-
 UNITS = ((2 * 3600.0, 3600.0, "hours"), (120.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 
 
@@ -112,8 +109,7 @@ class CostSection:
         titles = ("training, total", "mean", "median", "longest", "working time")
         blocks: list[Block] = [Text(_sentence(found), "lead")]
         if found.slots.slots:
-            waited = found.slots.training < LOW
-            blocks.append(Text(_slots(found.slots), "note" if waited else "plain"))
+            blocks.append(Text(_slots(found.slots)))
         blocks.append(table(titles, [tuple(map(text.seconds, times))]))
         if found.spans:
             blocks.append(_gantt(found))

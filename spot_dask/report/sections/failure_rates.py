@@ -173,9 +173,9 @@ def draw_failures(ax: Axes, groups: Sequence[tuple[str, FailureRate]]) -> None:
     ax.hlines(y, low, high, color=figures.BAND, linewidth=5)
     figures.dots(ax, rate, y, figures.ACCENT, 6)
     labels = [
-        f"{figures.short(name, 12)}: {figures.short(r.label, 18)}"
+        f"{figures.short(name, 12)}: {figures.short(r.label, 24)}"
         if i == 0 or groups[i - 1][0] != name
-        else figures.short(r.label, 18)
+        else figures.short(r.label, 24)
         for i, (name, r) in enumerate(groups)
     ]
     ax.yaxis.set_major_locator(FixedLocator([*map(float, range(len(labels)))]))

@@ -224,10 +224,12 @@ def _factors(context: ReportContext) -> tuple[tuple[TimeFactor, ...], float]:
         parameter = space.parameters[name]
         active = np.array([name in e.trial.config for e in told])
         if isinstance(parameter, Categorical):
-            index = {repr(level): float(i) for i, level in enumerate(parameter.levels)}
-            place = [index.get(repr(e.trial.config.get(name)), 0.0) for e in told]
-            levels = tuple(map(text.value, parameter.levels))
-            predictors.append(Predictor(name, np.array(place), levels))
+            values = [repr(e.trial.config.get(name)) for e in told]
+            seen = [level for level in parameter.levels if repr(level) in values]
+            index = {repr(level): float(i) for i, level in enumerate(seen)}
+            place = np.array([index.get(value, 0.0) for value in values])
+            if len(seen) > 1:  # compared with the first level that was tried
+                predictors.append(Predictor(name, place, tuple(map(text.value, seen))))
         elif active.any():
             mean = X[active, j].mean()
             predictors.append(Predictor(name, np.where(active, X[:, j], mean)))
