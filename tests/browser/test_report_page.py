@@ -124,7 +124,7 @@ def test_everything_can_be_read_without_scripts(visit):
 
 def test_paper_shows_what_the_screen_folds_away(visit, tmp_path):
     page = visit(color_scheme="dark")
-    hidden = page.get_by_text("Saltelli sampling")
+    hidden = page.get_by_text("Begin and end of a training are read")
     assert not hidden.is_visible()
     page.emulate_media(media="print")
     assert brightness(colour(page, "body", "backgroundColor")) == 255
@@ -134,3 +134,69 @@ def test_paper_shows_what_the_screen_folds_away(visit, tmp_path):
     assert pdf.startswith(b"%PDF")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("details[open]").count() == 0
+
+
+ACCESSIBLE = """() => {
+  const found = [];
+  for (const tag of ["header", "main", "footer"])
+    if (document.querySelectorAll("body > " + tag).length !== 1) found.push(`not one ${tag}`);
+  if (document.querySelectorAll("h1").length !== 1) found.push("not one h1");
+  let last = 0;
+  for (const h of document.querySelectorAll("h1, h2, h3, h4")) {
+    const level = Number(h.tagName[1]);
+    if (level > last + 1) found.push(`${h.tagName} after h${last}`);
+    last = level;
+  }
+  for (const f of document.querySelectorAll("svg.figure"))
+    if (f.getAttribute("role") !== "img" || !f.getAttribute("aria-label")) found.push("figure");
+  for (const part of document.querySelectorAll(".scroll"))
+    if (part.tabIndex !== 0 || !part.getAttribute("aria-label")) found.push("scrolled part");
+  for (const th of document.querySelectorAll("thead th"))
+    if (th.scope !== "col") found.push("table head");
+  for (const i of document.querySelectorAll("input, button"))
+    if (!(i.getAttribute("aria-label") || i.textContent.trim())) found.push("a control");
+  const ids = Array.from(document.querySelectorAll("[id]"), e => e.id);
+  if (new Set(ids).size !== ids.length) found.push("an id twice");
+  for (const a of document.querySelectorAll("a[href^='#']"))
+    if (!document.getElementById(a.getAttribute("href").slice(1))) found.push(a.href);
+  return found;
+}"""
+"""What axe would call serious, of what such a page can have."""
+
+CONTRAST = """() => {
+  const rgb = (css) => css.match(/[0-9.]+/g).map(Number);
+  const light = (c) => {
+    const [r, g, b] = c.slice(0, 3).map(v => v / 255)
+      .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (e) => {
+    for (; e; e = e.parentElement) {
+      const c = rgb(getComputedStyle(e).backgroundColor);
+      if (c.length < 4 || c[3] === 1) return c;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  const texts = "h1, h2, p, li, td, th, a, summary, figcaption, .state, svg.figure text";
+  for (const e of document.querySelectorAll(texts)) {
+    if (!e.textContent.trim()) continue;
+    const style = getComputedStyle(e);
+    const colour = rgb(e.closest("svg") ? style.fill : style.color);
+    const [a, b] = [light(colour), light(ground(e))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    const which = `${e.tagName} ${ratio.toFixed(2)}: ${e.textContent.slice(0, 30)}`;
+    if (ratio < 4.5) found.push(which);
+  }
+  return found;
+}"""
+"""Texts with less than the contrast that WCAG asks for."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_read_it(visit, scheme):
+    page = visit(color_scheme=scheme)
+    assert page.evaluate(ACCESSIBLE) == []
+    assert page.evaluate(CONTRAST) == []
+    page.evaluate("document.querySelector('main p').style.color = 'rgb(120, 120, 120)'")
+    assert len(page.evaluate(CONTRAST)) == 1  # it is seen where there is too little

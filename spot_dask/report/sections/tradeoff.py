@@ -23,7 +23,7 @@ from spot_dask.stats.tradeoff import pareto_front
 
 DRAWS = 4000
 LIKELY = 0.9
-MOST = 400
+MOST = 200
 SPARE = 5  # degrees of freedom that a table of time needs
 SHOWN_FACTORS = 12
 SURE = 0.05
