@@ -14,7 +14,7 @@ from spot_dask.records import Configuration, Value
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, Chart, Charts, DataTable, Text, how, table
 from spot_dask.report.context import Axis, Floats, Missing, ReportContext, floats, thinned
-from spot_dask.report.sections.importance import ImportanceSection, RegionImportance
+from spot_dask.report.sections.importance import LITTLE, ImportanceSection, RegionImportance
 from spot_dask.stats import FloatArray
 from spot_dask.stats.effects import section
 
@@ -67,10 +67,16 @@ class ContourSection:
         strongest = found[0]
         said = (
             f"The model's {name} over pairs of parameters, all others as in the recommended "
-            f"configuration. {strongest.x_axis.name} and {strongest.y_axis.name} interact most: "
-            f"together they explain {text.percent(strongest.interaction)} of the variation near "
-            "the best beyond what each explains alone."
+            "configuration. "
         )
+        if strongest.interaction < LITTLE:
+            said += "No pair interacts visibly near the best."
+        else:
+            said += (
+                f"{strongest.x_axis.name} and {strongest.y_axis.name} interact most: together "
+                f"they explain {text.percent(strongest.interaction)} of the variation near the "
+                "best beyond what each explains alone."
+            )
         explanation = (
             "Sections of the model's median through the recommended configuration, for the "
             f"{text.plural(len(found), 'pair')} with the largest interaction near the best (of "

@@ -174,18 +174,18 @@ def _shown(whole: WholeLandscape, context: ReportContext) -> list[Block]:
         "screening",
         "Elementary effects",
         "; ".join(f"{s.name} {text.rough(s.mu_star)}" for s in whole.screening[:12]),
-        "Right: strong. Above: its effect depends on the place.",
+        "Right: strong. Above: its effect depends on the place. Weak ones are in the data only.",
         table(("parameter", "mu", "mu*", "sigma"), lines),
     )
     return [table((title, context.header.objective, "share of descents"), rows), chart]
 
 
 def draw_screening(ax: Axes, screening: Sequence[Screening]) -> None:
-    """sigma against mu*, with names at those that matter most."""
+    """sigma against mu*, with names at those of at least a tenth of the largest mu*."""
     x, y = (np.array(part) for part in zip(*((s.mu_star, s.sigma) for s in screening), strict=True))
     figures.frame(ax, "mu* (mean size of the effect)", "sigma", grid="both")
     figures.dots(ax, x, y, figures.ACCENT, 5.0)
-    for s in screening[:12]:
+    for s in [s for s in screening[:12] if s.mu_star >= 0.1 * x.max()]:
         ax.annotate(
             figures.short(s.name, 14), (s.mu_star, s.sigma), xytext=(5, 3),
             textcoords="offset points", fontsize=8, color=figures.MUTED,

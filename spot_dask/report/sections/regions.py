@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -116,8 +117,8 @@ class RegionsSection:
             "that counts as none: the setting mde where it is given, else a tenth of the way from "
             "a typical space-filling evaluation to the best. The ranges are those of the smallest "
             "box around these configurations; next to a single integer its neighbours belong to "
-            "it, and a real's range is at least a tenth of the whole. Lines stop where a parameter "
-            "is not active. `spot-dask space STORE` writes the box as a new space."
+            "it, and a real's range is at least a tenth of the whole. Lines have no corner at a "
+            "parameter that is not active. `spot-dask space STORE` writes the box as a new space."
         )
         if isinstance(found.near, Missing):
             head: list[Block] = [NotShown(f"{found.near.reason} (the near-optimal region)")]
@@ -205,10 +206,16 @@ def draw_parallel(ax: Axes, found: Regions) -> None:
         (True, figures.ACCENT, 1.6, 0.9),
     ):
         # One path with gaps: hundreds of lines would make a large page.
-        places = [[*line.places[: len(axes)], np.nan] for line in found.lines if line.best is best]
-        if places:
-            x = np.tile([*at, np.nan], len(places))
-            ax.plot(x, np.concatenate(places), color=colour, linewidth=width, alpha=alpha)
+        x: list[float] = []
+        y: list[float] = []
+        for line in found.lines:
+            if line.best is best:
+                known = [
+                    (k, v) for k, v in enumerate(line.places[: len(axes)]) if not math.isnan(v)
+                ]
+                x += [*(float(k) for k, _ in known), np.nan]
+                y += [*(v for _, v in known), np.nan]
+        ax.plot(x, y, color=colour, linewidth=width, alpha=alpha)
     ax.xaxis.set_major_locator(FixedLocator(list(at)))
     names = [figures.short(axis.name, 12) for axis in axes]
     ax.xaxis.set_major_formatter(
