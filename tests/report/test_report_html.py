@@ -68,6 +68,22 @@ def ragged():
     return b
 
 
+def twenty_levels():
+    levels = [f"level {i} of a name that is long" for i in range(20)]
+    b = Builder(space=Space(opt=Categorical(levels, default=levels[0])))
+    for i, level in enumerate(levels):
+        b.tell({"opt": level}, float(i))
+    return b
+
+
+def nan_metrics():
+    b = Builder(space=LINE)
+    for i in range(8):
+        metrics = {"test_loss": (math.nan, math.inf, -1.0, 1.0)[i % 4], "other": math.nan}
+        b.tell({"x": i / 8}, float(i), metrics=metrics, seconds=(math.nan, 0.0, 5.0)[i % 3])
+    return b
+
+
 DEGENERATE = {
     "no trial": lambda: Builder(),
     "one trial": lambda: fill(Builder(), 1),
@@ -89,6 +105,8 @@ DEGENERATE = {
         15,
         lambda c: abs(c["k"] - 50),
     ),
+    "twenty levels, each once": twenty_levels,
+    "NaN metrics": nan_metrics,
     "maximised": lambda: fill(Builder(direction="max", objective="accuracy"), 20),
 }
 
@@ -104,7 +122,9 @@ def test_every_store_has_a_page(case, tmp_path):
     for name, _ in sections.found():
         body = text.split(f'<section id="{name}"')[1].split("</section>")[0]
         assert re.search(r"</p>|</ul>|</table>|</figure>", body), name
+    assert (tmp_path / "report.md").read_text().count("\n## ") == len(sections.found())
     document = json.loads((tmp_path / "report.json").read_text())
+    assert set(document["methods"]) == {name for name, _ in sections.found()}
     assert document["schema"] == "spot-dask/report/2"
 
 
