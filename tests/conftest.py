@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def nothing_was_said_before() -> None:
-    """Warnings that are logged once per process are logged once per test."""
+def nothing_was_said_before() -> Iterator[None]:
+    """Warnings that are logged once per process are logged once per test.
+
+    And at the level of a program that has just begun, whatever an earlier one in this process set.
+    """
     errors._said.clear()
+    yield
+    logging.getLogger("spot_dask").setLevel(logging.NOTSET)

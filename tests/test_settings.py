@@ -178,8 +178,8 @@ def test_recorded_settings_make_the_same_settings_again() -> None:
 
 
 def test_a_setting_that_a_store_is_too_old_for_is_what_the_run_did_without_it() -> None:
-    assert Settings(**Settings.restored({})).replication == 0.0
-    assert Settings().replication > 0
+    assert Settings(**Settings.restored({})).repeats == 0
+    assert Settings().repeats > 0
 
 
 @pytest.mark.parametrize(
