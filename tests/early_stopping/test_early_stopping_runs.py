@@ -49,9 +49,11 @@ def check(run: Run, trained: Path, budget: int) -> None:
     for e in history.stopped:
         lines = (trained / f"{e.trial.number}.{e.attempt}").read_text().split()
         assert e.trial.origin is Origin.INFILL
-        # A trial that was interrupted was begun anew, in another process.
-        assert len(e.outcome.curves["acc"]) == lines.count(lines[-1]) < EPOCHS
+        # A trial that was interrupted was begun anew, in another process. A stop takes a moment
+        # to arrive, and on a busy machine these trainings of 0.3 s are at their last epoch then.
+        assert len(e.outcome.curves["acc"]) == lines.count(lines[-1]) <= EPOCHS
         assert e.outcome.metrics["acc"] == e.outcome.curves["acc"][-1]
+    assert min(len(e.outcome.curves["acc"]) for e in history.stopped) < EPOCHS
     assert run.deviations() == []
     best = run.best
     assert best is not None
