@@ -57,6 +57,17 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
+@dataclass(frozen=True)
+class Course:
+    """Where a session trains, who hears of it and how it ends; arguments of ``Study.resume``."""
+
+    client: Client | Connection | str | None
+    local: int | None
+    takeover: bool
+    listener: Listener | None
+    ending: Ending | None
+
+
 @dataclass(repr=False)
 class Study(Settings):
     """What is tuned and how. See the README for a complete example and the table of settings.
@@ -134,8 +145,9 @@ class Study(Settings):
         header = study._header()
         imported = take_over(warm_start, header)
         place = study._place(path, header.run_id)
+        course = Course(client, local, False, listener, ending)
         with (
-            closing(study._executor(header.run_id, path, place, client, local)) as executor,
+            closing(study._executor(header.run_id, path, place, course)) as executor,
             closing(
                 Journal.create(path, header, durability=study.durability, fold=Fold())
             ) as journal,
@@ -144,7 +156,7 @@ class Study(Settings):
             for entry in imported:
                 journal.append(entry)
             notes = [f"store {path}"]
-            study._drive(published, executor, place, listener, ending, path, notes)
+            study._drive(published, executor, place, course, path, notes)
         self._last = Run.of(path, journal, study)
         return self._last
 
@@ -176,7 +188,7 @@ class Study(Settings):
                 "--evaluations counts all of a run"
             )
         settings = {} if budget in (None, Budget()) else {"budget": study.budget.settings}
-        return study._go_on(run, settings, None, client, local, takeover, listener, ending)
+        return study._go_on(run, settings, Course(client, local, takeover, listener, ending))
 
     def confirm_more(
         self,
@@ -198,7 +210,7 @@ class Study(Settings):
         if seeds < 1 or top < 1:
             raise ValueError(f"seeds is {seeds} and top is {top}; expected at least 1")
         stage = Stage("confirm", seeds, top)
-        return self._only(store, stage, None, client, local, takeover, listener, ending)
+        return self._only(store, stage, None, Course(client, local, takeover, listener, ending))
 
     def explore(
         self,
@@ -217,18 +229,15 @@ class Study(Settings):
         """
         if count < 1:
             raise ValueError(f"count is {count}; expected at least 1")
-        return self._only(store, Stage("explore"), count, client, local, takeover, listener, ending)
+        course = Course(client, local, takeover, listener, ending)
+        return self._only(store, Stage("explore"), count, course)
 
     def _only(
         self,
         store: str | Path | Run,
         stage: Stage,
         count: int | None,
-        client: Client | Connection | str | None,
-        local: int | None,
-        takeover: bool,
-        listener: Listener | None,
-        ending: Ending | None,
+        course: Course,
     ) -> Run:
         """A session of one stage, which asks ``count`` trials, or all there are of it."""
         run = store if isinstance(store, Run) else Run.open(store)
@@ -240,29 +249,25 @@ class Study(Settings):
             count = most if searches else len(study.tuner.ask(run.history, sys.maxsize, stage))
         budget = Budget(evaluations=max(1, asked + count))
         study = replace(study, budget=budget)
-        return study._go_on(run, {}, stage, client, local, takeover, listener, ending)
+        return study._go_on(run, {}, course, stage)
 
     def _go_on(
         self,
         run: Run,
         settings: dict[str, Any],
-        only: Stage | None,
-        client: Client | Connection | str | None,
-        local: int | None,
-        takeover: bool,
-        listener: Listener | None,
-        ending: Ending | None,
+        course: Course,
+        only: Stage | None = None,
     ) -> Run:
         """A further session of a run under this study, which records what ``settings`` changed."""
         path, run_id = run.path, run.header.run_id
         place = self._place(path, run_id)
         with (
-            closing(self._executor(run_id, path, place, client, local)) as executor,
+            closing(self._executor(run_id, path, place, course)) as executor,
             closing(
                 Journal.resume(
                     path,
                     settings=settings,
-                    takeover=takeover,
+                    takeover=course.takeover,
                     durability=self.durability,
                     before=run.journal,
                 )
@@ -272,7 +277,7 @@ class Study(Settings):
             taken = f"inbox: {late} trainings had ended without a coordinator; taken in"
             notes = [taken] if late else []
             with closing(TableKeeper(journal)) as published:
-                self._drive(published, executor, place, listener, ending, path, notes, only)
+                self._drive(published, executor, place, course, path, notes, only)
         self._last = Run.of(path, journal, self)
         return self._last
 
@@ -345,13 +350,12 @@ class Study(Settings):
         run_id: str,
         store: Path | str,
         place: Place | None,
-        client: Client | Connection | str | None,
-        local: int | None,
+        course: Course,
     ) -> Executor:
         """What runs the trainings of a run; outcomes that nobody hears go to the store's inbox."""
         conditions = Conditions(self.limits, self.isolation, place)
         inbox = Inbox(store if isinstance(store, str) else str(store.absolute()), run_id)
-        return executor_of(self.task, run_id, conditions, inbox.leave, client, local)
+        return executor_of(self.task, run_id, conditions, inbox.leave, course.client, course.local)
 
     def _run(self) -> Run:
         if self._last is None:
@@ -375,8 +379,7 @@ class Study(Settings):
         store: TableKeeper,
         executor: Executor,
         place: Place | None,
-        listener: Listener | None,
-        ending: Ending | None,
+        course: Course,
         where: Path | str,
         notes: Iterable[str],
         only: Stage | None = None,
@@ -399,9 +402,9 @@ class Study(Settings):
         if folder is not None:
             folder.sweep(past.history.pending)  # what a killed coordinator had no time to remove
         shown = OnPage(executor.page, self.goal, self.name, where)
-        told = shown.beside(listener)
+        told = shown.beside(course.listener)
         session = Session(
-            coordinator, self.tuner, executor, store, told, past.elapsed, ending, folder
+            coordinator, self.tuner, executor, store, told, past.elapsed, course.ending, folder
         )
         for note in (*notes, *shown.notes):
             session.tell(note)

@@ -34,7 +34,7 @@ surrogates.posterior
 surrogates.kriging
 surrogates.transfer surrogates.*
 stats
-stats.diagnostics stats.effects stats.intervals stats.power stats.product_kernel stats.progress
+stats.diagnostics stats.effects stats.intervals stats.power stats.progress
 stats.*
 stats.anova stats.failures stats.finalists stats.several
 inference.process inference.transform

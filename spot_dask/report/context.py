@@ -16,10 +16,11 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 
 from spot_dask.fold import Fold
-from spot_dask.inference import LEAST, Inference, evidence, infer
+from spot_dask.inference import LEAST, Evidence, Inference, evidence, infer
 from spot_dask.inference.confirmed import Confirmation, confirmation
 from spot_dask.inference.gate import MORE, FillingCheck, filling_check
 from spot_dask.inference.near import NearOptimal, near_optimal
+from spot_dask.inference.transform import unfit
 from spot_dask.records import Configuration, Evaluation, Header, Value
 from spot_dask.space import Categorical, Integer, Parameter, Real, Space
 from spot_dask.stats import FloatArray
@@ -164,8 +165,18 @@ class ReportContext:
     @cached_property
     def inference(self) -> Inference | None:
         """The model that statements are made from; None while too little is known."""
-        seen = evidence(self.space, self.fold.history, self.sign)
-        return infer(seen, self.sign, self.settings.get("transform", "auto"), SEED)
+        forced = self.settings.get("transform", "auto")
+        return None if self._unfit else infer(self._evidence, self.sign, forced, SEED)
+
+    @cached_property
+    def _evidence(self) -> Evidence:
+        return evidence(self.space, self.fold.history, self.sign)
+
+    @property
+    def _unfit(self) -> str:
+        """Why the transformation that the study forces is impossible; empty where it is not."""
+        forced = self.settings.get("transform", "auto")
+        return "" if forced == "auto" else unfit(forced, self._evidence.v)
 
     @cached_property
     def inferred(self) -> Inference | Missing:
@@ -177,6 +188,8 @@ class ReportContext:
             return Missing(
                 f"{n} evaluations succeeded; at least {LEAST} are needed for a model of them"
             )
+        if self._unfit:
+            return Missing(f"the study's transform is impossible: {self._unfit}")
         return Missing("the model of inference could not be fitted to these evaluations")
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -29,17 +30,30 @@ EVERYWHERE = (-np.inf, np.inf)
 class MeanEstimate:
     """The mean of n values with its standard error and two intervals of one ``level``.
 
-    ``t`` is the one to state; ``bca`` shows how far it depends on the shape of the noise. ``sd``
-    and ``se`` are NaN, and both intervals are the bounds, where n is 1.
+    ``t`` is the one to state. ``sd`` and ``se`` are NaN, and both intervals are the bounds, where
+    n is 1.
     """
 
-    n: int
+    values: tuple[float, ...]
     mean: float
     sd: float
     se: float
     level: float
     t: Interval
-    bca: Interval
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @cached_property
+    def bca(self) -> Interval:
+        """The bootstrap's interval, which shows how far t depends on the shape of the noise.
+
+        It takes milliseconds, so it is computed only where it is asked for.
+        """
+        if self.n == 1:
+            return self.t
+        return bca(np.array(self.values), level=self.level)
 
 
 def checked(values: npt.ArrayLike) -> FloatArray:
@@ -83,14 +97,14 @@ def mean_interval(
         raise ValueError(f"got values from {v.min()} to {v.max()}: expected them in {bounds}")
     mean = float(v.mean())
     if len(v) == 1:
-        return MeanEstimate(1, mean, np.nan, np.nan, level, Interval(*bounds), Interval(*bounds))
+        return MeanEstimate((mean,), mean, np.nan, np.nan, level, Interval(*bounds))
     # A power of two, so that the squares of losses that diverged do not overflow.
     scale = 2.0 ** int(np.frexp(np.abs(v).max())[1])
     sd = 0.0 if nearly_equal(v) else scale * float((v / scale).std(ddof=1))
     se = sd / float(np.sqrt(len(v)))
     half = float(special.stdtrit(len(v) - 1, (1 + level) / 2)) * se
     t = _inside(mean, half, bounds) if half > 0 else Interval(mean, mean)
-    return MeanEstimate(len(v), mean, sd, se, level, t, bca(v, level=level))
+    return MeanEstimate(tuple(map(float, v)), mean, sd, se, level, t)
 
 
 def _inside(mean: float, half: float, bounds: tuple[float, float]) -> Interval:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from report_studies import Builder, bowl, facts, fill
 
+from spot_dask import Budget, FunctionTask, Study
 from spot_dask.records import (
     Asked,
     Closed,
@@ -268,3 +269,17 @@ def test_a_trial_that_was_told_twice_counts_once():
 def test_the_same_store_gives_the_same_findings():
     one, two = (fill(Builder(), 20, bowl).context() for _ in range(2))
     assert to_json(one) == to_json(two)
+
+
+def test_a_transform_that_the_values_do_not_allow_is_told_and_the_rest_is_shown(tmp_path):
+    """A forced log of negative losses: no section that needs the model, but a page."""
+    study = Study(
+        Space(x=Real(0.0, 1.0, default=0.9)),
+        FunctionTask(lambda cfg: cfg.x - 0.5),
+        transform="log",
+        confirm=0.0,
+    )
+    run = study.run(Budget(evaluations=10), local=0, store=tmp_path / "run.zarr")
+    assert run.inference is None
+    page = run.report(tmp_path / "report.html").read_text()
+    assert "the study&#39;s transform is impossible: log needs positive values" in page

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from product_kernel import exact_sobol, moments
 
-from spot_dask.stats.product_kernel import exact_sobol, moments
 from spot_dask.stats.sensitivity import sobol_posterior
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
