@@ -99,13 +99,25 @@ def spot(address: str, folder: Path, trials: int, sigma: float, median: float) -
     _spot(address, folder, trials, sigma, median, sync=False)
 
 
+def spot_confirmed(address: str, folder: Path, trials: int, sigma: float, median: float) -> None:
+    """spot-dask as it comes: a part confirms, whose finalist waits for the whole search."""
+    _spot(address, folder, trials, sigma, median, sync=False, confirm=None)
+
+
 def spot_sync(address: str, folder: Path, trials: int, sigma: float, median: float) -> None:
     """spot-dask with --sync --batch 8."""
     _spot(address, folder, trials, sigma, median, sync=True)
 
 
 def _spot(
-    address: str, folder: Path, trials: int, sigma: float, median: float, *, sync: bool
+    address: str,
+    folder: Path,
+    trials: int,
+    sigma: float,
+    median: float,
+    *,
+    sync: bool,
+    confirm: float | None = 0.0,
 ) -> None:
     from spot_dask import Budget, FunctionTask, Real, Space, Study
     from spot_dask.executors.connection import Connection
@@ -118,7 +130,8 @@ def _spot(
         return sleep(text, sigma, median, cfg.x, cfg.y)
 
     space = Space(x=Real(0.0, 1.0, default=0.5), y=Real(-1.0, 1.0, default=0.5))
-    study = Study(space, FunctionTask(train), seed=1, sync=sync, batch=8 if sync else None)
+    batch = 8 if sync else None
+    study = Study(space, FunctionTask(train), seed=1, sync=sync, batch=batch, confirm=confirm)
     study.run(Budget(evaluations=trials), client=Connection(address), store=folder / "run.zarr")
 
 
@@ -186,6 +199,7 @@ def smac(address: str, folder: Path, trials: int, sigma: float, median: float) -
 
 CONTENDERS: dict[str, Callable[[str, Path, int, float, float], None]] = {
     "spot-dask": spot,
+    "spot-dask confirmed": spot_confirmed,
     "spot-dask sync": spot_sync,
     "Optuna DaskStorage": optuna,
     "SMAC3 Dask runner": smac,
