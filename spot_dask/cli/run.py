@@ -259,7 +259,8 @@ def confirm(
     """Train the best of the run in STORE, and the default, under seeds that it has not seen.
 
     Only such trainings tell how good the result is: what a search finds best was lucky as well.
-    Trainings that were confirmed before count; a run that was killed meanwhile goes on.
+    Trainings that were confirmed before count; a run that was killed meanwhile goes on. Choose N
+    before you look: whoever adds seeds until a claim appears will be wrong more often.
     """
     _add(
         ctx, store, study, options, lambda tuned: partial(tuned.confirm_more, seeds=seeds, top=top)
