@@ -8,17 +8,16 @@ every arm.
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
 import click
 import numpy as np
 
-from benchmarks import score
+from benchmarks import csv_rows, score
 from benchmarks.noisy import REPEATS, sizes
 from benchmarks.problems import Problem, find, matching, stream
 from benchmarks.summary import table
@@ -93,15 +92,15 @@ def main(
     names = [n for p in patterns or (_QUICK if quick else _PROBLEMS) for n in matching(p)]
     seeds, budget = (2, 25) if quick else (seeds, budget)
     labels = list(arms or ARMS)
-    done = {(r.problem, r.arm, r.budget, r.seed) for r in load(out)}
+    done = {(r.problem, r.arm, r.budget, r.seed) for r in csv_rows.load(Result, out)}
     for seed in range(seeds):
         for name in names:
             for label in labels:
                 if (name, label, budget, seed) not in done:
-                    save(out, run(find(name), label, budget, seed, q))
+                    csv_rows.append(out, [run(find(name), label, budget, seed, q)])
     wanted = [
         r
-        for r in load(out)
+        for r in csv_rows.load(Result, out)
         if r.problem in names and r.arm in labels and r.budget == budget and r.seed < seeds
     ]
     click.echo(summary(wanted))
@@ -244,31 +243,6 @@ def _by_run(results: Sequence[Result], label: str) -> dict[str, dict[int, float]
         if r.arm == label:
             found.setdefault(r.problem, {})[r.seed] = r.regret
     return found
-
-
-def load(path: Path) -> list[Result]:
-    """The results in a file; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [_parsed(row) for row in csv.DictReader(file)]
-
-
-def _parsed(row: Mapping[str, str]) -> Result:
-    kinds = {f.name: f.type for f in fields(Result)}
-    made = {"str": str, "int": int, "float": float}
-    return Result(**{name: made[str(kinds[name])](value) for name, value in row.items()})
-
-
-def save(path: Path, result: Result) -> None:
-    """Append a result to a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    begun = path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if not begun:
-            writer.writerow([f.name for f in fields(Result)])
-        writer.writerow(astuple(result))
 
 
 if __name__ == "__main__":

@@ -8,16 +8,16 @@ each is confirmed several times on other seeds. ``--real`` runs the tuner itself
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 
+from benchmarks import csv_rows
 from benchmarks.claims import CONFIRMED, MODELLED, NOMINAL, confirmed_claims, model_claims
 from benchmarks.noisy import (
     SCENARIOS,
@@ -92,14 +92,14 @@ def main(
         names, budgets, searches = names or _QUICK, budgets or [_FEWER], 12
     kind = "tuner" if real else "stand-in"
     wanted = list(_cells(names or list(SCENARIOS), budgets))
-    done = {(s.scenario, s.budget, s.search, s.searches) for s in load(out)}
+    done = {(s.scenario, s.budget, s.search, s.searches) for s in csv_rows.load(Share, out)}
     for name, budget in wanted:
         if (name, budget, kind, searches) not in done:
-            save(out, cell(SCENARIOS[name], budget, searches, confirmations, real))
+            csv_rows.append(out, cell(SCENARIOS[name], budget, searches, confirmations, real))
             click.echo(f"{name}, {budget} evaluations: done", err=True)
     found = [
         s
-        for s in load(out)
+        for s in csv_rows.load(Share, out)
         if (s.scenario, s.budget) in wanted and (s.search, s.searches) == (kind, searches)
     ]
     click.echo(summary(found))
@@ -199,31 +199,6 @@ def _over_all(found: Sequence[Share]) -> str:
         rows.append([claim, *shown, str(len(mine)), str(low), str(high), worst])
     head = ["claim", "nominal", "observed", "MC error", "cells", "too low", "too high", "lowest"]
     return table(head, rows)
-
-
-def load(path: Path) -> list[Share]:
-    """The shares in a file; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [_parsed(row) for row in csv.DictReader(file)]
-
-
-def _parsed(row: Mapping[str, str]) -> Share:
-    kinds = {f.name: f.type for f in fields(Share)}
-    made = {"str": str, "int": int, "float": float}
-    return Share(**{name: made[str(kinds[name])](value) for name, value in row.items()})
-
-
-def save(path: Path, shares: Sequence[Share]) -> None:
-    """Append shares to a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    begun = path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if not begun:
-            writer.writerow([f.name for f in fields(Share)])
-        writer.writerows(map(astuple, shares))
 
 
 if __name__ == "__main__":

@@ -12,17 +12,16 @@ Runs are paired by problem and seed.
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 
-from benchmarks import Unavailable, score
+from benchmarks import Unavailable, csv_rows, score
 from benchmarks.problems import course, find, matching, stream
 from benchmarks.problems.lcbench import DATA
 from benchmarks.simulated import Fate, SimulatedExecutor
@@ -92,19 +91,23 @@ def main(
     names = [n for p in patterns or (_QUICK if quick else _PROBLEMS) for n in matching(p)]
     seeds, trials = (2, 32) if quick else (seeds, trials)
     labels = [NONE, *(rules or ("asha", "curve"))]
-    done = {(r.problem, r.rule, r.seed): r for r in load(out)}
+    done = {(r.problem, r.rule, r.seed): r for r in csv_rows.load(Result, out)}
     for seed in range(seeds):
         for name in names:
             for label in labels:
                 if (name, label, seed) not in done:
                     _try(out, name, label, seed, trials, q)
-    wanted = [r for r in load(out) if r.problem in names and r.rule in labels and r.seed < seeds]
+    wanted = [
+        r
+        for r in csv_rows.load(Result, out)
+        if r.problem in names and r.rule in labels and r.seed < seeds
+    ]
     click.echo(summary(wanted, labels))
 
 
 def _try(out: Path, name: str, label: str, seed: int, trials: int, q: int) -> None:
     try:
-        _save(out, run(name, label, seed, trials, q))
+        csv_rows.append(out, run(name, label, seed, trials, q))
     except Unavailable as error:
         click.echo(f"left out: {error}", err=True)
 
@@ -239,29 +242,6 @@ def _by_run(
         if r.rule == label:
             found.setdefault(r.problem, {})[r.seed] = value(r)
     return found
-
-
-def load(path: Path) -> list[Result]:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [_parsed(row) for row in csv.DictReader(file)]
-
-
-def _parsed(row: Mapping[str, str]) -> Result:
-    kinds = {f.name: f.type for f in fields(Result)}
-    made = {"str": str, "int": int, "float": float}
-    return Result(**{name: made[str(kinds[name])](value) for name, value in row.items()})
-
-
-def _save(out: Path, results: Sequence[Result]) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    begun = out.exists()
-    with out.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if not begun:
-            writer.writerow([f.name for f in fields(Result)])
-        writer.writerows(map(astuple, results))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from scipy.optimize import minimize
 
-from benchmarks import confirmation, problems
+from benchmarks import confirmation, csv_rows, problems
 from benchmarks.confirmation import Result
 from benchmarks.noisy import REPEATS
 from benchmarks.problems.classic import CLASSIC
@@ -80,5 +80,5 @@ def test_arms_are_compared_by_problem_and_seed(tmp_path: Path) -> None:
              "--out", str(out)]  # fmt: skip
     CliRunner().invoke(confirmation.main, given, catch_exceptions=False)
     CliRunner().invoke(confirmation.main, given, catch_exceptions=False)
-    (kept,) = confirmation.load(out)
+    (kept,) = csv_rows.load(confirmation.Result, out)
     assert kept == confirmation.run(problems.find("mixed/grid"), "confirmed", 26, 0, 4)

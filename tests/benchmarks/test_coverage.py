@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from scipy import special
 
-from benchmarks import coverage
+from benchmarks import coverage, csv_rows
 from benchmarks.claims import NOMINAL, model_claims
 from benchmarks.noisy import (
     SCENARIOS,
@@ -169,7 +169,7 @@ def test_the_table_marks_what_is_off_and_is_taken_up_again(tmp_path: Path) -> No
     assert all(claim in first.output for claim in NOMINAL if claim != "not falsely better")
     again = CliRunner().invoke(coverage.main, given, catch_exceptions=False)
     assert "done" not in again.output
-    shares = coverage.load(out)
+    shares = csv_rows.load(coverage.Share, out)
     assert {(s.scenario, s.budget, s.searches) for s in shares} == {("6 configurations", 20, 2)}
     share = replace(shares[0], nominal=0.95)
     marks = [(0.94, 0.001), (0.92, 0.02), (0.92, 0.01), (0.98, 0.01), (0.965, 0.001)]
