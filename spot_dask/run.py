@@ -31,6 +31,7 @@ from spot_dask.store.journal import Journal
 from spot_dask.store.table import Table, tabulate, unfit
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.model import Best, Model
+from spot_dask.tuner.stopping import Judgement, Stopping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from spot_dask.report.sections.effects import MainEffect
     from spot_dask.report.sections.importance import Importances
 
-COMPLETE = ("budget", "wall", "exhausted")
+COMPLETE = ("budget", "wall", "exhausted", "until")
 """The reasons of a run that ended because it had done what it was asked to do."""
 
 
@@ -210,6 +211,11 @@ class Run:
         """The recommended configuration: lowest surrogate mean; None if none succeeded."""
         return self._tuner.recommend(self.history, self.model)
 
+    @cached_property
+    def enough(self) -> Judgement | None:
+        """Why the search ended, or is to end, before its budget; None where it is not."""
+        return self._tuner.enough(self.history)
+
     @property
     def luckiest(self) -> Best | None:
         """The evaluation with the best observed value, which noise has made look too good."""
@@ -316,6 +322,8 @@ class Run:
                 "fraction": None if limit is None else used / limit,
                 "wall_limit_seconds": budget.wall,
                 "wall_used_seconds": self.fold.elapsed,
+                "until": budget.until,
+                "enough": None if self.enough is None else str(self.enough),
             },
             "trials": {
                 "done": len(history.ok),
@@ -464,7 +472,7 @@ class Run:
             own = None if self.study is None else getattr(self.study, name)
             if own is not None and plugins.name_of(own) == getattr(told, name):
                 setattr(told, name, find(own))
-        return tuner_of(self.space, told, trusted=False)
+        return tuner_of(self.space, told, self.sign, trusted=False)
 
 
 _FINDERS = (
@@ -494,7 +502,12 @@ def card_of(status: Mapping[str, Any], default: Configuration) -> Card:
     return Card(status["name"], lines, ("parameter", "value", "default"), rows)
 
 
-def tuner_of(space: Space, settings: Settings, *, trusted: bool = True) -> Tuner:
-    """The tuner of a study with this space and these settings; see ``Tuner`` for ``trusted``."""
+def tuner_of(space: Space, settings: Settings, sign: float, *, trusted: bool = True) -> Tuner:
+    """The tuner of a study with this space and these settings; see ``Tuner`` for ``trusted``.
+
+    ``sign`` is -1 where the objective is maximised.
+    """
     values = shared(Tuner, settings) | {"space": space, "budget": settings.budget.limit}
+    if (until := settings.budget.until) is not None:
+        values["stopping"] = Stopping(space, until, sign, settings.transform)
     return Tuner(**values, trusted=trusted)

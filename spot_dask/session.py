@@ -262,7 +262,9 @@ class Session:
 
         def propose() -> Event:
             try:
-                return Proposed(self._tuner.ask(history, q, stage))
+                trials = self._tuner.ask(history, q, stage)
+                enough = None if trials or stage else self._tuner.enough(history)
+                return Proposed(trials, None if enough is None else str(enough))
             finally:
                 self._proposing = False
 

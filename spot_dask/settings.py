@@ -138,6 +138,12 @@ COMPONENT = Kind(
     write=lambda value: None if value is None else plugins.name_of(value),
     bare=True,
 )
+UNTIL = Kind(
+    "'noise', 'never' or a number, more than 0",
+    lambda value: value in ("noise", "never") or (is_number(value) and 0 < value < float("inf")),
+    "noise|NUMBER",
+    lambda value: float(value) if is_number(value) else value,
+)
 GPUS = number(
     "a whole number or a share such as 0.25",
     lambda value: (
@@ -283,7 +289,10 @@ class SettingsTable:
 class Budget(SettingsTable):
     """When a run ends: after so many evaluations or so much wall time (seconds), whichever first.
 
-    Both count over all sessions of the run, failed evaluations included.
+    Both count over all sessions of the run, failed evaluations included. ``until`` ends the search
+    before that, and what it found is confirmed then: ``"noise"`` where the bound of the regret is
+    below the noise of a single training, or a number, in units of the objective, that it must fall
+    below. ``"never"`` takes such a rule back when a run is resumed.
     """
 
     table = "budget"
@@ -295,6 +304,11 @@ class Budget(SettingsTable):
     wall: float | None = setting(
         SECONDS, flag="--wall",
         help="Budget: wall time with its unit, such as 90m or 6h.",
+    )  # fmt: skip
+    until: str | float | None = setting(
+        UNTIL, flag="--until",
+        help="End the search early: where nothing can be better than the best by more than the "
+        "noise of a training, or than a number in units of the objective.",
     )  # fmt: skip
 
     @property

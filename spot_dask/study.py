@@ -46,6 +46,7 @@ from spot_dask.tasks.function import as_task
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.confirmation import seeds_of
 from spot_dask.tuner.model import Best
+from spot_dask.tuner.stopping import FIRST, NEVER
 from spot_dask.warmstart import WarmStart, summary, take_over
 from spot_dask.worker.checkpoints import Place
 from spot_dask.worker.heartbeat import SILENCE_SECONDS
@@ -310,7 +311,7 @@ class Study(Settings):
     @property
     def tuner(self) -> Tuner:
         """The study's tuner, for asking and telling without a cluster."""
-        return tuner_of(self.space, self)
+        return tuner_of(self.space, self, self.goal.sign)
 
     @property
     def objective(self) -> Objective:
@@ -417,6 +418,11 @@ class Study(Settings):
             session.tell(
                 f"the budget of {policy.evaluations} ends within the initial design of {design}: "
                 "no configuration will be chosen by the surrogate"
+            )
+        if self.budget.until not in (None, NEVER) and only is None:
+            session.tell(
+                f"the search ends before its budget if it can gain too little (until "
+                f"{self.budget.until}); judged from {FIRST} trials on"
             )
         if (unconfirmed := self._unconfirmed(policy)) is not None:
             session.tell(unconfirmed)

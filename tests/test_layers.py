@@ -51,7 +51,7 @@ early_stopping
 early_stopping.*
 baselines
 baselines.*
-tuner.design tuner.model tuner.replication
+tuner.design tuner.model tuner.replication tuner.stopping
 tuner.confirmation
 tuner
 coordinator coordinator.curves coordinator.fleet

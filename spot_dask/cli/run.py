@@ -215,6 +215,8 @@ def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any)
         flag = {"wall": "--wall", "budget": "--evaluations"}.get(finished.ended or "")
         if finished.state != "done":
             note = f"no new evaluation; {done} are there"
+        elif finished.ended == "until":
+            note = "nothing to do: the search has ended by --until; --until never goes on"
         elif flag is None:
             note = f"nothing to do: all {done} configurations of the search space have been tried"
         else:

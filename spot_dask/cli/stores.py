@@ -59,6 +59,9 @@ def status(store: str, study: str | None, as_json: bool) -> None:
     click.echo(opt.printable(f"{document['name']}: {state}{who}"))
     click.echo(f"evaluations  {used} ({_ended(run.history)})")
     click.echo(f"time         {time_used}{'' if wall is None else f' of {opt.clock(wall)}'}")
+    if budget["until"] is not None:
+        why = budget["enough"] or "the search goes on until its budget"
+        click.echo(f"until        {budget['until']}: {why}")
     click.echo(f"pending      {trials['pending']}")
     click.echo(f"imported     {trials['imported']}")
     if trials["hints"]:
@@ -280,6 +283,8 @@ def show_result(run: Run, in_short: bool = False) -> None:
         click.echo(f"no successful trial; `spot-dask status {run.path}` lists the failures")
     else:
         _show_best(run, document)
+    if run.enough is not None:
+        click.echo(f"the search ended: {run.enough}")
     count, ended = len(run.history.evaluations), _ended(run.history)
     how = {"done": "done", "stopped": f"stopped by {run.stopped}"}.get(run.state, run.state)
     click.echo(f"{how}: {count} evaluations ({ended}) in {opt.clock(run.fold.elapsed)}")

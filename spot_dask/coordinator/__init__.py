@@ -160,9 +160,10 @@ class Finished:
 
 @dataclass(frozen=True)
 class Proposed:
-    """New trials, in answer to ``Propose``."""
+    """New trials, in answer to ``Propose``; none, and why, where the search has done ``enough``."""
 
     trials: tuple[Trial, ...]
+    enough: str | None = None
 
 
 @dataclass(frozen=True)

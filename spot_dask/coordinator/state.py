@@ -69,8 +69,8 @@ class Coordinator:
 
     ``past`` is what earlier sessions have recorded; it is copied. The reasons it finishes for:
     "budget" (evaluations used up), "wall" (time used up), "exhausted" (every configuration was
-    tried), "failing" (nothing but failures), or the reason of the ``Drain``, ``Halt`` or ``Detach``
-    it was given.
+    tried), "until" (the tuner said that the search did enough), "failing" (nothing but failures),
+    or the reason of the ``Drain``, ``Halt`` or ``Detach`` it was given.
     """
 
     def __init__(self, policy: Policy, past: Fold, now: float) -> None:
@@ -88,6 +88,7 @@ class Coordinator:
         self._asking: Question | None = None
         self._pace = Pace()
         self._exhausted = False  # the search has nothing left to ask
+        self._enough = False  # because it has done enough
         self._confirmed = False  # nor has the stage that follows it
         self._extra = 0  # seeds above those that were kept for
         self._waits_for = -1  # so many evaluations were too few to ask for more
@@ -126,6 +127,7 @@ class Coordinator:
             self.finished = True
             used_up = "exhausted" if self._budget_left() >= 1 else "budget"
             used_up = "wall" if self._out_of_time else used_up
+            used_up = "until" if self._enough else used_up
             instructions.append(Finish(self.stopping or used_up))
         return instructions
 
@@ -135,8 +137,8 @@ class Coordinator:
                 return self._attempt_finished(number, attempt, outcome, now)
             case Reported():
                 return self._take_report(event, now)
-            case Proposed(trials):
-                return self._trials_proposed(trials, now)
+            case Proposed(trials, enough):
+                return self._trials_proposed(trials, enough, now)
             case Joined(worker, slots, host):
                 self.fleet.join(worker, slots, host)
             case Left(worker):
@@ -336,22 +338,24 @@ class Coordinator:
         self._lease(trial, attempt, worker, now)
         return Start(trial, attempt, worker)
 
-    def _trials_proposed(self, trials: tuple[Trial, ...], now: float) -> list[Instruction]:
+    def _trials_proposed(
+        self, trials: tuple[Trial, ...], enough: str | None, now: float
+    ) -> list[Instruction]:
         question, self._asking = self._asking, None
         if question is None or self.stopping:
             return []
         self._pace.proposed(now - question.since)
         if len(trials) < question.q:
             if question.stage is None:
-                self._exhausted = True
+                self._exhausted, self._enough = True, enough is not None
             elif question.waits:
                 self._waits_for = question.known
-            elif self._extra < question.stage.seeds and self._budget_left() < math.inf:
+            elif self._extra < question.stage.seeds and self._has_more:
                 self._extra += 1  # what is left of the budget makes the interval shorter
             else:
                 self._confirmed = True
         if not trials:
-            return []
+            return [] if enough is None else [Say(f"the search ends: {enough}")]
         asked = Asked(trials, question.known, question.q, question.stage)
         self._fold.add(asked)
         self._queue.extend(trials)
@@ -394,7 +398,7 @@ class Coordinator:
         if self._out_of_time:
             return Stage("confirm", by_time)
         budget = self.policy.evaluations
-        seeds = by_time if budget is None else seeds_of(share, budget)
+        seeds = by_time if budget is None or self._enough else seeds_of(share, budget)
         over = self._exhausted or self._search_left() < 1
         return Stage("confirm", seeds + self._extra) if seeds and over else None
 
@@ -405,6 +409,11 @@ class Coordinator:
             return math.inf
         seeds = seeds_of(self.policy.confirm, budget)
         return self._budget_left() - (reserve(self.history, seeds) if seeds else 0)
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether what the search leaves of a budget is to be used up."""
+        return self._budget_left() < math.inf and not self._enough
 
     def _budget_left(self) -> float:
         budget = self.policy.evaluations

@@ -41,6 +41,7 @@ from spot_dask.tuner.model import (
     succeeded,
 )
 from spot_dask.tuner.replication import Noisy, choose, worth
+from spot_dask.tuner.stopping import Judgement, Stopping
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +65,8 @@ class Tuner:
     ``replication``, sized by the noise, goes at the end into replicates of what may be best. After
     the initial design ``repeats`` trials train the default and the best so far, in turn, under
     other seeds, so that noise can be told from effects; not in a budget too small for it.
-    Names that are not ``trusted``, because a store gave them, load no foreign code: ``ask`` and
-    ``model`` raise ``plugins.NotLoaded`` instead.
+    ``stopping`` may end the search before its budget. Names that are not ``trusted``, because a
+    store gave them, load no foreign code: ``ask`` and ``model`` raise ``plugins.NotLoaded``.
     """
 
     space: Space
@@ -79,23 +80,28 @@ class Tuner:
     replication: float = 0.08
     repeats: int = 0
     confirm: float | None = 0.0
+    stopping: Stopping | None = None
     trusted: bool = True
 
     def ask(self, history: History, q: int = 1, stage: Stage | None = None) -> tuple[Trial, ...]:
         """The next q trials of the search, or of another stage.
 
         Of the search there are fewer, or none, only when no new configuration is left and the
-        budget is not known; of a confirmation, where all is asked that can be by now: the finalists
-        are known when no trial of the search is pending.
+        budget is not known, and none once there is ``enough``; of a confirmation, where all is
+        asked that can be by now: the finalists are known when no trial of the search is pending.
         """
         known = history.searched
         if stage is None:
-            trials = self._search(known, q)
+            trials = self._search(known, q) if self.enough(known) is None else []
         elif stage.kind == "confirm":
             trials = self._confirmations(history, stage)[:q]
         else:
             trials = self._new(known, None, q, Origin.EXPLORE, self._rng(_EXPLORING, known))
         return tuple(replace(t, number=history.asked + i) for i, t in enumerate(trials))
+
+    def enough(self, history: History) -> Judgement | None:
+        """Why the search is to end before its budget; None while it is to go on."""
+        return None if self.stopping is None else self.stopping.verdict(history)
 
     def finalists(self, history: History, top: int = 1) -> list[Best]:
         """The ``top`` best configurations of a history, as the search alone tells."""

@@ -16,6 +16,7 @@ from spot_dask.report.blocks import Block, Heading, NotShown, Text, how, table
 from spot_dask.report.context import LEAST_Q2, Floats, Missing, ReportContext
 from spot_dask.stats.advice import Advice, Trend, advise, trend
 from spot_dask.stats.diagnostics import LeaveOneOut
+from spot_dask.tuner.stopping import Stopping
 
 MORE = 20
 
@@ -27,7 +28,8 @@ class BudgetAdvice:
     ``recent`` are the largest expected improvements after each of the last evaluations of the
     model of inference, of which there were then ``counts``, and ``trend`` how they went. ``single``
     is the sd of a single training near the best and ``noise_is`` what the noise of the advice is.
-    ``q2`` tells how well the model predicts left-out evaluations.
+    ``q2`` tells how well the model predicts left-out evaluations. ``ended`` is why the search ended
+    before its budget; empty where it did not.
     """
 
     objective: str
@@ -38,6 +40,7 @@ class BudgetAdvice:
     single: float
     noise_is: str
     q2: float
+    ended: str = ""
 
 
 class BudgetSection:
@@ -66,10 +69,13 @@ class BudgetSection:
             single=seen.noise,
             noise_is=noise_is,
             q2=loo.q2,
+            ended=_ended(context),
         )
 
     def render(self, found: BudgetAdvice, context: ReportContext) -> Sequence[Block]:
         blocks: list[Block] = [Text(sentence(found))]
+        if found.ended:
+            blocks.append(Text(f"The search ended before its budget: {found.ended}."))
         if found.q2 < LEAST_Q2:
             blocks.append(
                 Text(
@@ -128,6 +134,16 @@ class BudgetSection:
             )
         )
         return blocks
+
+
+def _ended(context: ReportContext) -> str:
+    """Why the search ended before its budget, by the rule of the study; empty if it did not."""
+    until = context.settings.get("budget", {}).get("until")
+    if until is None:
+        return ""
+    forced = context.settings.get("transform", "auto")
+    verdict = Stopping(context.space, until, context.sign, forced).verdict(context.fold.history)
+    return "" if verdict is None else str(verdict)
 
 
 def sentence(b: BudgetAdvice) -> str:
