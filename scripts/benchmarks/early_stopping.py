@@ -22,8 +22,9 @@ import click
 import numpy as np
 
 from benchmarks import Unavailable, csv_rows, score
+from benchmarks.data import VARIABLE
 from benchmarks.problems import course, find, matching, stream
-from benchmarks.problems.lcbench import DATA
+from benchmarks.sets import NETWORKS
 from benchmarks.simulated import Fate, SimulatedExecutor
 from benchmarks.summary import table
 from spot_dask import early_stopping
@@ -43,7 +44,7 @@ from spot_dask.records import History, Objective, Outcome, Status, Told, Trial
 from spot_dask.tuner import Tuner
 
 NONE = "none"
-_PROBLEMS = ["trained/*", "lcbench/*"]
+_PROBLEMS = ["trained/*", *NETWORKS]
 _QUICK = ["trained/*"]
 _OBJECTIVE = Objective("loss")
 
@@ -87,7 +88,7 @@ def main(
 ) -> None:
     """Run what is not in --out yet; print training time and regret beside those without."""
     if data is not None:
-        os.environ[DATA] = data
+        os.environ[VARIABLE] = data
     names = [n for p in patterns or (_QUICK if quick else _PROBLEMS) for n in matching(p)]
     seeds, trials = (2, 32) if quick else (seeds, trials)
     labels = [NONE, *(rules or ("asha", "curve"))]

@@ -6,6 +6,7 @@ rel     geometric mean over problems of max(mean r / rand, 0.01); 0.5 is half of
 ratio   geometric mean over problems of one optimiser's max(mean r, 0.01 rand) over the baseline's
 wins    share of pairs (problem, seed) in which r is lower than the baseline's; a tie is half
 rank    mean over problems of the rank by mean r; ties share their ranks
+collapses   runs whose r is above half of rand
 
 ``ratio`` and ``wins`` take the seeds that both have run, problem by problem.
 """
@@ -29,7 +30,7 @@ _DRAWS = 1000
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its 95 % bootstrap interval."""
+    """An estimate and its bootstrap interval, of 95 % unless another level is asked for."""
 
     value: float
     low: float
@@ -44,32 +45,35 @@ def relative(regrets: Regrets, unit: Mapping[str, float]) -> Interval:
     rows = [
         np.array(list(regrets[p].values()))[None] / unit[p] for p in sorted(regrets) if p in unit
     ]
-
-    def statistic(samples: list[FloatArray]) -> float:
-        return _geometric([max(float(s.mean()), FLOOR) for s in samples])
-
-    return _bootstrap(rows, statistic)
+    return _bootstrap(rows, lambda means: _geometric(np.maximum(means[..., 0], FLOOR)))
 
 
-def ratio(one: Regrets, baseline: Regrets, unit: Mapping[str, float]) -> Interval:
+def ratio(
+    one: Regrets, baseline: Regrets, unit: Mapping[str, float], level: float = 0.95
+) -> Interval:
     """``ratio`` of one optimiser's regret to the baseline's; below 1 is better."""
 
-    def statistic(samples: list[FloatArray]) -> float:
-        means = [np.maximum(s.mean(axis=1), FLOOR) for s in samples]
-        return _geometric([float(m[0] / m[1]) for m in means])
+    def statistic(means: FloatArray) -> FloatArray:
+        floored = np.maximum(means, FLOOR)
+        return _geometric(floored[..., 0] / floored[..., 1])
 
     pairs = [pair / unit[p] for p, pair in _pairs(one, baseline).items() if p in unit]
-    return _bootstrap(pairs, statistic)
+    return _bootstrap(pairs, statistic, level)
 
 
 def wins(one: Regrets, baseline: Regrets) -> Interval:
     """``wins`` of one optimiser against the baseline; 0.5 is neither."""
+    pairs = _pairs(one, baseline).values()
+    won = [np.array([(a < b) + 0.5 * (a == b), np.ones_like(a)]) for a, b in pairs]
+    sizes = [pair.shape[1] for pair in won]
+    weighted = [row * size for row, size in zip(won, sizes, strict=True)]
+    return _bootstrap(weighted, lambda means: means[..., 0].sum(-1) / means[..., 1].sum(-1))
 
-    def statistic(samples: list[FloatArray]) -> float:
-        both = np.concatenate(samples, axis=1)
-        return float(np.mean((both[0] < both[1]) + 0.5 * (both[0] == both[1])))
 
-    return _bootstrap(list(_pairs(one, baseline).values()), statistic)
+def collapses(regrets: Regrets, unit: Mapping[str, float]) -> tuple[int, int]:
+    """How many runs end above half of random's mean regret, and how many runs there are."""
+    ends = [r / unit[p] for p in regrets if p in unit for r in regrets[p].values()]
+    return sum(r > 0.5 for r in ends), len(ends)
 
 
 def ranks(regrets: Mapping[str, Regrets]) -> dict[str, float]:
@@ -93,18 +97,27 @@ def _pairs(one: Regrets, other: Regrets) -> dict[str, FloatArray]:
     return found
 
 
-def _bootstrap(rows: list[FloatArray], statistic: Callable[[list[FloatArray]], float]) -> Interval:
-    """Problems are drawn with replacement, then the seeds (columns) of each drawn problem."""
+def _bootstrap(
+    rows: list[FloatArray], statistic: Callable[[FloatArray], FloatArray], level: float = 0.95
+) -> Interval:
+    """Problems are drawn with replacement, then the seeds (columns) of each drawn problem.
+
+    ``statistic`` takes means over seeds (... x problems x rows of each problem) and gives (...).
+    """
     if not rows:
         return Interval(float("nan"), float("nan"), float("nan"))
     rng = np.random.default_rng(0)
-    draws = []
-    for _ in range(_DRAWS):
-        picked = [rows[i] for i in rng.integers(len(rows), size=len(rows))]
-        draws.append(statistic([r[:, rng.integers(r.shape[1], size=r.shape[1])] for r in picked]))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Interval(statistic(rows), float(low), float(high))
+    picked = rng.integers(len(rows), size=(_DRAWS, len(rows)))
+    means = np.empty((*picked.shape, len(rows[0])))
+    for i, row in enumerate(rows):
+        places = picked == i
+        seeds = rng.integers(row.shape[1], size=(int(places.sum()), row.shape[1]))
+        means[places] = row[:, seeds].mean(axis=-1).T
+    whole = np.array([row.mean(axis=1) for row in rows])
+    low, high = np.quantile(statistic(means), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(statistic(whole)), float(low), float(high))
 
 
-def _geometric(values: list[float]) -> float:
-    return float(np.exp(np.mean(np.log(values))))
+def _geometric(values: FloatArray) -> FloatArray:
+    """The geometric mean over the last axis."""
+    return np.asarray(np.exp(np.mean(np.log(values), axis=-1)))

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from benchmarks import Unavailable, problems
 from benchmarks.problems import Problem, stream, uniform
@@ -14,7 +15,8 @@ OWN = [n for s in ("crash", "mixed", "sensitivity") for n in problems.matching(f
 OTHERS = [
     "bbob/f8-d5-i1", "bbob/f21-d5-i3", "bbob/f24-d3-i7", "bbob/f16-d10-i2-n0.05",
     "bbob_mixint/f8-d10-i1", "bbob_mixint/f21-d5-i7", "hpobench/vehicle",
-    "hpolib/protein_structure", "nasbench201/cifar100", "lcbench/7593",
+    "hpolib/protein_structure", "nasbench201/cifar100", "lcbench/7593", "lcbench/34539-ce",
+    "nanochat/trials",
 ]  # fmt: skip
 
 
@@ -68,3 +70,54 @@ def test_an_unknown_problem_is_named_with_what_there_is() -> None:
         problems.find("bob/f1")
     with pytest.raises(ValueError, match="m2"):
         problems.find("crash/m3")
+
+
+def test_what_is_kept_for_others_is_refused() -> None:
+    for name in ("lcbench/167083", "lcbench/189908-ce", "bbob/f1-d2-i60", "bbob_mixint/f1-d5-i71"):
+        with pytest.raises(ValueError, match=f"{name}: kept for the verdict of others"):
+            problems.find(name)
+
+
+def test_every_problem_has_a_kind_that_its_name_tells() -> None:
+    kinds = {n: problems.kind(n) for s in problems.suites() for n in problems.matching(f"{s}/*")}
+    assert set(kinds.values()) <= set(problems.KINDS)
+    expected = {
+        "bbob/f8-d5-i1": "smooth", "bbob/f15-d5-i2": "rugged", "bbob/f8-d5-i1-n0.05": "noisy",
+        "lcbench/7593-ce": "networks",         "hpobench/car": "tables", "crash/m2": "failures",
+        "transfer/related/lcbench/7593": "networks",
+    }  # fmt: skip
+    assert {n: problems.kind(n) for n in expected} == expected
+
+
+def test_the_two_metrics_of_a_network_are_two_objectives() -> None:
+    wrong, entropy = found("lcbench/7593"), found("lcbench/7593-ce")
+    configs = uniform(wrong.space, 200, np.random.default_rng(0))
+    order = spearmanr(wrong.truth(configs), entropy.truth(configs)).statistic
+    assert 0.3 < order < 0.999
+
+
+def test_conditions_two_levels_deep_hold() -> None:
+    space = problems.find("mixed/pipeline").space
+    for config in uniform(space, 500, np.random.default_rng(0)):
+        assert ("boosting" in config) == (config["model"] == "trees")
+        assert ("rate" in config) == config.get("boosting", False)
+
+
+def test_failures_of_language_models_are_those_of_the_configuration() -> None:
+    problem = found("nanochat/trials")
+    rng = np.random.default_rng(0)
+    configs = uniform(problem.space, 2000, rng)
+    failed = np.isinf(problem.truth(configs))
+    assert np.mean(failed) == pytest.approx(0.56, abs=0.06)  # as in the published random runs
+    seen = np.array([problem.observe(c, rng) for c in configs[:50]])
+    assert np.array_equal(np.isnan(seen), failed[:50])
+    # The published first trials came to .9906 to .9931.
+    assert problem.truth([problem.space.default])[0] == pytest.approx(0.992, abs=0.002)
+
+
+def test_published_runs_are_cut_off_at_the_same_number_of_trainings() -> None:
+    found("nanochat/trials")
+    few, many = (problems.published("nanochat/trials", n) for n in (16, 64))
+    assert all(many[m][0] <= few[m][0] and many[m][1] >= few[m][1] for m in few)
+    assert many["Random"][1] == pytest.approx(0.56 * 64, abs=4)
+    assert {runs for _, _, runs in many.values()} == {3}

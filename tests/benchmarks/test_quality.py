@@ -12,7 +12,8 @@ from benchmarks import problems
 from benchmarks.optimisers import Spec
 from benchmarks.quality import main
 from benchmarks.results import Cell, Results
-from benchmarks.simulation import Mode, run
+from benchmarks.simulation import Mode, Point, run
+from benchmarks.summary import summary
 from spot_dask.records import Configuration
 
 
@@ -101,3 +102,38 @@ def test_an_option_reaches_inside_a_field_of_the_tuner() -> None:
     optimiser = spec.make(problems.find("crash/m2").space, seed=1)
     tuner = vars(optimiser)["tuner"]
     assert (spec.label, tuner.design.initial, tuner.infill.search.starts) == ("few", 5, 7)
+
+
+def test_a_race_runs_seed_by_seed_and_says_what_it_dropped(tmp_path: Path) -> None:
+    out = tmp_path / "rows.csv"
+    args = ["--race", "--budget", "24", "--seeds", "6", "--baseline", "spot", "--out", str(out)]
+    args += ["--problem", "crash/m2", "--problem", "mixed/grid", "--problem", "classic/branin"]
+    result = CliRunner().invoke(main, [*args, "--optimiser", "spot", "--optimiser", "sobol"])
+    assert result.exit_code == 0, result.output
+    assert "sobol dropped" in result.output
+    assert "left: spot" in result.output
+    seeds = {c.seed for c in Results(out).runs() if c.optimiser == "sobol"}
+    assert len(seeds) < 6
+
+
+def test_curves_of_ratios_are_told_by_kind_with_collapses() -> None:
+    """Half of the regret from a half of the budget on, and one run in four that collapses."""
+    runs = {}
+    for problem in ("bbob/f1-d2-i1", "hpobench/car"):
+        for seed in range(4):
+            for label, course in {
+                "random": (0.8, 0.8, 0.8, 0.8),
+                "one": (0.8, 0.1, 0.1, 0.7 if seed == 0 else 0.1),
+            }.items():
+                points = [
+                    Point(16 * (i + 1), 1.0, 2.0 * (i + 1), r, r, 0, 16, r)
+                    for i, r in enumerate(course)
+                ]
+                runs[Cell(problem, label, Mode(8, True, 64), seed)] = points
+    text = summary(runs, "random")
+    for kind in ("all kinds", "smooth", "tables"):
+        assert f"| {kind}: ratio to random after | 16 | 32 | 48 | 64 |" in text
+    n = "1.000 [1.000, 1.000]", "0.125 [0.125, 0.125]"
+    assert f"| one | {n[0]} | {n[1]} | {n[1]} | 0.312 [" in text
+    assert "| 1.0 | 2 of 8 | 1.000 | 2 x 4 |" in text
+    assert text.count("| 1.0 | 1 of 4 | 1.000 | 1 x 4 |") == 2

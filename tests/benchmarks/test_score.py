@@ -50,6 +50,30 @@ def test_no_pair_gives_no_number() -> None:
     assert np.isnan(score.wins({"p": {0: 1.0}}, {}).value)
 
 
+def test_a_collapse_is_a_run_above_half_of_randoms_regret() -> None:
+    ends = {"p": {0: 0.1, 1: 0.31, 2: 0.3}, "q": {0: 0.9}, "no unit": {0: 1.0}}
+    assert score.collapses(ends, {"p": 0.6, "q": 2.0}) == (1, 4)
+
+
+def test_the_bootstrap_is_over_problems_then_seeds() -> None:
+    """Beside one that draws problem by problem: the same quantiles but for its own chance."""
+    one, base = regrets(1.0), regrets(2.0)
+    for p in list(one)[:6]:
+        one[p] = {s: 3 * r for s, r in one[p].items()}
+    rng, draws = np.random.default_rng(5), []
+    for _ in range(1000):
+        logs = []
+        for p in rng.choice(list(one), len(one)):
+            s = rng.integers(6, size=6)
+            means = [np.mean([r[p][i] for i in s]) for r in (one, base)]
+            logs.append(np.log(means[0] / means[1]))
+        draws.append(np.exp(np.mean(logs)))
+    for level in (0.95, 0.8):
+        found = score.ratio(one, base, UNIT, level=level)
+        expected = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+        assert (found.low, found.high) == pytest.approx(tuple(expected), rel=0.06)
+
+
 def test_ties_share_their_ranks() -> None:
     one = {"p": {0: 0.1}}
     assert score.ranks({"a": one, "b": one, "c": {"p": {0: 0.5}}}) == {"a": 1.5, "b": 1.5, "c": 3.0}

@@ -1,8 +1,9 @@
 """Optimisers: spot-dask and its peers behind one ask and tell.
 
 A peer is one file of this folder with ``make(space, seed, **options)``; it raises Unavailable where
-its package is missing. A specification is ``[label=]name[:option=value,...]``, for instance
-``spot:infill=log_nei`` or ``few=spot:design.initial=8``.
+its package is missing. One whose defaults depend on the budget takes ``budget``. A specification is
+``[label=]name[:option=value,...]``, for instance ``spot:infill=log_nei`` or
+``few=spot:design.initial=8``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pkgutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -74,9 +76,11 @@ class Spec:
             options[key] = _literal(value)
         return Spec(label or text, name, options)
 
-    def make(self, space: Space, seed: int) -> Optimiser:
+    def make(self, space: Space, seed: int, budget: int = 64) -> Optimiser:
+        """The optimiser; ``budget`` is how many evaluations the run will have."""
         module = importlib.import_module(f"{__name__}.{self.name}")
-        made: Optimiser = module.make(space, seed, **self.options)
+        told = {"budget": budget} if "budget" in signature(module.make).parameters else {}
+        made: Optimiser = module.make(space, seed, **told, **self.options)
         return made
 
 

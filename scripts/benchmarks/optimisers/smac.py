@@ -1,7 +1,8 @@
 """SMAC3's black-box facade: a Gaussian process; a crash costs the worst value seen.
 
-Deterministic, so that no budget goes into repeats. It starts with a Sobol design of max(8, 2 d)
-points: its own default depends on the budget and would often use all of it.
+Deterministic, so that no budget goes into repeats. Its Sobol design has 8 points per parameter, at
+most a quarter of the budget. Asked for a batch, it takes the best points of one model one by one:
+it knows no pending ones.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from spot_dask.records import Configuration
 
 
 class Smac:
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, space: Space, seed: int, budget: int) -> None:
         self._smac = require("smac", "smac")
         self._history = require("smac.runhistory", "smac")
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -29,14 +30,11 @@ class Smac:
             scenario = self._smac.Scenario(
                 _configspace(space),
                 deterministic=True,
-                n_trials=10_000,
+                n_trials=budget,
                 seed=seed,
                 output_directory=self._folder.name,
             )
-            design = facade.get_initial_design(scenario, n_configs=max(8, 2 * space.d))
-            self._facade = facade(
-                scenario, _never_called, initial_design=design, logging_level=False, overwrite=True
-            )
+            self._facade = facade(scenario, _never_called, logging_level=False, overwrite=True)
         self._space, self._worst = space, Worst()
         self._asked: list[Any] = []
 
@@ -97,5 +95,5 @@ def _raw(axis: Axis, value: Any) -> Any:
     return str(raw) if axis.kind == "factor" else raw
 
 
-def make(space: Space, seed: int) -> Smac:
-    return Smac(space, seed)
+def make(space: Space, seed: int, budget: int = 64) -> Smac:
+    return Smac(space, seed, budget)

@@ -1,7 +1,9 @@
 """Problems: a search space, what an evaluation shows, the truth, and how long it takes.
 
 A suite is one file of this folder with ``NAMES``, the problems it stands for, and ``make(name)``,
-which may know more of them. A problem is named ``suite/name``. Everything is minimised.
+which may know more of them; ``KIND`` or ``kind(name)`` tells what kind they are of. A suite whose
+values are to be told beside their regrets has ``VALUE``, what they are called, and
+``published(evaluations)``. A problem is named ``suite/name``. Everything is minimised.
 
 Regret is normalised: (true value - optimum) / spread, clipped to [0, 1], where spread is the median
 of uniform samples minus the optimum. So 1 is what a random configuration gives, 0 the optimum.
@@ -14,7 +16,7 @@ import importlib
 import math
 import pkgutil
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -27,6 +29,13 @@ from spot_dask.records import Configuration
 FloatArray = npt.NDArray[np.float64]
 Truth = Callable[[Sequence[Configuration]], FloatArray]
 Draw = Callable[[Configuration, np.random.Generator], float]
+
+KINDS = (
+    "networks", "other learners", "tables", "smooth", "rugged", "noisy", "mixed", "failures",
+)  # fmt: skip
+"""``mixed`` has conditional spaces, too; in ``failures`` many configurations cannot be trained."""
+
+KEPT = "kept for the verdict of others"
 
 _UNIFORM = 2048
 _SIGMA = 0.5  # of the logarithm of synthetic durations: their coefficient of variation is 0.53
@@ -52,12 +61,20 @@ class Problem:
     optimum: float
     seconds: Draw = duration
     earlier: Callable[[int], Sequence[Sequence[tuple[Configuration, float]]]] | None = None
+    median: float | None = None
+    """Of the true values of uniform configurations that succeed; None: it is computed."""
 
     @cached_property
     def spread(self) -> float:
         """Median of the true values of uniform configurations that succeed, minus the optimum."""
+        if self.median is not None:
+            return self.median - self.optimum
         values = self.truth(uniform(self.space, _UNIFORM, stream(self.name, "spread")))
         return float(np.median(values[np.isfinite(values)])) - self.optimum
+
+    def value(self, regret: float) -> float:
+        """The true value of a normalised regret; of 1 the median, which it may be above."""
+        return self.optimum + regret * self.spread
 
     def regret(self, value: float) -> float:
         """The normalised regret of a true value; 1 of NaN and infinity."""
@@ -140,6 +157,31 @@ def find(name: str) -> Problem:
     if suite not in suites():
         raise ValueError(f"no suite named {suite!r}; there are: {', '.join(suites())}")
     return importlib.import_module(f"{__name__}.{suite}").make(rest)
+
+
+def kind(name: str) -> str:
+    """Which of ``KINDS`` the problem ``suite/name`` is of; nothing is loaded for it."""
+    suite, _, rest = name.partition("/")
+    module = importlib.import_module(f"{__name__}.{suite}")
+    found: str = module.KIND if hasattr(module, "KIND") else module.kind(rest)
+    return found
+
+
+def measure(name: str) -> str | None:
+    """What the values of ``suite/name`` are called, where its suite has them told: its VALUE."""
+    module = importlib.import_module(f"{__name__}.{name.partition('/')[0]}")
+    found: str | None = getattr(module, "VALUE", None)
+    return found
+
+
+def published(name: str, evaluations: int) -> Mapping[str, tuple[float, float, int]]:
+    """Published runs of a problem whose values are told, cut off after so many evaluations.
+
+    By method: mean of the best values, mean number of failures, number of runs.
+    """
+    module = importlib.import_module(f"{__name__}.{name.partition('/')[0]}")
+    found: Mapping[str, tuple[float, float, int]] = module.published(evaluations)
+    return found
 
 
 def suites() -> list[str]:

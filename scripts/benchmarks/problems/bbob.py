@@ -15,17 +15,27 @@ from typing import Any
 import numpy as np
 
 from benchmarks import Unavailable
-from benchmarks.problems import Problem, synthetic
+from benchmarks.problems import KEPT, Problem, synthetic
 from spot_dask import Integer, Real, Space
 from spot_dask.records import Configuration
 
 _NAME = re.compile(r"f(\d+)-d(\d+)-i(\d+)(?:-n([\d.]+))?")
 
 NAMES = [f"f{f}-d{d}-i1{n}" for f in range(1, 25) for d in (2, 5, 10, 20) for n in ("", "-n0.05")]
+_KEPT = 60
+_RUGGED = {3, 4, 7, *range(15, 25)}
+"""Separable but multimodal, a staircase, and the groups of many optima; the others have one."""
 
 
 def make(name: str) -> Problem:
     return coco("bbob", name)
+
+
+def kind(name: str) -> str:
+    match = _NAME.fullmatch(name)
+    if match is not None and match[4]:
+        return "noisy"
+    return "rugged" if match is not None and int(match[1]) in _RUGGED else "smooth"
 
 
 def coco(suite: str, name: str) -> Problem:
@@ -34,6 +44,8 @@ def coco(suite: str, name: str) -> Problem:
     if match is None:
         raise ValueError(f"{suite}/{name}: expected f8-d5-i1 or f8-d5-i1-n0.05")
     f, d, i, noise = match.groups()
+    if int(i) >= _KEPT:
+        raise ValueError(f"{suite}/{name}: {KEPT}")
     function = _function(suite.replace("_", "-"), int(f), int(d), int(i))
     integers = function.number_of_integer_variables
     bounds = list(zip(function.lower_bounds, function.upper_bounds, strict=True))

@@ -6,6 +6,7 @@ from benchmarks.problems import Problem
 from benchmarks.problems.bbob import coco
 
 NAMES = [f"f{f}-d{d}-i1{n}" for f in range(1, 25) for d in (5, 10, 20) for n in ("", "-n0.05")]
+KIND = "mixed"
 
 
 def make(name: str) -> Problem:

@@ -125,6 +125,7 @@ CLASSIC: dict[str, Classic] = {
     "hartmann3": Classic(_hartmann(_A3, _P3), ((0.0, 1.0),) * 3, -3.86278214782076),
     "hartmann6": Classic(_hartmann(_A6, _P6), ((0.0, 1.0),) * 6, -3.32236801141551),
 }
+_RUGGED = {"ackley", "rastrigin", "griewank", "levy", "styblinski", "alpine"}
 NAMES = [f"{name}-n{noise}" for name in CLASSIC for noise in ("0.1", "0.3")]
 
 
@@ -142,3 +143,10 @@ def make(name: str) -> Problem:
         return classic.function(np.array([config[n] for n in space.names], dtype=np.float64))
 
     return synthetic(f"classic/{name}", space, value, classic.optimum, float(match[2] or 0.0))
+
+
+def kind(name: str) -> str:
+    function, dash, _ = name.partition("-n")
+    if dash:
+        return "noisy"
+    return "rugged" if function in _RUGGED else "smooth"

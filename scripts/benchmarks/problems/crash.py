@@ -103,6 +103,7 @@ def chance() -> Problem:
 
 _PROBLEMS: dict[str, Callable[[], Problem]] = {"m2": m2, "oom": oom, "nan": nan, "chance": chance}
 NAMES = list(_PROBLEMS)
+KIND = "failures"
 
 
 def make(name: str) -> Problem:

@@ -8,6 +8,7 @@ from benchmarks.tables import table
 NAMES = [
     "australian", "blood_transfusion", "car", "credit_g", "kc1", "phoneme", "segment", "vehicle",
 ]  # fmt: skip
+KIND = "tables"
 
 
 def make(name: str) -> Problem:

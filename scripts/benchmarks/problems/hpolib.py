@@ -8,6 +8,7 @@ from benchmarks.tables import table
 NAMES = [
     "naval_propulsion", "parkinsons_telemonitoring", "protein_structure", "slice_localization",
 ]  # fmt: skip
+KIND = "tables"
 
 
 def make(name: str) -> Problem:

@@ -1,14 +1,14 @@
 """YAHPO's surrogate of LCBench [Pfisterer et al. 2022]: networks on 34 OpenML tasks, 52 epochs.
 
-Needs onnxruntime and the folder that holds ``lcbench/model.onnx``, named by ``--data`` or the
-environment variable SPOT_DASK_BENCH_DATA. The objective is 100 minus the validation accuracy; the
-optimum is the best of many samples, so it is only the best known one.
+``lcbench/7593`` is 100 minus the validation accuracy in percent, ``lcbench/7593-ce`` the validation
+cross entropy. Needs onnxruntime and ``lcbench/model.onnx`` in the folder that ``--data`` or the
+environment variable SPOT_DASK_BENCH_DATA names. The optimum is the best of many samples, so it is
+only the best known one.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,33 +16,36 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import Unavailable
-from benchmarks.problems import Course, FloatArray, Problem, stream, uniform, with_random_default
+from benchmarks import Unavailable, data
+from benchmarks.best_known import lowest
+from benchmarks.problems import KEPT, Course, FloatArray, Problem, with_random_default
 from spot_dask import Integer, Real, Space
 from spot_dask.records import Configuration
 
-NAMES = ["3945", "7593", "34539", "126026", "167104", "167168", "167190", "168910", "189354"]
+TASKS = [
+    "3945", "7593", "34539", "126025", "126026", "126029", "146212", "167104", "167149", "167152",
+    "167161", "167168", "167181", "167184", "167190", "167200", "168330", "168331", "168335",
+    "168868", "168908", "168910", "189354", "189862", "189866", "189873", "189906", "189909",
+]  # fmt: skip
+NAMES = [f"{task}{metric}" for task in TASKS for metric in ("", "-ce")]
+KIND = "networks"
 
-DATA = "SPOT_DASK_BENCH_DATA"
-_EPOCHS, _TIME, _ACCURACY = 52, 0, 1
-_SAMPLES, _ROUNDS, _ELITE = 20_000, 20, 20
+_KEPT = {"167083", "167185", "167201", "168329", "189865", "189905", "189908"}
+_EPOCHS, _TIME, _ACCURACY, _ENTROPY = 52, 0, 1, 2
 
 
 def make(name: str) -> Problem:
-    folder = _folder()
-    tasks = json.loads((folder / "encoding.json").read_text())["OpenML_task_id"]
-    if name not in tasks:
-        raise ValueError(f"no lcbench/{name}; there are: {', '.join(sorted(tasks))}")
-    session = _session(folder / "model.onnx")
+    """The problem of a task and a metric; ValueError where there is none or it is kept."""
+    session, row, metric = _opened(name)
 
     def outputs(configs: Sequence[Configuration]) -> FloatArray:
         """Rows of time, accuracy and four more outputs (n x 6)."""
         x = np.array([[_EPOCHS, *(c[n] for n in _SPACE.names)] for c in configs], dtype=np.float32)
-        task = np.full((len(x), 1), tasks[name], dtype=np.int32)
+        task = np.full((len(x), 1), row, dtype=np.int32)
         return np.asarray(session.run(None, {"x_cat": task, "x_cont": x})[0], dtype=np.float64)
 
     def truth(configs: Sequence[Configuration]) -> FloatArray:
-        return 100.0 - outputs(configs)[:, _ACCURACY]
+        return _minimised(outputs(configs), metric)
 
     def observe(config: Configuration, rng: np.random.Generator) -> float:
         return float(truth([config])[0])
@@ -51,24 +54,39 @@ def make(name: str) -> Problem:
         return max(float(outputs([config])[0, _TIME]), 1.0)
 
     full = f"lcbench/{name}"
-    optimum = _best_known(_SPACE, truth, full)
+    optimum, _ = lowest(_SPACE, truth, full, samples=20_000, rounds=20, elite=20, children=50)
     return Problem(full, with_random_default(_SPACE, full), truth, observe, optimum, seconds)
 
 
 def course(name: str) -> Callable[[Configuration, np.random.Generator], Course]:
     """All 52 epochs of the trainings that ``make(name)`` shows the last of."""
-    folder = _folder()
-    task = json.loads((folder / "encoding.json").read_text())["OpenML_task_id"][name]
-    session = _session(folder / "model.onnx")
-    x_cat = np.full((_EPOCHS, 1), task, dtype=np.int32)
+    session, row, metric = _opened(name)
+    x_cat = np.full((_EPOCHS, 1), row, dtype=np.int32)
 
     def trained(config: Configuration, rng: np.random.Generator) -> Course:
         rows = [[epoch, *(config[n] for n in _SPACE.names)] for epoch in range(1, _EPOCHS + 1)]
         inputs = {"x_cat": x_cat, "x_cont": np.array(rows, dtype=np.float32)}
         outputs = np.asarray(session.run(None, inputs)[0], dtype=np.float64)
-        return Course(100.0 - outputs[:, _ACCURACY], max(float(outputs[-1, _TIME]), 1.0))
+        return Course(_minimised(outputs, metric), max(float(outputs[-1, _TIME]), 1.0))
 
     return trained
+
+
+def _opened(name: str) -> tuple[Any, int, int]:
+    """The model, the number it has for the task, and the column of the metric."""
+    task, dash, metric = name.partition("-")
+    if task in _KEPT:
+        raise ValueError(f"lcbench/{name}: {KEPT}")
+    if task not in TASKS or (dash and metric != "ce"):
+        raise ValueError(f"no lcbench/{name}; there are, also with -ce: {', '.join(TASKS)}")
+    path = data.find("lcbench/model.onnx")
+    tasks = json.loads((path.parent / "encoding.json").read_text())["OpenML_task_id"]
+    return _session(path), tasks[task], _ENTROPY if metric else _ACCURACY
+
+
+def _minimised(outputs: FloatArray, metric: int) -> FloatArray:
+    values: FloatArray = outputs[:, metric]
+    return 100.0 - values if metric == _ACCURACY else values
 
 
 _SPACE = Space(
@@ -80,30 +98,6 @@ _SPACE = Space(
     max_units=Integer(64, 1024, scale="log", default=256),
     max_dropout=Real(0.0, 1.0, default=0.5),
 )
-
-
-def _best_known(space: Space, truth: Any, name: str) -> float:
-    """The lowest of uniform samples and of ever smaller steps from the best of them."""
-    rng = stream(name, "optimum")
-    X = space.encode(uniform(space, _SAMPLES, rng))
-    y = truth(space.decode(X))
-    for i in range(_ROUNDS):
-        elite = np.argsort(y)[:_ELITE]
-        steps = 0.3 * 0.8**i * rng.standard_normal((50, _ELITE, space.d))
-        steps *= rng.random(steps.shape) < 0.5
-        near = space.snap(np.clip(X[elite] + steps, 0, 1).reshape(-1, space.d))
-        X, y = np.vstack([X[elite], near]), np.append(y[elite], truth(space.decode(near)))
-    return float(y.min())
-
-
-def _folder() -> Path:
-    given = os.environ.get(DATA)
-    if not given:
-        raise Unavailable(f"lcbench needs --data or {DATA}: the folder with lcbench/model.onnx")
-    folder = Path(given) / "lcbench"
-    if not (folder / "model.onnx").is_file():
-        raise Unavailable(f"lcbench: {folder} has no model.onnx")
-    return folder
 
 
 @cache

@@ -111,13 +111,51 @@ def grid() -> Problem:
     return synthetic("mixed/grid", space, function, 0.0, noise=0.02)
 
 
+def pipeline() -> Problem:
+    """A preparation and a model, each with parameters of its own, one of them two levels deep."""
+    space = Space(
+        scaler=Categorical(["none", "standard", "quantile"], default="none"),
+        quantiles=Integer(4, 1024, scale="power2", default=64).when(scaler="quantile"),
+        model=Categorical(["linear", "kernel", "trees"], default="linear"),
+        alpha=Real(1e-6, 1e2, scale="log", default=1.0).when(model="linear"),
+        C=Real(1e-3, 1e4, scale="log", default=1.0).when(model="kernel"),
+        gamma=Real(1e-5, 10.0, scale="log", default=0.1).when(model="kernel"),
+        trees=Integer(10, 1000, scale="log", default=100).when(model="trees"),
+        depth=Integer(1, 16, default=6).when(model="trees"),
+        boosting=Categorical([False, True], default=False).when(model="trees"),
+        rate=Real(1e-3, 1.0, scale="log", default=0.3).when(boosting=True),
+        share=Real(0.05, 1.0, default=1.0),
+    )
+    return synthetic("mixed/pipeline", space, _pipeline, 0.0, noise=0.01)
+
+
+def _pipeline(c: Configuration) -> float:
+    """The best are trees that are boosted at a rate of .05: 400 of depth 5 on .6 of the data."""
+    scaled = {"none": 0.2, "standard": 0.1, "quantile": 0.0}[c["scaler"]]
+    if c["scaler"] == "quantile":
+        scaled += 0.02 * abs(math.log2(c["quantiles"]) - 7)
+    share = (c["share"] - 0.6) ** 2
+    if c["model"] == "linear":
+        return 0.5 + scaled + share + 0.02 * (math.log10(c["alpha"]) + 2.5) ** 2
+    if c["model"] == "kernel":
+        ridge = math.log10(c["C"]) + 0.7 * math.log10(c["gamma"])
+        return 0.15 + scaled + share + 0.08 * ridge**2 + 0.03 * (math.log10(c["gamma"]) + 2) ** 2
+    if not c["boosting"]:
+        return 0.3 + scaled + share + 0.003 * (c["depth"] - 12) ** 2
+    total = math.log10(c["rate"] * c["trees"]) - math.log10(0.05 * 400)
+    grown = 0.01 * (c["depth"] - 5) ** 2 + 0.1 * (math.log10(c["rate"]) - math.log10(0.05)) ** 2
+    return scaled + share + grown + 0.6 * total**2
+
+
 _PROBLEMS: dict[str, Callable[[], Problem]] = {
     "branches": branches,
     "levels": levels,
     "layers": layers,
     "grid": grid,
+    "pipeline": pipeline,
 }
 NAMES = list(_PROBLEMS)
+KIND = "mixed"
 
 
 def make(name: str) -> Problem:

@@ -6,6 +6,7 @@ from benchmarks.problems import Problem
 from benchmarks.tables import table
 
 NAMES = ["cifar10", "cifar100", "imagenet"]
+KIND = "tables"
 
 
 def make(name: str) -> Problem:

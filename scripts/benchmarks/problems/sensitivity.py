@@ -93,3 +93,7 @@ def make(name: str) -> Problem:
     if name not in _PROBLEMS:
         raise ValueError(f"no sensitivity/{name}; there are: {', '.join(NAMES)}")
     return _PROBLEMS[name]()
+
+
+def kind(name: str) -> str:
+    return "smooth" if name in ("ishigami", "sobol_g") else "noisy"

@@ -16,6 +16,7 @@ from spot_dask import Real, Space
 from spot_dask.records import Configuration
 
 NAMES = ["bowl", "bowl-n05"]
+KIND = "networks"
 
 _EPOCHS, _SECONDS, _START = 50, 100.0, 3.0
 

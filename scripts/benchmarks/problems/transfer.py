@@ -75,6 +75,10 @@ def make(name: str) -> Problem:
     return replace(problems.find(target), name=f"transfer/{name}", earlier=earlier)
 
 
+def kind(name: str) -> str:
+    return problems.kind(name.partition("/")[2])
+
+
 @cache
 def _evaluated(target: str, source: str, seed: int) -> Evaluations:
     """What an earlier run on a source has seen, in the target's space."""
