@@ -295,7 +295,10 @@ def entry_to_json(entry: Entry) -> JSON:
             basis = {"known": known, "q": q} | ({} if stage is None else {"stage": to_json(stage)})
             items = [to_json(trial) | basis for trial in trials]
         case Told(evaluation):
-            items = [to_json(evaluation)]
+            item = to_json(evaluation)
+            if not evaluation.spared:  # as nearly all
+                del item["spared"]
+            items = [item]
         case _:
             items = [to_json(entry)]
     return {"kind": kind_of(entry), "items": items}

@@ -179,7 +179,7 @@ class Fold:
             return
         asked = self._pending.pop(number, None)
         if evaluation.trial is not asked and evaluation.trial == asked:  # keep it once
-            evaluation = Evaluation(asked, evaluation.outcome, evaluation.attempt)
+            evaluation = replace(evaluation, trial=asked)
         self._told.add(number)
         self._retried.pop(number, None)
         self._evaluations.append(evaluation)

@@ -22,6 +22,9 @@ Configuration = Mapping[str, Value]
 """Named values of the *active* parameters; an inactive parameter has no entry."""
 
 
+_LATER = {"later": True}  # a field that older records do not have
+
+
 class Status(StrEnum):
     """How an attempt at a trial ended."""
 
@@ -93,6 +96,11 @@ class Objective:
         """Its values by epoch, smaller being better; none where it is not among the curves."""
         return tuple(map(self._signed, curves.get(self.name, ())))
 
+    @property
+    def sign(self) -> float:
+        """-1 where it is maximised, else 1."""
+        return -1.0 if self.direction == "max" else 1.0
+
     def _signed(self, value: float) -> float:
         return -value if self.direction == "max" else value
 
@@ -154,11 +162,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result of a trial: the outcome of its last attempt."""
+    """The result of a trial: the outcome of its last attempt.
+
+    ``spared`` is the epoch after which early stopping would have ended it, had chance not let it go
+    on; 0 where it would not have. So what stopping costs can be told.
+    """
 
     trial: Trial
     outcome: Outcome
     attempt: int = 0
+    spared: int = field(default=0, metadata=_LATER)
 
     @property
     def ok(self) -> bool:
@@ -301,8 +314,6 @@ class History:
 
 
 # What a run writes down, in order; replaying the entries gives the history back.
-
-_LATER = {"later": True}  # a field that older records do not have
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from spot_dask import baselines, infill, plugins, surrogates
+from spot_dask import baselines, early_stopping, infill, plugins, surrogates
 from spot_dask.cards import Card, brief, counted, printable
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.fold import Fold
 from spot_dask.inference import Inference
 from spot_dask.inference.confirmed import FEWEST, Confirmation, confirmation
 from spot_dask.inference.narrowed import NarrowedSpace, narrowed
-from spot_dask.records import STOP, Configuration, Header, History, Opened
+from spot_dask.records import STOP, Configuration, Header, History, Objective, Opened
 from spot_dask.settings import Budget, Settings, shared
 from spot_dask.space import Space
 from spot_dask.stats.paired import PairedComparison
@@ -472,13 +472,15 @@ class Run:
             own = None if self.study is None else getattr(self.study, name)
             if own is not None and plugins.name_of(own) == getattr(told, name):
                 setattr(told, name, find(own))
-        return tuner_of(self.space, told, self.sign, trusted=False)
+        objective = Objective(self.header.objective, self.header.direction)
+        return tuner_of(self.space, told, objective, trusted=False)
 
 
 _FINDERS = (
     ("surrogate", surrogates.find),
     ("infill", infill.find),
     ("search", baselines.find),
+    ("early_stopping", early_stopping.find),
 )
 """Settings that name what the tuner is made of."""
 
@@ -502,12 +504,12 @@ def card_of(status: Mapping[str, Any], default: Configuration) -> Card:
     return Card(status["name"], lines, ("parameter", "value", "default"), rows)
 
 
-def tuner_of(space: Space, settings: Settings, sign: float, *, trusted: bool = True) -> Tuner:
-    """The tuner of a study with this space and these settings; see ``Tuner`` for ``trusted``.
-
-    ``sign`` is -1 where the objective is maximised.
-    """
-    values = shared(Tuner, settings) | {"space": space, "budget": settings.budget.limit}
+def tuner_of(
+    space: Space, settings: Settings, objective: Objective, *, trusted: bool = True
+) -> Tuner:
+    """The tuner of a study with this space and these settings; see ``Tuner`` for ``trusted``."""
+    values = shared(Tuner, settings)
+    values |= {"space": space, "objective": objective, "budget": settings.budget.limit}
     if (until := settings.budget.until) is not None:
-        values["stopping"] = Stopping(space, until, sign, settings.transform)
+        values["stopping"] = Stopping(space, until, objective.sign, settings.transform)
     return Tuner(**values, trusted=trusted)

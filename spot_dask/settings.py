@@ -394,7 +394,15 @@ class Settings(SettingsTable):
     )  # fmt: skip
     early_stopping: Any = setting(
         COMPONENT, before=None, off=True, flag="--early-stopping", metavar="RULE",
-        help="End trainings that promise too little: asha, asha(eta=4), curve, ...; none is off.",
+        help="End trainings that promise too little: rank, rank(share=0.5), asha; none is off.",
+    )  # fmt: skip
+    spare: float = setting(
+        share(0, 0.5), 0.1, before=0.0,
+        help="Share of what early stopping would end that goes on by chance: tells what it costs.",
+    )  # fmt: skip
+    length: str | None = setting(
+        TEXT,
+        help="Parameter that holds a training's epochs, where they differ [epochs of a TorchTask].",
     )  # fmt: skip
     batch: int | None = setting(
         whole(1), flag="--batch", metavar="Q", help="Propose Q trials together."

@@ -24,7 +24,7 @@ from spot_dask import baselines, early_stopping, infill, plugins, surrogates
 from spot_dask.cards import Card, brief, counted, printable
 from spot_dask.coordinator import Policy
 from spot_dask.coordinator.state import Coordinator
-from spot_dask.errors import StoreError, StudyError, shown
+from spot_dask.errors import StoreError, StudyError, did_you_mean, shown
 from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.executors.connection import Connection
@@ -95,6 +95,13 @@ class Study(Settings):
         if isinstance(self.start, Mapping):
             raise ValueError(f"start is {shown(self.start)}; expected a list of configurations")
         self.start = tuple(self.space.validate(config) for config in self.start)
+        if self.length is None and isinstance(named := getattr(self.task, "epochs", None), str):
+            self.length = named
+        if self.length is not None and self.length not in self.space.names:
+            raise ValueError(
+                f"length is {self.length!r}; expected a parameter of the space"
+                f"{did_you_mean(self.length, self.space.names)}"
+            )
         for name, (find, check) in _COMPONENTS.items():
             component = getattr(self, name)
             if component is None:
@@ -311,7 +318,7 @@ class Study(Settings):
     @property
     def tuner(self) -> Tuner:
         """The study's tuner, for asking and telling without a cluster."""
-        return tuner_of(self.space, self, self.goal.sign)
+        return tuner_of(self.space, self, self.objective)
 
     @property
     def objective(self) -> Objective:
@@ -394,6 +401,7 @@ class Study(Settings):
                 "ahead": executor.concurrent,
                 "silence": SILENCE_SECONDS if executor.concurrent else math.inf,
                 "objective": self.objective,
+                "space": self.space,
                 "early_stopping": None if rule is None else early_stopping.find(rule),
                 "only": only,
             }

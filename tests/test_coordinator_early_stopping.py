@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -27,6 +27,7 @@ from spot_dask.coordinator.state import Coordinator
 from spot_dask.early_stopping import Curve, Rule
 from spot_dask.early_stopping.asha import Asha
 from spot_dask.early_stopping.curve import LEAST, Unpromising
+from spot_dask.early_stopping.rank import Rank
 from spot_dask.fold import Fold
 from spot_dask.records import (
     Asked,
@@ -39,6 +40,7 @@ from spot_dask.records import (
     Told,
     Trial,
 )
+from spot_dask.space import Integer, Real, Space
 
 OBJECTIVE = Objective("acc", "max")
 
@@ -207,6 +209,82 @@ def test_a_failed_training_is_not_complained_about() -> None:
     coordinator = begun(Asha(min_epochs=1), [trial(0)])
     outcome = Outcome(Status.FAILED, error=Failure("ValueError", "bad"))
     assert [type(i) for i in feed(coordinator, Finished(0, 0, outcome))] == [Commit]
+
+
+def test_chance_lets_the_share_go_on_and_it_is_recorded_where() -> None:
+    trials = [trial(0), *(trial(n) for n in range(1, 401))]
+    coordinator = begun(Asha(min_epochs=1), trials, spare=0.25)
+    feed(coordinator, reported(0, 1, 0.9))
+    worse = [feed(coordinator, reported(n, 1, 0.5 - n / 1000)) for n in range(1, 401)]
+    spared = [n for n, said in enumerate(worse, 1) if not said]
+    assert abs(len(spared) / 400 - 0.25) < 5 * (0.25 * 0.75 / 400) ** 0.5
+    again = begun(Asha(min_epochs=1), trials, spare=0.25)
+    feed(again, reported(0, 1, 0.9))
+    once_more = [feed(again, reported(n, 1, 0.5 - n / 1000)) for n in range(1, 401)]
+    assert once_more == worse
+    number = spared[0]
+    assert feed(coordinator, reported(number, 3, 0.1)) == []  # it is not judged again
+    feed(coordinator, Finished(number, 0, done(0.5, 0.5, 0.1, 0.2)))
+    feed(coordinator, Finished(0, 0, done(0.9, 0.9, 0.9, 0.9)))
+    assert {e.trial.number: e.spared for e in coordinator.history.ok} == {number: 1, 0: 0}
+
+
+def test_a_spared_training_that_is_lost_is_spared_again_where_it_is_judged() -> None:
+    numbers = range(1, 60)
+    coordinator = begun(Asha(min_epochs=1), [trial(0), *map(trial, numbers)], spare=0.5)
+    feed(coordinator, reported(0, 1, 0.9))
+    spared = [n for n in numbers if not feed(coordinator, reported(n, 1, 0.5))]
+    feed(coordinator, Left("w"), Joined("v", 60))
+    feed(coordinator, reported(0, 1, 0.9, attempt=1))
+    assert [n for n in numbers if not feed(coordinator, reported(n, 1, 0.5, attempt=1))] == spared
+    good = spared[0]
+    feed(coordinator, Left("v"), Joined("u", 60))
+    feed(coordinator, reported(good, 1, 0.95, attempt=2))
+    feed(coordinator, Finished(good, 2, done(0.95, 0.95)))
+    assert [e.spared for e in coordinator.history.ok] == [0]
+
+
+@pytest.mark.parametrize("origin", [Origin.DESIGN, Origin.PRIOR])
+def test_a_rule_may_judge_the_initial_design_too_but_never_the_default(origin: Origin) -> None:
+    trials = [trial(0, Origin.DEFAULT), trial(1, origin), trial(2, Origin.USER), trial(3)]
+    coordinator = begun(Rank(min_epochs=1), trials)
+    assert feed(coordinator, reported(3, 1, 0.9), reported(0, 1, 0.1)) == []
+    assert feed(coordinator, reported(1, 1, 0.1)) == [StopEarly(1, 0, "w")]
+    assert feed(coordinator, reported(2, 1, 0.1)) == []
+
+
+def test_a_rule_sees_configurations_and_what_was_told_to_stop() -> None:
+    seen: list[tuple[Curve, Sequence[Curve]]] = []
+
+    class Watches:
+        def stops(self, curve: Curve, others: Sequence[Curve]) -> bool:
+            seen.append((curve, others))
+            return curve.number == 1
+
+    space = Space(x=Real(0.0, 1.0, default=0.5))
+    coordinator = begun(Watches(), [trial(0), trial(1), trial(2)], space=space)
+    feed(coordinator, *(reported(n, 1, 0.5) for n in range(3)))
+    curve, others = seen[-1]
+    assert (curve.number, curve.features) == (2, (0.02,))
+    assert [(o.number, o.features, o.stopped) for o in others] == [
+        (0, (0.0,), False),
+        (1, (0.01,), True),
+    ]
+
+
+def test_trainings_of_different_lengths_are_judged_at_equal_shares() -> None:
+    space = Space(x=Real(0.0, 1.0, default=0.5), n=Integer(2, 80, default=8))
+
+    def long(number: int, epochs: int) -> Trial:
+        return replace(trial(number), config={"x": 0.5, "n": epochs})
+
+    trials = [long(0, 8), long(1, 16), long(2, 4)]
+    rule = Asha(eta=2.0, min_epochs=2)
+    coordinator = begun(rule, trials, space=space, length="n")
+    assert feed(coordinator, reported(0, 1, 0.9), reported(0, 2, 0.9)) == []
+    assert feed(coordinator, *(reported(1, epoch, 0.1) for epoch in (1, 2, 3))) == []
+    assert feed(coordinator, reported(1, 4, 0.1)) == [StopEarly(1, 0, "w")]
+    assert feed(coordinator, reported(2, 1, 0.1)) == [StopEarly(2, 0, "w")]
 
 
 @dataclass(frozen=True)

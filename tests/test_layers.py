@@ -48,11 +48,12 @@ infill.optimise
 infill.log_ei infill.thompson infill.ucb
 infill.*
 early_stopping
+early_stopping.chain early_stopping.ruler
 early_stopping.*
 baselines
 baselines.*
 tuner.design tuner.model tuner.replication tuner.stopping
-tuner.confirmation
+tuner.confirmation tuner.foreseen
 tuner
 coordinator coordinator.curves coordinator.fleet
 coordinator.state

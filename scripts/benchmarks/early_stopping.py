@@ -3,16 +3,16 @@
 Studies run through the coordinator itself, with q workers on a simulated clock, on problems whose
 learning curves are known. Every rule is judged by the true full-length value of the configuration
 that is recommended: after as many trials as the baseline, which tells the training time it saves,
-and after as much training time, which the baseline spends on fewer trials. The third judgement is
-how much training it takes until that value is as good as the baseline's at its end. The baseline
-itself is often as good earlier, so it is timed likewise. A rule that has never come there counts
-with all its training, as much as the baseline's: too little, so see how often it has ("reached").
-Runs are paired by problem and seed.
+and after as many epochs as the baseline needs for a quarter, a half and all of its trials. The
+last judgement is how many epochs it takes until that value is as good as the baseline's was then.
+The baseline itself is often as good earlier, so it is timed likewise. A rule that has never come
+there counts with all its epochs, as many as the baseline's: too few, so see how often it has
+("reached"). Runs are paired by problem and seed. ``--verification`` takes the tasks of LCBench that
+no rule was designed on.
 """
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +46,13 @@ from spot_dask.tuner import Tuner
 NONE = "none"
 _PROBLEMS = ["trained/*", *NETWORKS]
 _QUICK = ["trained/*"]
+_VERIFICATION = [
+    f"lcbench/{task}"
+    for task in (126025, 126029, 146212, 167149, 167152, 167200,
+                 168330, 168331, 168868, 168908, 189862, 189873)
+]  # fmt: skip
+"""On which no rule of early stopping was designed, nor is to be."""
+_SHARES = {"epochs/4": 0.25, "epochs/2": 0.5, "epochs": 1.0}
 _OBJECTIVE = Objective("loss")
 
 
@@ -53,7 +60,8 @@ _OBJECTIVE = Objective("loss")
 class Result:
     """How a run stood when ``after`` of it were used up; regrets normalised.
 
-    ``after`` is trials, epochs, or better: whenever the regret was lower than ever before.
+    ``after`` is trials, epochs (a half or a quarter of them), or better: whenever the regret was
+    lower than ever before.
     """
 
     problem: str
@@ -69,7 +77,9 @@ class Result:
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Made-up problems only, two seeds, 32 trials.")
-@click.option("--rule", "rules", multiple=True, help="Default: asha and curve. With settings.")
+@click.option("--verification", is_flag=True, help="Tasks that no rule was designed on.")
+@click.option("--rule", "rules", multiple=True, help="Default: rank and asha. With settings.")
+@click.option("--spare", default=0.1, show_default=True, help="Share that chance lets go on.")
 @click.option("--problem", "patterns", multiple=True, help="Default: all with learning curves.")
 @click.option("--seeds", default=5, show_default=True)
 @click.option("--trials", default=64, show_default=True, help="That the baseline trains.")
@@ -78,7 +88,9 @@ class Result:
 @click.option("--out", default="runs/benchmarks/early_stopping.csv", show_default=True, type=Path)
 def main(
     quick: bool,
+    verification: bool,
     rules: Sequence[str],
+    spare: float,
     patterns: Sequence[str],
     seeds: int,
     trials: int,
@@ -89,15 +101,16 @@ def main(
     """Run what is not in --out yet; print training time and regret beside those without."""
     if data is not None:
         os.environ[VARIABLE] = data
-    names = [n for p in patterns or (_QUICK if quick else _PROBLEMS) for n in matching(p)]
+    named = _QUICK if quick else _VERIFICATION if verification else _PROBLEMS
+    names = [n for p in patterns or named for n in matching(p)]
     seeds, trials = (2, 32) if quick else (seeds, trials)
-    labels = [NONE, *(rules or ("asha", "curve"))]
+    labels = [NONE, *(rules or ("rank", "asha"))]
     done = {(r.problem, r.rule, r.seed): r for r in csv_rows.load(Result, out)}
     for seed in range(seeds):
         for name in names:
             for label in labels:
                 if (name, label, seed) not in done:
-                    _try(out, name, label, seed, trials, q)
+                    _try(out, name, label, seed, trials, q, spare)
     wanted = [
         r
         for r in csv_rows.load(Result, out)
@@ -106,26 +119,25 @@ def main(
     click.echo(summary(wanted, labels))
 
 
-def _try(out: Path, name: str, label: str, seed: int, trials: int, q: int) -> None:
+def _try(out: Path, name: str, label: str, seed: int, trials: int, q: int, spare: float) -> None:
     try:
-        csv_rows.append(out, run(name, label, seed, trials, q))
+        csv_rows.append(out, run(name, label, seed, trials, q, spare))
     except Unavailable as error:
         click.echo(f"left out: {error}", err=True)
 
 
-def run(name: str, label: str, seed: int, trials: int, q: int) -> list[Result]:
+def run(name: str, label: str, seed: int, trials: int, q: int, spare: float = 0.0) -> list[Result]:
     """How a study with the rule gets better, until so many trials and as much training are over."""
     problem, trained = find(name), course(name)
-    tuner = Tuner(problem.space, seed=seed)
-    executor = SimulatedExecutor(_training(trained, name, seed), workers=q)
     rule = None if label == NONE else early_stopping.find(label)
-    coordinator = Coordinator(
-        Policy(objective=_OBJECTIVE, early_stopping=rule), Fold(), executor.now()
-    )
+    tuner = Tuner(problem.space, seed=seed, early_stopping=rule)
+    executor = SimulatedExecutor(_training(trained, name, seed), workers=q)
+    policy = Policy(objective=_OBJECTIVE, early_stopping=rule, spare=spare, space=problem.space)
+    coordinator = Coordinator(policy, Fold(), executor.now())
     length = len(trained(problem.space.default, stream(name)).values)
-    due = {"trials", "epochs"}
+    due = {"trials", *_SHARES}
     results: list[Result] = []
-    regret, lowest, finished = math.nan, math.inf, 0
+    regret, lowest, finished = 1.0, 1.0, 0  # as of a random configuration, while none has ended
     for history in _histories(coordinator, executor, tuner):
         if len(history.ok) > finished:
             finished = len(history.ok)
@@ -136,8 +148,7 @@ def run(name: str, label: str, seed: int, trials: int, q: int) -> list[Result]:
         used = {
             "better": regret < lowest,
             "trials": len(history.evaluations) >= trials,
-            "epochs": epochs >= trials * length,
-        }
+        } | {after: epochs >= share * trials * length for after, share in _SHARES.items()}
         counts = (len(history.evaluations), len(history.stopped), epochs)
         results += [
             Result(name, label, seed, after, *counts, executor.now(), regret)
@@ -181,18 +192,27 @@ def _histories(
 
 
 def summary(results: Sequence[Result], labels: Sequence[str]) -> str:
-    """At equal numbers of trials, at equal training time, and to the baseline's last regret."""
+    """At equal numbers of trials, at equal epochs, and to the regrets of the baseline there."""
     targets = {
-        (r.problem, r.seed): r.regret for r in results if (r.rule, r.after) == (NONE, "trials")
+        after: {
+            (r.problem, r.seed): r.regret for r in results if (r.rule, r.after) == (NONE, after)
+        }
+        for after in ("trials", *_SHARES)
     }
     views = {
-        "equal trials": [r for r in results if r.after == "trials"],
-        "equal training": [r for r in results if r.after == "epochs"],
-        "to the same quality": _until(results, targets),
+        ("equal trials", "trials"): [r for r in results if r.after == "trials"],
+        **{
+            (f"equal {after}", after): [r for r in results if r.after == after] for after in _SHARES
+        },
+        **{
+            (f"to the same quality, {after}", after): _until(results, targets[after])
+            for after in _SHARES
+            if targets[after]
+        },
     }
     rows = [
-        _row(at, label, found, targets)
-        for at, found in views.items()
+        _row(at, label, found, targets[after])
+        for (at, after), found in views.items()
         for label in labels
         if any(r.rule == label for r in found)
     ]

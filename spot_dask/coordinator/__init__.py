@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, fields
 
 from spot_dask.early_stopping import Rule
 from spot_dask.records import Entry, Objective, Outcome, Stage, Status, Trial
+from spot_dask.space import Space
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class Policy:
     wall time of this session. At most ``batch`` trials are proposed together (None: as many as
     there are free slots), and a ``sync`` run waits for all of a batch before the next. ``ahead``
     lets trials be proposed before a slot is free for them. ``early_stopping`` may stop trainings by
-    the ``objective`` that they report (None: never). An attempt is given up when nothing was heard
+    the ``objective`` that they report (None: never), but for the share ``spare``, drawn by chance;
+    it sees the configurations as rows of the ``space``, and curves as ``Ruler`` makes them with the
+    parameter ``length``. An attempt is given up when nothing was heard
     of it for ``silence`` seconds. A session is stopped after ``give_up`` failures if no training of
     the run has ever worked. Raises ValueError where a number is out of range.
     """
@@ -72,6 +75,9 @@ class Policy:
     give_up: int = 10
     objective: Objective = field(default_factory=lambda: Objective("loss"))
     early_stopping: Rule | None = None
+    spare: float = 0.0
+    space: Space | None = None
+    length: str | None = None
     confirm: float | None = 0.0
     only: Stage | None = None
 

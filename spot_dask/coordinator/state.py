@@ -33,6 +33,7 @@ from spot_dask.coordinator import (
 )
 from spot_dask.coordinator.curves import Courses
 from spot_dask.coordinator.fleet import Attempt, Fleet
+from spot_dask.early_stopping.ruler import Ruler
 from spot_dask.fold import Fold
 from spot_dask.records import (
     Asked,
@@ -80,7 +81,8 @@ class Coordinator:
         self.stopping: str | None = None
         self.finished = False
         self._fold = past.copy()  # and what was decided since
-        self._curves = Courses(policy.objective, past.history.evaluations)
+        ruler = Ruler(policy.objective, policy.space, policy.length)
+        self._curves = Courses(ruler, past.history.evaluations)
         self._queue: deque[Trial] = deque()
         self._alone: deque[Trial] = deque()  # to be tried with a worker for themselves
         for trial in past.history.pending:
@@ -161,9 +163,10 @@ class Coordinator:
             return []
         self._heard[number] = now
         self.fleet.hear(lease.worker, alive=True)
-        value = self._curves.report(number, report.epoch, report.metrics)
+        value = self._curves.report(lease.trial, report.epoch, report.metrics)
         judged = not (lease.stopping or math.isnan(value))
-        stop = judged and self._curves.hopeless(lease.trial, self.policy.early_stopping)
+        rule, spare = self.policy.early_stopping, self.policy.spare
+        stop = judged and self._curves.hopeless(lease.trial, rule, spare)
         self.running[number] = replace(
             lease,
             epoch=max(lease.epoch, report.epoch),
@@ -186,9 +189,10 @@ class Coordinator:
         self.fleet.hear(worker, alive=True)
         self.fleet.give(worker, (number, attempt))
         if lease is not None:
+            spared = self._curves.spared(number)
             self._drop(number)
             self._pace.trained(now - lease.since)
-            return said + self._settle(lease.trial, attempt, outcome)
+            return said + self._settle(lease.trial, attempt, outcome, spared)
         # An attempt that was given up: its result is as good as any, if it is the first.
         trial = self._fold.trial(number)
         if trial is None or not outcome.ok:
@@ -204,18 +208,22 @@ class Coordinator:
         del self.running[number], self._heard[number]
         self._curves.forget(number)
 
-    def _settle(self, trial: Trial, attempt: int, outcome: Outcome) -> list[Instruction]:
+    def _settle(
+        self, trial: Trial, attempt: int, outcome: Outcome, spared: int = 0
+    ) -> list[Instruction]:
         """Retry the trial after an attempt that counted, or tell its evaluation."""
         before = self._fold.attempts(trial.number)
         if before.count(outcome.status) >= self.policy.retries.of(outcome.status):
-            return self._tell(trial, attempt, outcome)
+            return self._tell(trial, attempt, outcome, spared)
         again = Retried(trial.number, attempt, outcome)
         self._fold.add(again)
         self._enqueue(trial)
         return [Commit(again)]
 
-    def _tell(self, trial: Trial, attempt: int, outcome: Outcome) -> list[Instruction]:
-        told = Told(Evaluation(trial, outcome, attempt))
+    def _tell(
+        self, trial: Trial, attempt: int, outcome: Outcome, spared: int = 0
+    ) -> list[Instruction]:
+        told = Told(Evaluation(trial, outcome, attempt, spared))
         self._fold.add(told)
         self._curves.tell(told.evaluation)
         said: list[Instruction] = [Commit(told)]

@@ -3,7 +3,9 @@
 A rule looks at the learning curve of a training that runs, and at those of all others, whenever the
 training reports its objective. It does so at *rungs* only, which are ever farther apart: each look
 is a chance of error. A new rule is one file in this folder with one public final class that has
-``stops``.
+``stops``. Two things more are a rule's own choice: ``design = True`` has it judge the initial
+design as well, and ``predicts(asked, known)`` gives mean and standard deviation of the final values
+of curves, NaN where it cannot tell, so that proposals take what was stopped for a result.
 """
 
 from __future__ import annotations
@@ -21,16 +23,25 @@ class Curve:
     """The objective of a training by epoch, minimised; NaN where it was not reported.
 
     ``values[k]`` is that after epoch k + 1. ``final`` is the result of a training that ran to its
-    end, NaN of any other.
+    end, infinite where it failed, NaN of any other. ``stopped``: it was ended early. ``number`` is
+    that of the trial, ``features`` (e) are what a surrogate sees of its configuration.
     """
 
     values: Sequence[float]
     final: float = math.nan
+    stopped: bool = False
+    number: int = 0
+    features: Sequence[float] = ()
 
     def at(self, rung: float, factor: float) -> float:
         """The first value reported from a rung on, and before the next one; NaN without any."""
-        start, end = math.ceil(rung) - 1, math.ceil(rung * factor) - 1
+        start = math.ceil(rung) - 1
+        end = None if math.isinf(factor) else math.ceil(rung * factor) - 1
         return next((v for v in self.values[start:end] if not math.isnan(v)), math.nan)
+
+    def since(self, rung: float) -> float:
+        """The first value reported from a rung on, whenever that was; NaN without any."""
+        return self.at(rung, math.inf)
 
 
 class Rule(Protocol):

@@ -16,13 +16,15 @@ from functools import cached_property
 
 import numpy as np
 
-from spot_dask import baselines, surrogates
+from spot_dask import baselines, early_stopping, surrogates
 from spot_dask import infill as criteria
 from spot_dask.baselines import SPOT, Baseline, Known
+from spot_dask.early_stopping import Rule
+from spot_dask.early_stopping.ruler import Ruler
 from spot_dask.errors import warn_once
 from spot_dask.infill import Infill, Request
 from spot_dask.infill.log_ei import LogEI
-from spot_dask.records import Configuration, History, Import, Origin, Stage, Trial
+from spot_dask.records import Configuration, History, Import, Objective, Origin, Stage, Trial
 from spot_dask.settings import Design
 from spot_dask.space import Space
 from spot_dask.surrogates import FloatArray, Surrogate, completed
@@ -30,6 +32,7 @@ from spot_dask.surrogates.posterior import KrigingPosterior
 from spot_dask.surrogates.transfer import Transfer, source_model
 from spot_dask.tuner.confirmation import FROM, default_failed, missing, reserve, seeds_of
 from spot_dask.tuner.design import best_of_each, initial_design, space_filling
+from spot_dask.tuner.foreseen import foreseen
 from spot_dask.tuner.model import (
     Best,
     Model,
@@ -65,8 +68,11 @@ class Tuner:
     ``replication``, sized by the noise, goes at the end into replicates of what may be best. After
     the initial design ``repeats`` trials train the default and the best so far, in turn, under
     other seeds, so that noise can be told from effects; not in a budget too small for it.
-    ``stopping`` may end the search before its budget. Names that are not ``trusted``, because a
-    store gave them, load no foreign code: ``ask`` and ``model`` raise ``plugins.NotLoaded``.
+    ``stopping`` may end the search before its budget. Trainings that the rule ``early_stopping``
+    ended count for proposals as what it predicts of them, from the curves of the ``objective``;
+    ``length`` is the parameter that holds a training's epochs, where they differ. Names that are
+    not ``trusted``, because a store gave them, load no foreign code: ``ask`` and ``model`` raise
+    ``plugins.NotLoaded``.
     """
 
     space: Space
@@ -81,6 +87,9 @@ class Tuner:
     repeats: int = 0
     confirm: float | None = 0.0
     stopping: Stopping | None = None
+    objective: Objective = field(default_factory=lambda: Objective("loss"))
+    early_stopping: str | Rule | None = None
+    length: str | None = None
     trusted: bool = True
 
     def ask(self, history: History, q: int = 1, stage: Stage | None = None) -> tuple[Trial, ...]:
@@ -325,12 +334,13 @@ class Tuner:
         rng = self._rng(_ASK, history)
         model = informed = None
         filling = Origin.DESIGN
-        if len(succeeded(history)) >= min(self.space.d + 1, self.design.size(self.space)):
+        told = self._foreseen(history)
+        if len(succeeded(told)) >= min(self.space.d + 1, self.design.size(self.space)):
             surrogate = self._surrogate  # a name of which there is none is refused
-            model = informed = self._believed(surrogate, history)
+            model = informed = self._believed(surrogate, told)
             if history.priors and (sources := self._sources_of(history)):
-                informed = self._believed(Transfer(surrogate, sources), history) or model
-            if model is None and len(succeeded(history)) > 1:
+                informed = self._believed(Transfer(surrogate, sources), told) or model
+            if model is None and len(succeeded(told)) > 1:
                 filling = Origin.FALLBACK
         trials = self._replicates(history, model, self._due(history, model, q))
         trials += self._new(history.ask(trials), informed, q - len(trials), filling, rng)
@@ -341,6 +351,13 @@ class Tuner:
             more = self._replicates(history.ask(trials), model, q - len(trials), to_the_end=noisy)
             trials += more
         return trials
+
+    def _foreseen(self, history: History) -> History:
+        """The history as the rule of early stopping expects what it has stopped to have ended."""
+        if self.early_stopping is None:
+            return history
+        rule = early_stopping.find(self.early_stopping, trusted=self.trusted)
+        return foreseen(history, rule, Ruler(self.objective, self.space, self.length))
 
     def _is_exact(self, history: History) -> bool:
         """Whether replicates of several configurations have each given the same value again."""

@@ -48,7 +48,7 @@ def check(run: Run, trained: Path, budget: int) -> None:
     assert history.stopped
     for e in history.stopped:
         lines = (trained / f"{e.trial.number}.{e.attempt}").read_text().split()
-        assert e.trial.origin is Origin.INFILL
+        assert e.trial.origin in (Origin.INFILL, Origin.DESIGN)
         # A trial that was interrupted was begun anew, in another process. A stop takes a moment
         # to arrive, and on a busy machine these trainings of 0.3 s are at their last epoch then.
         assert len(e.outcome.curves["acc"]) == lines.count(lines[-1]) <= EPOCHS
@@ -111,7 +111,7 @@ def test_the_rule_is_recorded_and_restored_where_a_study_names_another(
     assert Run.open(store).settings["early_stopping"] == "asha(eta=9.0)"
     run = study(early_stopping=None).resume(store, Budget(evaluations=16), local=0)
     assert run.history.stopped
-    assert {e.trial.origin for e in run.history.stopped} == {Origin.INFILL}
+    assert {e.trial.origin for e in run.history.stopped} == {Origin.INFILL}  # asha spares designs
 
 
 def test_by_default_every_training_runs_to_its_end(tmp_path: Path, trained: Path) -> None:
@@ -129,7 +129,8 @@ import sys
 import cloudpickle, early_stopping_studies
 from spot_dask import Budget
 cloudpickle.register_pickle_by_value(early_stopping_studies)
-early_stopping_studies.study().run(Budget(evaluations=24), client={client}, local=2, store={store})
+study = early_stopping_studies.study(early_stopping="rank")
+study.run(Budget(evaluations=24), client={client}, local=2, store={store})
 """
 
 
@@ -149,8 +150,9 @@ def test_a_killed_coordinator_is_resumed_and_goes_on_stopping(
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = Run.open(store).history
-    run = study().resume(store, local=2)
+    run = study(early_stopping="rank").resume(store, local=2)
     check(run, trained, 24)
+    assert next(e for e in run.history.evaluations if e.trial.number == 0).ok  # the default
     kept = {e.trial.number: e for e in run.history.evaluations}
     for e in before.evaluations:
         assert repr(kept[e.trial.number]) == repr(e)
