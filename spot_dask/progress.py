@@ -42,8 +42,8 @@ class Update:
 
     ``best`` is the recommendation, at most some seconds old; ``elapsed`` (seconds) sums up all
     sessions of the run; ``now`` (seconds) is the time on the clock of the executor. ``stopping`` is
-    the reason why nothing more is started, ``last`` the evaluation that has just arrived,
-    ``message`` a line for the user.
+    the reason why nothing more is started, ``paused`` whether that is so for now, ``last`` the
+    evaluation that has just arrived, ``message`` a line for the user.
     """
 
     history: History
@@ -54,6 +54,7 @@ class Update:
     elapsed: float
     now: float
     stopping: str | None = None
+    paused: bool = False
     last: Evaluation | None = None
     message: str | None = None
 
@@ -148,6 +149,7 @@ class Standing:
     running: tuple[Training, ...]
     failures: Mapping[str, int]
     stopping: str | None
+    paused: bool = False
 
     @property
     def share(self) -> float:
@@ -213,11 +215,12 @@ class View:
                 Counter(str(e.outcome.status) for e in update.history.evaluations if not e.ok)
             ),
             stopping=update.stopping,
+            paused=update.paused,
         )
 
     def _judged(self, update: Update) -> float | None:
         """When the run will end, judged anew when trainings have begun or ended, once a second."""
-        if self._goal.evaluations is None or update.stopping is not None:
+        if self._goal.evaluations is None or update.stopping is not None or update.paused:
             return None
         ended, running = update.history.evaluations, update.running
         counts = len(ended), len(running), update.slots

@@ -50,6 +50,7 @@ class Origin(StrEnum):
     BASELINE = "baseline"  # by another way to search, which SPOT is compared with
     EXPLORE = "explore"  # space-filling, asked for to learn about the whole space
     CONFIRM = "confirm"  # a finalist or the default under a seed that the search has not seen
+    HAND = "hand"  # asked for by somebody who watched: ``spot-dask try``
 
 
 @dataclass(frozen=True)
@@ -326,19 +327,29 @@ class Opened:
 
 
 @dataclass(frozen=True)
+class Wish:
+    """A configuration that somebody wants to be tried, under the name that its store gave it."""
+
+    name: str
+    config: Configuration
+
+
+@dataclass(frozen=True)
 class Stage:
     """What trials are for where they are not the search's next.
 
     ``confirm``: under ``seeds`` fresh seeds, the ``top`` configurations and the default.
     ``explore``: to learn about the whole space.
+    ``try``: these ``configs``, which somebody has asked for.
     """
 
     kind: str
     seeds: int = 0
     top: int = 1
+    configs: Sequence[Configuration] = field(default=(), metadata={"later": True})
 
     def __post_init__(self) -> None:
-        if self.kind not in ("confirm", "explore") or self.seeds < 0 or self.top < 1:
+        if self.kind not in ("confirm", "explore", "try") or self.seeds < 0 or self.top < 1:
             raise ValueError(
                 f"no stage is {self.kind!r:.40} with {self.seeds} seeds, top {self.top}"
             )

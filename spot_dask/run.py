@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,9 @@ from spot_dask.store import export, tables
 from spot_dask.store.backend import address
 from spot_dask.store.journal import Journal
 from spot_dask.store.table import Table, tabulate, unfit
+from spot_dask.store.wishes import pause, put_wish
 from spot_dask.tuner import Tuner
+from spot_dask.tuner.confirmation import reserve, seeds_of
 from spot_dask.tuner.model import Best, Model
 from spot_dask.tuner.stopping import Judgement, Stopping
 
@@ -314,6 +317,7 @@ class Run:
             "store": str(self.path),
             "name": self.header.name,
             "state": self.state,
+            "paused": self.journal.paused,
             "ended": self.ended,
             "coordinator": opened and {"host": opened.host, "pid": opened.pid},
             "budget": {
@@ -330,6 +334,7 @@ class Run:
                 "failed": len(history.failed),
                 "stopped": len(history.stopped),
                 "pending": len(history.pending),
+                "wished": len(self.journal.wishes()),
                 "confirming": len(history.confirmations),
                 "imported": len(history.imports),
                 "hints": sum(map(len, history.priors)),
@@ -408,6 +413,42 @@ class Run:
             )
         self.journal.request_stop()
         return opened
+
+    def try_next(self, config: Configuration) -> Configuration:
+        """Ask for a configuration: the run takes it next, or as soon as it is resumed.
+
+        What is not given has its default. Returns the whole configuration. Raises ValueError where
+        the space has none like it, StoreError where it was asked for or tried before.
+        """
+        whole = self.space.validate(config)
+        trials = [e.trial for e in self.history.evaluations] + list(self.history.pending)
+        for trial in trials:
+            if dict(trial.config) == whole and not trial.confirms:
+                raise StoreError(f"trial {trial.number} of {self.path} has this configuration")
+        if any(dict(wish.config) == whole for wish in self.journal.wishes()):
+            raise StoreError(f"{self.path} was asked for this configuration already; it waits")
+        put_wish(self.journal.backend, self.header.run_id, whole)
+        return whole
+
+    @property
+    def least_budget(self) -> int:
+        """The least number of evaluations, in all, that lets the search have one more."""
+        confirm, asked = self.settings["confirm"], self.fold.asked
+        for evaluations in count(asked + 1):
+            seeds = seeds_of(confirm, evaluations)
+            if evaluations > asked + (reserve(self.history, seeds) if seeds else 0):
+                break
+        return evaluations
+
+    def pause(self, on: bool = True) -> bool:
+        """Have no training begin, though what runs goes on; or, where not ``on``, go on as before.
+
+        It stays so for all sessions of the run. Returns whether that changes anything; raises
+        StoreError where the run is done.
+        """
+        if on and self.state == "done":
+            raise StoreError(f"{self.path} is done ({self.ended}): there is nothing to pause")
+        return pause(self.journal.backend, on)
 
     def deviations(self) -> list[str]:
         """Where proposing again, from what was known at the time, gives other trials; [] if never.

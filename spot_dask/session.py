@@ -31,6 +31,7 @@ from spot_dask.coordinator import (
     Kill,
     Lease,
     Left,
+    Paused,
     Propose,
     Proposed,
     Reported,
@@ -39,6 +40,7 @@ from spot_dask.coordinator import (
     Stop,
     StopEarly,
     Tick,
+    Wished,
 )
 from spot_dask.coordinator.state import Coordinator
 from spot_dask.errors import StoreFull
@@ -47,6 +49,7 @@ from spot_dask.executors.checkpoints import Folder
 from spot_dask.progress import Listener, Update
 from spot_dask.records import (
     STOP,
+    Asked,
     Closed,
     Entry,
     Evaluation,
@@ -55,6 +58,7 @@ from spot_dask.records import (
     Stage,
     Status,
     Told,
+    Wish,
 )
 from spot_dask.store import Store
 from spot_dask.tuner import Tuner
@@ -66,7 +70,7 @@ POLL_SECONDS = 0.5
 """How long the loop may sleep before it looks at the clock and at signals."""
 
 REQUEST_SECONDS = 2.0
-"""How often the store is asked whether somebody wants the run to stop."""
+"""How often the store is asked whether somebody wants something of the run."""
 
 RETRY_SECONDS = 2.0
 """How often a run that waits for space on its disk tries again."""
@@ -112,7 +116,9 @@ class Session:
         self._signals: deque[Event] = deque()
         self._began = executor.now() - elapsed
         self._ending = ending or Ending()
-        self._reminded = self._looked = self._told = executor.now()
+        self._reminded = self._told = executor.now()
+        self._looked = -math.inf
+        self._wishes: tuple[Wish, ...] = ()
         self._ended: str | None = None  # why the coordinator has finished
         self._news = False  # something has happened that the listener was not told yet
 
@@ -148,6 +154,7 @@ class Session:
                 elapsed=now - self._began,
                 now=now,
                 stopping=state.stopping,
+                paused=state.paused,
                 last=last,
                 message=message,
             )
@@ -158,15 +165,38 @@ class Session:
     def _arrived(self) -> list[Event]:
         """What has happened, in order; waits for a moment if nothing has."""
         arrived = self._executor.wait(POLL_SECONDS)
-        events = [e for event in arrived for e in (*self._unheard(event), event)]
+        events = [*self._requests()]  # first: nothing must start in a run that is paused
+        events += [e for event in arrived for e in (*self._unheard(event), event)]
         while self._signals:
             events.append(self._signals.popleft())
-        now = self._executor.now()
-        if not self._coordinator.stopping and now - self._looked >= REQUEST_SECONDS:
-            self._looked = now
-            if self._store.stop_requested:
-                events.append(Drain(STOP))
         return [*events, Tick()]
+
+    def _requests(self) -> Iterator[Event]:
+        """What somebody wants of the run, through its store, that the coordinator does not know."""
+        now, state = self._executor.now(), self._coordinator
+        if state.stopping or now - self._looked < REQUEST_SECONDS:
+            return
+        self._looked = now
+        if self._store.stop_requested:
+            yield Drain(STOP)
+        if (paused := self._store.paused) != state.paused:
+            yield Paused(paused)
+            rest = "no training begins until `spot-dask unpause`; what runs goes on"
+            self.tell(f"paused: {rest}" if paused else "the run goes on")
+        if (wishes := tuple(self._store.wishes())) or self._wishes:
+            self._wishes = tuple(wish for wish in wishes if not self._is_known(wish))
+            yield Wished(tuple(wish.config for wish in self._wishes))
+
+    def _is_known(self, wish: Wish) -> bool:
+        """Whether the journal has what is wished for; then it is no wish any more."""
+        history, config = self._coordinator.history, dict(wish.config)
+        asked = [e.trial for e in history.evaluations] + list(history.pending)
+        number = next((t.number for t in asked if dict(t.config) == config), None)
+        if number is None:
+            return False
+        self.tell(f"trial {number} has the configuration that was asked for already")
+        self._store.grant(wish)
+        return True
 
     def _unheard(self, event: Event) -> list[Event]:
         """The outcomes in the store's inbox for trials that this event would otherwise restart."""
@@ -255,6 +285,14 @@ class Session:
             error = entry.outcome.error
             reason = "" if error is None else f": {error.message}"
             self.tell(f"trial {entry.number} is tried again ({entry.outcome.status}){reason}")
+        elif isinstance(entry, Asked) and entry.stage is not None and entry.stage.kind == "try":
+            for trial in entry.trials:
+                self.tell(f"trial {trial.number} is what was asked for by hand")
+            asked = [dict(trial.config) for trial in entry.trials]
+            for wish in self._wishes:
+                if dict(wish.config) in asked:
+                    self._store.grant(wish)
+            self._wishes = tuple(w for w in self._wishes if dict(w.config) not in asked)
 
     def _propose(self, q: int, stage: Stage | None) -> None:
         history = self._coordinator.history  # as of now, whatever arrives meanwhile

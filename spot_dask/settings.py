@@ -359,6 +359,7 @@ class Settings(SettingsTable):
     budget: Budget = field(default_factory=Budget)
     design: Design = field(default_factory=Design)
     start: Sequence[Configuration] = ()
+    prior: Mapping[str, Any] = field(default_factory=dict)
     surrogate: Any = setting(
         COMPONENT, "kriging",
         help="Model of the objective: a name, sklearn:module.Class(...) or package.module:Name.",
@@ -432,7 +433,8 @@ class Settings(SettingsTable):
     @property
     def settings(self) -> dict[str, Any]:
         """The recorded settings as JSON, as a store's header has them."""
-        return super().settings | {"start": [dict(config) for config in self.start]}
+        start = [dict(config) for config in self.start]
+        return super().settings | {"start": start, "prior": dict(self.prior)}
 
     @classmethod
     def restored(cls, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -440,7 +442,12 @@ class Settings(SettingsTable):
         values, start = super().restored(document), document.get("start", [])
         if not (isinstance(start, list) and all(isinstance(config, dict) for config in start)):
             raise ValueError(f"start is {start!r}; expected a list of configurations")
-        return values | {"start": start}
+        prior = document.get("prior", {})
+        if not (
+            isinstance(prior, dict) and all(isinstance(given, list) for given in prior.values())
+        ):
+            raise ValueError(f"prior is {prior!r}; expected beliefs by parameter")
+        return values | {"start": start, "prior": prior}
 
 
 @dataclass(kw_only=True)

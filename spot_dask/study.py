@@ -30,6 +30,7 @@ from spot_dask.executors.checkpoints import Folder
 from spot_dask.executors.connection import Connection
 from spot_dask.executors.open import executor_of, place_of
 from spot_dask.fold import Fold
+from spot_dask.infill import leaning
 from spot_dask.progress import Goal, Listener, OnPage
 from spot_dask.records import Header, Objective, Stage
 from spot_dask.run import Run, tuner_of
@@ -74,9 +75,12 @@ class Study(Settings):
     """What is tuned and how. See the README for a complete example and the table of settings.
 
     ``task`` may be a function, which becomes a FunctionTask. ``start`` holds configurations to be
-    evaluated right after the defaults, which are always trial 0. ``budget.wall`` and ``timeout``
-    are seconds. ``surrogate``, ``infill`` and ``early_stopping`` are names or objects. Raises
-    ValueError, with the setting's name, what was seen and what was expected.
+    evaluated right after the defaults, which are always trial 0. ``prior`` is what you believe of
+    good values: ``{"lr": (0.01, 0.5), "opt": {"adam": 3}}`` is a learning rate of 0.01 and a factor
+    of three (half a decade) either way, and adam three times as likely as any other level.
+    ``budget.wall`` and ``timeout`` are seconds. ``surrogate``, ``infill`` and ``early_stopping``
+    are names or objects. Raises ValueError, with the setting's name, what was seen and what was
+    expected.
     """
 
     space: Space
@@ -95,6 +99,7 @@ class Study(Settings):
         if isinstance(self.start, Mapping):
             raise ValueError(f"start is {shown(self.start)}; expected a list of configurations")
         self.start = tuple(self.space.validate(config) for config in self.start)
+        self.prior = leaning.checked(self.space, self.prior)
         if self.length is None and isinstance(named := getattr(self.task, "epochs", None), str):
             self.length = named
         if self.length is not None and self.length not in self.space.names:

@@ -267,8 +267,12 @@ def _pick(module: ModuleType, found: Target) -> tuple[str, Study]:
 def _apply(study: Study, settings: Sequence[Given]) -> Loaded:
     """The study with settings laid over it, of which a later one wins."""
     values: dict[Key, Any] = {}
+    prior: list[Given] = []
     for setting in settings:
         declared = KEYS.get(setting.key)
+        if setting.key[0] == "prior" and len(setting.key) in (2, 3):
+            prior.append(setting)
+            continue
         if declared is None and setting.key not in _space_keys(study.space):
             raise _unknown(setting, study.space)
         try:
@@ -282,11 +286,25 @@ def _apply(study: Study, settings: Sequence[Given]) -> Loaded:
     store = values.get(("store", "path"))
     try:
         nested = {name: replace(getattr(study, name), **part(name)) for name in Study.nested()}
-        changed = replace(study, space=_space(study.space, values), **nested, **part("study"))
+        space, believed = _space(study.space, values), _believed(study.prior, prior)
+        changed = replace(study, space=space, prior=believed, **nested, **part("study"))
     except (ValueError, TypeError) as error:
         where = ", ".join(dict.fromkeys(setting.where for setting in settings)) or "study"
         raise StudyError(f"{where}: {one_line(error)}") from error
     return Loaded(changed, **part("cluster"), store=None if store is None else address(store))
+
+
+def _believed(prior: Mapping[str, Any], given: Iterable[Given]) -> dict[str, Any]:
+    """``prior.NAME = [centre, spread]`` and ``prior.NAME.LEVEL = weight`` laid over beliefs."""
+    found = dict(prior)
+    levels: dict[str, dict[str, Any]] = {}
+    for item in given:
+        _, name, *level = item.key
+        if level:
+            levels.setdefault(name, {})[level[0]] = item.value
+        else:
+            found[name] = item.value
+    return {**found, **levels}
 
 
 def _space(space: Space, values: Mapping[Key, Any]) -> Space:

@@ -41,7 +41,7 @@ inference.process inference.transform
 inference inference.confirmed
 inference.*
 inference.narrowed
-infill.climb infill.feasible
+infill.climb infill.feasible infill.leaning
 infill
 infill.candidates infill.fantasies
 infill.optimise
@@ -77,7 +77,7 @@ store store.objects store.table
 store.files store.layout
 store.bucket store.curves
 store.backend store.chain
-store.inbox
+store.inbox store.wishes
 store.journal
 store.tables
 store.export store.verify
@@ -105,7 +105,7 @@ study
 series spot_dask
 study_file
 cli.options cli.pickling
-cli cli.check cli.compare cli.progress cli.worker
+cli cli.check cli.compare cli.hands cli.progress cli.worker
 cli.stores
 cli.run
 """

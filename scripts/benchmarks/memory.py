@@ -10,7 +10,7 @@ from typing import Any
 
 from spot_dask.codec import dump, entry_from_json, entry_to_json, load
 from spot_dask.errors import RunTakenOver
-from spot_dask.records import Entry, Header, Opened, Record
+from spot_dask.records import Entry, Header, Opened, Record, Wish
 
 
 class MemoryStore:
@@ -20,6 +20,7 @@ class MemoryStore:
         self.header = header
         self._log: list[Record] = []
         self._epoch = self._stop_at = 0
+        self.wished: list[Wish] = []
         self._take_over({})
 
     def resume(self, settings: Mapping[str, Any] | None = None) -> MemoryStore:
@@ -29,6 +30,7 @@ class MemoryStore:
         store._log = self._log
         store._epoch = self._log[-1].epoch
         store._stop_at = self._stop_at
+        store.wished = self.wished
         store._take_over(dict(settings or {}))
         return store
 
@@ -56,6 +58,16 @@ class MemoryStore:
     @property
     def stop_requested(self) -> bool:
         return self._stop_at == self._epoch
+
+    paused = False
+    """Nobody pauses it unless a test does."""
+
+    def wishes(self) -> list[Wish]:
+        """What tests have wished for."""
+        return list(self.wished)
+
+    def grant(self, wish: Wish) -> None:
+        self.wished.remove(wish)
 
     def request_stop(self) -> None:
         """Ask the coordinator that writes the run now to stop."""

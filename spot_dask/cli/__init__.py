@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import traceback
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -23,6 +24,9 @@ COMMANDS = {
     "confirm": "spot_dask.cli.run",
     "explore": "spot_dask.cli.run",
     "stop": "spot_dask.cli.stores",
+    "pause": "spot_dask.cli.hands",
+    "unpause": "spot_dask.cli.hands",
+    "try": "spot_dask.cli.hands",
     "status": "spot_dask.cli.stores",
     "best": "spot_dask.cli.stores",
     "report": "spot_dask.cli.stores",
@@ -36,7 +40,7 @@ COMMANDS = {
     "worker": "spot_dask.cli.worker",
     "certificates": "spot_dask.cli.worker",
 }
-"""Which module has which command; the module's attribute has the command's name."""
+"""Which module has which command; the module's attribute has its name, with _ after a keyword."""
 
 INTERRUPTED = 130
 
@@ -53,7 +57,8 @@ class Commands(click.Group):
                 near = did_you_mean(cmd_name, COMMANDS)
                 ctx.fail(f"no command {cmd_name!r}{near or '; --help lists them'}")
             return None
-        command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        attribute = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command = getattr(importlib.import_module(COMMANDS[cmd_name]), attribute)
         assert isinstance(command, click.Command)
         return command
 

@@ -74,6 +74,7 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
 
     Also checks that the training can travel to a worker, and estimates how long the budget takes.
     """
+    from spot_dask.infill.leaning import described
     from spot_dask.study_file import load
 
     # What the study's own code prints must not end up among the results.
@@ -94,6 +95,8 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
         ]
         headings = ("parameter", "type", "scale", "range", "default", "active when")
         opt.show_table(f"search space of {loaded.study.name}", headings, cells)
+        for name, belief in described(loaded.study.space, loaded.study.prior).items():
+            click.echo(f"prior  {name}: {belief}")
     with redirect_stdout(sys.stderr):
         checks, trained = _checks(loaded.study)
         estimate = None if trained is None else _estimate(loaded, trained)
@@ -102,6 +105,7 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
             "study": loaded.study.source["file"],
             "name": loaded.study.name,
             "space": rows,
+            "prior": dict(loaded.study.prior),
             "checks": [asdict(item) for item in checks],
             "seconds": trained and trained.seconds,
             "estimate_seconds": estimate,

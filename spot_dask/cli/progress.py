@@ -182,6 +182,8 @@ def left(standing: Standing) -> Iterator[str]:
     seconds, wall = standing.left, standing.wall_left
     if standing.stopping is not None:
         yield f"ending ({standing.stopping})"
+    elif standing.paused:
+        yield "paused"
     elif seconds is not None and (wall is None or seconds < wall):
         if standing.done < (standing.goal.evaluations or 0):
             yield f"about {clock(seconds)} left"

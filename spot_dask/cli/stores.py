@@ -57,12 +57,16 @@ def status(store: str, study: str | None, as_json: bool) -> None:
     used = f"{budget['used']}" if limit is None else f"{budget['used']} of {limit}"
     time_used = opt.clock(budget["wall_used_seconds"])
     click.echo(opt.printable(f"{document['name']}: {state}{who}"))
+    if document["paused"]:
+        click.echo(f"paused       no training begins; spot-dask unpause {run.path}")
     click.echo(f"evaluations  {used} ({_ended(run.history)})")
     click.echo(f"time         {time_used}{'' if wall is None else f' of {opt.clock(wall)}'}")
     if budget["until"] is not None:
         why = budget["enough"] or "the search goes on until its budget"
         click.echo(f"until        {budget['until']}: {why}")
     click.echo(f"pending      {trials['pending']}")
+    if trials["wished"]:
+        click.echo(f"wished       {trials['wished']} (by spot-dask try)")
     click.echo(f"imported     {trials['imported']}")
     if trials["hints"]:
         click.echo(f"hints        {trials['hints']} (of related objectives)")

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from spot_dask.early_stopping import Rule
-from spot_dask.records import Entry, Objective, Outcome, Stage, Status, Trial
+from spot_dask.records import Configuration, Entry, Objective, Outcome, Stage, Status, Trial
 from spot_dask.space import Space
 
 
@@ -198,12 +198,38 @@ class Detach:
 
 
 @dataclass(frozen=True)
+class Paused:
+    """Begin no training, though what runs goes on; or, where it is not ``on``, go on as before."""
+
+    on: bool
+
+
+@dataclass(frozen=True)
+class Wished:
+    """The configurations that somebody wants to be tried next, all there are by now."""
+
+    configs: tuple[Configuration, ...]
+
+
+@dataclass(frozen=True)
 class Tick:
     """All events so far are handled: propose if there is room."""
 
 
 Event = (
-    Joined | Left | Attached | Beat | Reported | Finished | Proposed | Drain | Halt | Detach | Tick
+    Joined
+    | Left
+    | Attached
+    | Beat
+    | Reported
+    | Finished
+    | Proposed
+    | Drain
+    | Halt
+    | Detach
+    | Paused
+    | Wished
+    | Tick
 )
 
 

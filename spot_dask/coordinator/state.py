@@ -21,6 +21,7 @@ from spot_dask.coordinator import (
     Kill,
     Lease,
     Left,
+    Paused,
     Policy,
     Propose,
     Proposed,
@@ -30,6 +31,7 @@ from spot_dask.coordinator import (
     Stop,
     StopEarly,
     Tick,
+    Wished,
 )
 from spot_dask.coordinator.curves import Courses
 from spot_dask.coordinator.fleet import Attempt, Fleet
@@ -37,6 +39,7 @@ from spot_dask.early_stopping.ruler import Ruler
 from spot_dask.fold import Fold
 from spot_dask.records import (
     Asked,
+    Configuration,
     Evaluation,
     Failure,
     History,
@@ -79,6 +82,7 @@ class Coordinator:
         self.fleet = Fleet()
         self.running: dict[int, Lease] = {}
         self.stopping: str | None = None
+        self.paused = False
         self.finished = False
         self._fold = past.copy()  # and what was decided since
         ruler = Ruler(policy.objective, policy.space, policy.length)
@@ -94,6 +98,7 @@ class Coordinator:
         self._confirmed = False  # nor has the stage that follows it
         self._extra = 0  # seeds above those that were kept for
         self._waits_for = -1  # so many evaluations were too few to ask for more
+        self._wished: tuple[Configuration, ...] = ()  # to be tried next
         self._out_of_time = False  # the rest of the wall time is for confirmation
         self._deadline = math.inf if policy.seconds is None else now + policy.seconds
         self._grace_ends = math.inf
@@ -121,7 +126,7 @@ class Coordinator:
             instructions.append(Kill())
             self.running.clear()
             self._heard.clear()
-        if not self.stopping:
+        if not (self.stopping or self.paused):
             instructions += self._start_queued(now)
             if isinstance(event, Tick):
                 instructions += self._propose(now)
@@ -149,6 +154,10 @@ class Coordinator:
                 return self._attach(number, attempt, worker, now)
             case Beat(worker, attempts):
                 return self._hear(worker, attempts, now)
+            case Paused(on):
+                self.paused = on
+            case Wished(configs):
+                self._wished = configs
             case Drain(reason, grace):
                 self.stopping = self.stopping or reason
                 self._grace_ends = min(self._grace_ends, now + grace)
@@ -356,6 +365,8 @@ class Coordinator:
         if len(trials) < question.q:
             if question.stage is None:
                 self._exhausted, self._enough = True, enough is not None
+            elif question.stage.kind == "try":
+                pass  # the others are known
             elif question.waits:
                 self._waits_for = question.known
             elif self._extra < question.stage.seeds and self._has_more:
@@ -366,7 +377,10 @@ class Coordinator:
             return [] if enough is None else [Say(f"the search ends: {enough}")]
         asked = Asked(trials, question.known, question.q, question.stage)
         self._fold.add(asked)
-        self._queue.extend(trials)
+        if question.stage is not None and question.stage.kind == "try":
+            self._queue.extendleft(reversed(trials))  # the person who asked waits for it
+        else:
+            self._queue.extend(trials)
         return [Commit(asked)]
 
     def _propose(self, now: float) -> list[Instruction]:
@@ -374,6 +388,10 @@ class Coordinator:
         if self._asking or self._waits_for == self._fold.told:
             return []
         policy, free, stage = self.policy, self.fleet.free, self._stage(now)
+        if self._wish_is_next:
+            configs = self._wished[: int(min(len(self._wished), self._search_left()))]
+            self._wished = self._wished[len(configs) :]
+            return self._ask(Propose(len(configs), Stage("try", configs=configs)), now)
         if self._confirmed if stage else self._exhausted:
             return []
         if policy.sync and stage is None:
@@ -386,11 +404,18 @@ class Coordinator:
             wanted = min(policy.batch or wanted, wanted)
         left = self._search_left() if stage is None else self._budget_left()
         q = int(min(wanted, left))
-        if q < 1:
-            return []
+        return self._ask(Propose(q, stage), now) if q >= 1 else []
+
+    def _ask(self, question: Propose, now: float) -> list[Instruction]:
         searches = any(not trial.confirms for trial in self._fold.history.pending)
-        self._asking = Question(q, self._fold.told, now, stage, searches)
-        return [Propose(q, stage)]
+        self._asking = Question(question.q, self._fold.told, now, question.stage, searches)
+        return [question]
+
+    @property
+    def _wish_is_next(self) -> bool:
+        """Whether there is a wish, and budget for it; the first trial is the default."""
+        searches = self.policy.only is None and not self._out_of_time
+        return bool(self._wished) and searches and self._fold.asked > 0 and self._search_left() >= 1
 
     def _stage(self, now: float) -> Stage | None:
         """What is to be asked for next; None is the search."""
@@ -433,6 +458,8 @@ class Coordinator:
         if self.stopping:
             return True
         if self._queue or self._alone or self._asking:
+            return False
+        if self._wish_is_next:
             return False
         confirms = self._stage(self._handled) is not None
         return self._budget_left() < 1 or (self._confirmed if confirms else self._exhausted)

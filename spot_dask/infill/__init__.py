@@ -26,6 +26,7 @@ from numpy.random import default_rng
 
 from spot_dask import plugins
 from spot_dask.infill.feasible import Risk
+from spot_dask.infill.leaning import Leaning
 from spot_dask.space import Integer, Space
 from spot_dask.surrogates import FloatArray, Posterior
 from spot_dask.surrogates.kriging import Kriging
@@ -37,7 +38,8 @@ class Request:
 
     ``evaluated`` (n x d) and ``pending`` (m x d) are snapped rows of the unit cube; no point whose
     ``Space.keys`` entry is in ``forbidden`` may be proposed. ``risk`` weights the criterion where
-    trainings may fail; None while none has failed.
+    trainings may fail; None while none has failed. ``leaning`` weights it by what the user believes
+    of good values; None where nothing is left of that.
     """
 
     space: Space
@@ -46,6 +48,7 @@ class Request:
     pending: FloatArray
     forbidden: frozenset[bytes]
     risk: Risk | None = None
+    leaning: Leaning | None = None
 
 
 class Infill(Protocol):

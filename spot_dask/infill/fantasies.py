@@ -32,6 +32,7 @@ from scipy.stats import qmc
 
 from spot_dask.infill import Request
 from spot_dask.infill.feasible import Risk
+from spot_dask.infill.leaning import Leaning
 from spot_dask.surrogates import FloatArray, Located, Posterior
 
 BoolArray = npt.NDArray[np.bool_]
@@ -288,6 +289,34 @@ class Believer:
             mean, _ = self.posterior.predict(X)
             self.best = min(self.best, float(mean.min()))
             self.posterior = self.posterior.condition(X, mean)
+
+
+class Leaned:
+    """A belief whose criterion leans to where the user believes good values to be."""
+
+    def __init__(self, believed: Belief, leaning: Leaning):
+        self.believed = believed
+        self.leaning = leaning
+        self.scales = believed.scales
+        self.pool = np.empty((0, 0))
+
+    def values(self, X: FloatArray) -> FloatArray:
+        return self.leaning.weigh(self.believed.values(X), X)
+
+    def gradient(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return self.leaning.weigh_gradient(*self.believed.gradient(X), X)
+
+    def watch(self, X: FloatArray) -> None:
+        self.believed.watch(X)
+        self.pool = X
+
+    def watched(self, which: BoolArray) -> FloatArray:
+        values = self.believed.watched(which)
+        values[which] = self.leaning.weigh(values[which], self.pool[which])
+        return values
+
+    def believe(self, X: FloatArray) -> None:
+        self.believed.believe(X)
 
 
 class Weighed:

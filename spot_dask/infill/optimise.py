@@ -26,6 +26,7 @@ from spot_dask.infill.climb import climb
 from spot_dask.infill.fantasies import (
     Belief,
     BoolArray,
+    Leaned,
     Score,
     Weighed,
     belief,
@@ -87,6 +88,8 @@ def greedy(
             believed = Weighed(
                 belief(score, posterior, likely, evaluated, samples, rng), risk.after(pending)
             )
+        if request.leaning is not None:
+            believed = Leaned(believed, request.leaning)
         leaders = lowest_rows(known.rows, means, LEADERS)
         polished = _polished(request.q, len(request.pending))
         return _batch(believed, known, leaders, request.q, polished, search or Search(), rng)

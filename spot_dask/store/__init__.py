@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from spot_dask.records import Entry, Outcome, Record
+from spot_dask.records import Entry, Outcome, Record, Wish
 
 
 class Store(Protocol):
@@ -30,4 +30,17 @@ class Store(Protocol):
     @property
     def stop_requested(self) -> bool:
         """Whether somebody has asked this coordinator, through the store, to stop."""
+        ...
+
+    @property
+    def paused(self) -> bool:
+        """Whether somebody wants no training to begin."""
+        ...
+
+    def wishes(self) -> Sequence[Wish]:
+        """What somebody wants to be tried, the oldest first."""
+        ...
+
+    def grant(self, wish: Wish) -> None:
+        """The journal has this configuration now: the wish is no more."""
         ...

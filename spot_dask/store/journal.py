@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 from spot_dask.codec import dump, entry_to_json, joined
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
 from spot_dask.fold import Fold
-from spot_dask.records import Entry, Evaluation, Header, Opened, Outcome, Record, Told
+from spot_dask.records import Entry, Evaluation, Header, Opened, Outcome, Record, Told, Wish
 from spot_dask.settings import Durability
 from spot_dask.store.backend import backend_at
 from spot_dask.store.chain import (
@@ -55,6 +55,7 @@ from spot_dask.store.layout import (
     root_document,
 )
 from spot_dask.store.objects import Backend, Lock
+from spot_dask.store.wishes import grant, is_paused, wishes
 
 logger = logging.getLogger(__name__)
 
@@ -285,6 +286,20 @@ class Journal:
         """Ask the coordinator that writes the run now, wherever it runs, to stop."""
         self.read()
         self._backend.put_any(_STOP, _stop_request(self.tail.epoch))
+
+    @property
+    def paused(self) -> bool:
+        """Whether somebody wants no training to begin, in this session or a later one."""
+        return is_paused(self._backend)
+
+    def wishes(self) -> list[Wish]:
+        """What somebody wants to be tried, the oldest first."""
+        return wishes(self._backend, self.header.run_id)
+
+    def grant(self, wish: Wish) -> None:
+        """Remove a wish whose configuration is in the journal; the next session does it else."""
+        with contextlib.suppress(StoreError):
+            grant(self._backend, wish)
 
     def close(self) -> None:
         """Release the run for other coordinators; does not write."""

@@ -43,7 +43,7 @@ import numpy as np
 from spot_dask.codec import JSON, dump, from_json, load, number_from_json
 from spot_dask.errors import SpotDaskError, StoreCorrupt
 from spot_dask.fold import Arrival
-from spot_dask.records import Entry, Header, Outcome, Record, Told
+from spot_dask.records import Entry, Header, Outcome, Record, Told, Wish
 from spot_dask.store.chain import NO_ENTRY, Tail
 from spot_dask.store.journal import Journal
 from spot_dask.store.layout import TABLES, chunk_key, header_checksum, unpacked, unpacked_size
@@ -626,6 +626,19 @@ class TableKeeper:
     def stop_requested(self) -> bool:
         """As the journal says."""
         return self._journal.stop_requested
+
+    @property
+    def paused(self) -> bool:
+        """As the journal says."""
+        return self._journal.paused
+
+    def wishes(self) -> list[Wish]:
+        """As the journal says."""
+        return self._journal.wishes()
+
+    def grant(self, wish: Wish) -> None:
+        """As the journal does."""
+        self._journal.grant(wish)
 
     def close(self) -> None:
         """Publish the last table, unless the journal cannot be written; leaves the journal open."""

@@ -36,6 +36,7 @@ from spot_dask.store.journal import Journal
 from spot_dask.store.layout import LOG, chunk_key, decode_chunk, log_blocks, parse_root
 from spot_dask.store.objects import Backend
 from spot_dask.store.table import unfit
+from spot_dask.store.wishes import WISHES, read_wish
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def verify(path: str | Path) -> Verification:
     check.meaning()
     check.curves()
     check.inbox()
+    check.wishes()
     check.tables()
     return Verification(check.records, check.objects, check.size, tuple(check.problems))
 
@@ -135,6 +137,12 @@ class _Check:
         for name in self.backend.names(INBOX):
             with self._noted():
                 read_item(f"{INBOX}/{name}", self._get(f"{INBOX}/{name}") or b"")
+
+    def wishes(self) -> None:
+        for name in self.backend.names(WISHES):
+            key = f"{WISHES}/{name}"
+            with self._noted():
+                read_wish(key, self._get(key) or b"", "")
 
     def tables(self) -> None:
         if self.journal is not None:

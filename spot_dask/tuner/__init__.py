@@ -23,6 +23,7 @@ from spot_dask.early_stopping import Rule
 from spot_dask.early_stopping.ruler import Ruler
 from spot_dask.errors import warn_once
 from spot_dask.infill import Infill, Request
+from spot_dask.infill.leaning import Believed, Leaning, likeliest
 from spot_dask.infill.log_ei import LogEI
 from spot_dask.records import Configuration, History, Import, Objective, Origin, Stage, Trial
 from spot_dask.settings import Design
@@ -59,7 +60,9 @@ RANDOM = 64
 class Tuner:
     """Proposes trials for a search space.
 
-    ``start`` holds configurations the user wants evaluated right after the defaults.
+    ``start`` holds configurations the user wants evaluated right after the defaults. ``prior`` is
+    what the user believes of good values (``infill/leaning.py``): what is believed to be the best
+    is among ``start``, and the criterion leans to it, the less the more is known.
     ``surrogate`` and ``infill`` are names (a file in the folder of that name, or
     ``package.module:Name``, or ``sklearn:<module>.<Class>``) or objects of those protocols.
     ``search`` names another way to search, of which the default and ``start`` are the first too.
@@ -79,6 +82,7 @@ class Tuner:
     seed: int = 0
     design: Design = field(default_factory=Design)
     start: Sequence[Configuration] = ()
+    prior: Believed = field(default_factory=dict)
     surrogate: str | Surrogate = "kriging"
     infill: str | Infill = "log_ei"
     budget: int | None = None
@@ -104,6 +108,8 @@ class Tuner:
             trials = self._search(known, q) if self.enough(known) is None else []
         elif stage.kind == "confirm":
             trials = self._confirmations(history, stage)[:q]
+        elif stage.kind == "try":
+            trials = self._by_hand(known, stage.configs)
         else:
             trials = self._new(known, None, q, Origin.EXPLORE, self._rng(_EXPLORING, known))
         return tuple(replace(t, number=history.asked + i) for i, t in enumerate(trials))
@@ -128,11 +134,22 @@ class Tuner:
             for config, r in missing(self.space, [*distinct.values()], history, stage.seeds)
         ]
 
+    def _by_hand(self, history: History, configs: Sequence[Configuration]) -> list[Trial]:
+        """Trials of the configurations that somebody asked for, but for those that are known."""
+        asked = [e.trial.config for e in history.evaluations] + [t.config for t in history.pending]
+        known, fresh = set(self._keys(asked)), []
+        for config, key in zip(configs, self._keys(configs), strict=True):
+            if key not in known:
+                known.add(key)
+                fresh.append(Trial(0, config, self._seed(0), origin=Origin.HAND))
+        return fresh
+
     def _search(self, history: History, q: int) -> list[Trial]:
         baseline = baselines.find(self.search, trusted=self.trusted)
         if baseline is not None:
             return self._by(baseline, history, q)
-        planned = self._planned(history)[history.asked : history.asked + q]
+        placed = _placed(history)
+        planned = self._planned(history)[placed : placed + q]
         trials = [
             Trial(history.asked + i, config, self._seed(replicate), replicate, origin)
             for i, (config, replicate, origin) in enumerate(planned)
@@ -148,8 +165,9 @@ class Tuner:
 
         Where it has fewer, the rest is random.
         """
-        must = [config for config, _, _ in self._design(1 + len(self.start), ())]
-        given = must[history.asked : history.asked + q]
+        must = [config for config, _, _ in self._design(1 + len(self._given), ())]
+        placed = _placed(history)
+        given = must[placed : placed + q]
         evaluations = sorted(history.ok, key=lambda e: e.trial.number)
         asked = [e.trial for e in history.evaluations] + list(history.pending)
         asked.sort(key=lambda trial: trial.number)
@@ -287,9 +305,9 @@ class Tuner:
 
         A third of the filling are the best configurations of other objectives, where there are any.
         """
-        must = 1 + len(self.start)
+        must = 1 + len(self._given)
         size = max(must, self.design.size(self.space) - len(history.imports))
-        if history.asked >= size * self.design.replicates:
+        if _placed(history) >= size * self.design.replicates:
             return []
         hints = best_of_each(self.space, history.priors, (size - must + 1) // 3)
         imported = set(self._keys([item.config for item in history.imports]))
@@ -309,14 +327,27 @@ class Tuner:
         if made not in self._designs:
             rng = np.random.default_rng([self.seed, _DESIGN])
             design = replace(self.design, initial=size)
-            configs = initial_design(self.space, design, (*self.start, *hints), rng)
+            configs = initial_design(self.space, design, (*self._given, *hints), rng)
             origin = dict.fromkeys(hinted, Origin.PRIOR)
-            origin |= dict.fromkeys(self._keys(self.start), Origin.USER)
+            origin |= dict.fromkeys(self._keys(self._given), Origin.USER)
             keys = self._keys(configs)
             origins = [origin.get(key, Origin.DESIGN) for key in keys]
             origins[0] = Origin.DEFAULT
             self._designs[made] = list(zip(configs, keys, origins, strict=True))
         return self._designs[made]
+
+    @cached_property
+    def _leaning(self) -> Leaning | None:
+        return Leaning.of(self.space, self.prior)
+
+    @cached_property
+    def _given(self) -> tuple[Configuration, ...]:
+        """What the user wants to be tried first, and what is believed to be the best."""
+        if not self.prior:
+            return tuple(self.start)
+        believed = likeliest(self.space, self.prior)
+        there = set(self._keys([self.space.default, *self.start]))
+        return (*self.start, *([] if self._keys([believed])[0] in there else [believed]))
 
     @cached_property
     def _designs(
@@ -445,6 +476,7 @@ class Tuner:
                 pending=rows_of(self.space, (t.config for t in pending)),
                 forbidden=frozenset(self.space.keys(known)),
                 risk=risk_of(self.space, history),
+                leaning=self._leaning and self._leaning.after(len(history.evaluations)),
             )
             fresh, origin = self._propose(infill, model, request, rng)
         fresh = fresh[:q]
@@ -515,6 +547,12 @@ class Tuner:
 def _first_line(error: Exception) -> str:
     """What an error says, in one line."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _placed(history: History) -> int:
+    """How many trials were asked by the tuner itself: what was tried by hand delays no design."""
+    asked = [e.trial for e in history.evaluations] + list(history.pending)
+    return sum(trial.origin is not Origin.HAND for trial in asked)
 
 
 def _distinct(space: Space, rows: FloatArray, forbidden: frozenset[bytes]) -> FloatArray:

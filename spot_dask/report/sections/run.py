@@ -7,9 +7,23 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from spot_dask.infill import leaning
 from spot_dask.report import text
 from spot_dask.report.blocks import Block, Cell, Code, Details, Text, table
 from spot_dask.report.context import ReportContext
+
+
+def _beliefs(context: ReportContext) -> dict[str, str]:
+    """What the user believed of good values, and how far from it the best is."""
+    prior = context.settings.get("prior", {})
+    found = {}
+    best = {} if context.best is None else context.best.config
+    away = leaning.off(context.space, prior, best)
+    for name, belief in leaning.described(context.space, prior).items():
+        told = "" if name not in best else f"; the best has {text.value(best[name])}"
+        far = f", {away[name]:.1f} spreads away" if name in away else ""
+        found[f"belief about {name}"] = belief + told + far
+    return found
 
 
 class RunSection:
@@ -39,6 +53,7 @@ class RunSection:
             "search space": header.space_hash[:16],
             "versions": ", ".join(versions) or "–",
         }
+        rows |= _beliefs(context)
         cells = [[Cell(name, style="muted"), str(said)] for name, said in rows.items()]
         blocks: list[Block] = [table(("what", "value"), cells)]
         if study.get("file"):

@@ -1,0 +1,119 @@
+"""The commands for whoever watches a run and wants something of it: try, pause and unpause."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spot_dask.cli import options as opt
+from spot_dask.codec import load
+from spot_dask.errors import StudyError
+from spot_dask.settings import one_line, parse_override
+
+if TYPE_CHECKING:
+    from spot_dask.run import Run
+
+
+@opt.command(
+    "store",
+    click.argument("values", nargs=-1, required=True),
+    click.option(
+        "--like",
+        default="default",
+        metavar="WHICH",
+        help="Where the other values come from: default, best, or the number of a trial.",
+    ),
+)
+def try_(store: str, values: tuple[str, ...], like: str, as_json: bool) -> None:
+    """Have the run in STORE try a configuration: now, or as soon as it is resumed.
+
+    VALUES are lr=0.01 width=64, or one JSON object. The evaluation counts in the budget and takes
+    part in everything; its origin is "hand".
+    """
+    from spot_dask.run import Run
+
+    run = Run.open(store)
+    try:
+        config = run.try_next({**_like(run, like), **_given(values)})
+    except ValueError as error:
+        raise StudyError(f"{store}: {one_line(error)}") from error
+    when = _when(run)
+    if as_json:
+        opt.emit("try", {"store": store, "config": dict(config), "state": run.state, "when": when})
+    else:
+        click.echo(f"{opt.values(config)}: {when}")
+
+
+def _given(values: tuple[str, ...]) -> dict[str, Any]:
+    """Values by name; StudyError where they are neither a JSON object nor NAME=VALUE."""
+    if len(values) == 1 and values[0].lstrip().startswith("{"):
+        try:
+            found: dict[str, Any] = load(values[0])
+        except ValueError as error:
+            raise StudyError(f"not a JSON object: {one_line(error)}") from error
+        return found
+    given = [parse_override(text, "try") for text in values]
+    return {each.key[-1]: each.value for each in given}
+
+
+def _like(run: Run, which: str) -> dict[str, Any]:
+    """The configuration that is changed; StudyError where there is none such."""
+    if which == "default":
+        return {}
+    if which == "best":
+        best = run.best
+        if best is None:
+            raise StudyError(f"--like best: nothing has succeeded in {run.path} yet")
+        return dict(best.config)
+    trials = {str(trial.number): trial for trial in run.fold.trials}
+    if which not in trials:
+        raise StudyError(f"--like {which}: expected default, best or the number of a trial")
+    return dict(trials[which].config)
+
+
+def _when(run: Run) -> str:
+    """When a configuration that was asked for is tried."""
+    limit, needed = run.status()["budget"]["limit"], run.least_budget
+    if limit is not None and needed > limit:
+        return (
+            f"it waits, as the search's budget is used up; "
+            f"`spot-dask resume {run.path} --evaluations {needed}` tries it first"
+        )
+    if run.state in ("running", "elsewhere"):
+        paused = ", once it is not paused any more" if run.journal.paused else ""
+        return f"tried next by the run{paused}"
+    return f"`spot-dask resume {run.path}` tries it first"
+
+
+@opt.command("store")
+def pause(store: str, as_json: bool) -> None:
+    """Have the run in STORE begin no more trainings; what runs goes on.
+
+    It stays paused, also when it is stopped and resumed, until `spot-dask unpause`. Wall time goes
+    on meanwhile.
+    """
+    _pause(store, "pause", True, as_json)
+
+
+@opt.command("store")
+def unpause(store: str, as_json: bool) -> None:
+    """Have the run in STORE begin trainings again."""
+    _pause(store, "unpause", False, as_json)
+
+
+def _pause(store: str, verb: str, on: bool, as_json: bool) -> None:
+    from spot_dask.run import Run
+
+    run = Run.open(store)
+    changed = run.pause(on)
+    if as_json:
+        opt.emit(verb, {"store": store, "paused": on, "changed": changed, "state": run.state})
+        return
+    if not changed:
+        click.echo(f"{store} is {'paused already' if on else 'not paused'}")
+    elif run.state not in ("running", "elsewhere"):
+        how = "paused: it stays so when it is resumed" if on else "not paused any more"
+        click.echo(f"{store} is {how} ({run.state} now)")
+    else:
+        click.echo("no training begins; what runs goes on" if on else "trainings begin again")
