@@ -66,6 +66,8 @@ Listener = Callable[[Update], None]
 class Goal:
     """The objective of a run and its budget (None: no limit; ``wall`` in seconds).
 
+    ``epochs`` are those of all trainings.
+
     ``together`` is the size of the batches of a synchronous run; None: a trial is proposed whenever
     a slot is free.
     """
@@ -75,6 +77,7 @@ class Goal:
     evaluations: int | None
     wall: float | None
     together: int | None = None
+    epochs: int | None = None
 
     @property
     def sign(self) -> float:
@@ -135,7 +138,8 @@ class Standing:
 
     ``left`` is the time (seconds) until the budget of evaluations will be used up; None where it
     cannot be judged. ``running`` lists the oldest trainings, ``busy`` counts all of them,
-    ``failures`` counts evaluations without a result by their status.
+    ``failures`` counts evaluations without a result by their status, ``epochs`` those that were
+    trained.
     """
 
     goal: Goal
@@ -150,13 +154,15 @@ class Standing:
     failures: Mapping[str, int]
     stopping: str | None
     paused: bool = False
+    epochs: int = 0
 
     @property
     def share(self) -> float:
         """The share of the budget that is used, from 0 to 1."""
         evaluations, wall = self.goal.evaluations, self.goal.wall
         used = 0.0 if evaluations is None else self.done / evaluations
-        return min(1.0, max(used, 0.0 if wall is None else self.elapsed / wall))
+        trained = 0.0 if self.goal.epochs is None else self.epochs / self.goal.epochs
+        return min(1.0, max(used, trained, 0.0 if wall is None else self.elapsed / wall))
 
     @property
     def wall_left(self) -> float | None:
@@ -216,6 +222,8 @@ class View:
             ),
             stopping=update.stopping,
             paused=update.paused,
+            epochs=sum(e.outcome.epochs for e in update.history.evaluations)
+            + sum(lease.epoch for lease in update.running),
         )
 
     def _judged(self, update: Update) -> float | None:

@@ -156,6 +156,11 @@ class Outcome:
         return not (self.ok or self.stopped)
 
     @property
+    def epochs(self) -> int:
+        """How many epochs it has reported; 0 where none."""
+        return max(map(len, self.curves.values()), default=0)
+
+    @property
     def seconds(self) -> float:
         """Duration of the training in seconds; NaN where it never started."""
         return self.finished - self.started

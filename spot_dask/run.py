@@ -306,6 +306,17 @@ class Run:
         """An internal (minimised) objective value in the user's direction."""
         return self.sign * y
 
+    @property
+    def epochs(self) -> int:
+        """How many epochs its evaluations have trained."""
+        return sum(e.outcome.epochs for e in self.history.evaluations)
+
+    @property
+    def epochs_end_it(self) -> bool:
+        """Whether its budget of epochs is used up."""
+        limit = Budget(**self.settings["budget"]).epochs
+        return limit is not None and self.epochs >= limit
+
     def status(self) -> dict[str, Any]:
         """How the run stands, as JSON (schema ``spot-dask/status/1``)."""
         history, budget = self.history, Budget(**self.settings["budget"])
@@ -324,6 +335,8 @@ class Run:
                 "used": used,
                 "limit": limit,
                 "fraction": None if limit is None else used / limit,
+                "epochs_limit": budget.epochs,
+                "epochs_used": self.epochs,
                 "wall_limit_seconds": budget.wall,
                 "wall_used_seconds": self.fold.elapsed,
                 "until": budget.until,

@@ -287,23 +287,27 @@ class SettingsTable:
 
 @dataclass(frozen=True)
 class Budget(SettingsTable):
-    """When a run ends: after so many evaluations or so much wall time (seconds), whichever first.
+    """When a run ends: after so many evaluations, epochs or so much wall time (seconds).
 
-    Both count over all sessions of the run, failed evaluations included. ``until`` ends the search
-    before that, and what it found is confirmed then: ``"noise"`` where the bound of the regret is
-    below the noise of a single training, or a number, in units of the objective, that it must fall
-    below. ``"never"`` takes such a rule back when a run is resumed.
+    Whichever is first. All count over all sessions of the run, failed evaluations included.
+    ``until`` ends the search before that, and what it found is confirmed then: ``"noise"`` where
+    the bound of the regret is below the noise of a single training, or a number, in units of the
+    objective, that it must fall below. ``"never"`` takes such a rule back when a run is resumed.
     """
 
     table = "budget"
 
     evaluations: int | None = setting(
         whole(1), flag="--evaluations",
-        help="Budget: number of evaluations in all [without a wall time: 50].",
+        help="Budget: number of evaluations in all [without another budget: 50].",
     )  # fmt: skip
     wall: float | None = setting(
         SECONDS, flag="--wall",
         help="Budget: wall time with its unit, such as 90m or 6h.",
+    )  # fmt: skip
+    epochs: int | None = setting(
+        whole(1), flag="--epochs",
+        help="Budget: epochs of all trainings together; early stopping leaves more of them.",
     )  # fmt: skip
     until: str | float | None = setting(
         UNTIL, flag="--until",
@@ -313,8 +317,8 @@ class Budget(SettingsTable):
 
     @property
     def limit(self) -> int | None:
-        """The number of evaluations a run ends after; None if only its time ends it."""
-        if self.evaluations is None and self.wall is None:
+        """The number of evaluations a run ends after; None if only time or epochs end it."""
+        if self.evaluations is None and self.wall is None and self.epochs is None:
             return DEFAULT_EVALUATIONS
         return self.evaluations
 

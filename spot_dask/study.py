@@ -335,7 +335,9 @@ class Study(Settings):
         """What a run of the study is after, for those who show how it stands."""
         together = self.batch if self.sync else None
         task, budget = self.task, self.budget
-        return Goal(task.objective, task.direction, budget.limit, budget.wall, together)
+        return Goal(
+            task.objective, task.direction, budget.limit, budget.wall, together, budget.epochs
+        )
 
     def under(self, settings: Mapping[str, Any], budget: Budget | None = None) -> Study:
         """The study under the settings of a store, with what ``budget`` sets of theirs changed.
@@ -402,6 +404,8 @@ class Study(Settings):
             **shared(Policy, self)
             | {
                 "evaluations": self.budget.limit,
+                "epochs": self.budget.epochs,
+                "each": self._each,
                 "seconds": None if wall is None else max(0.0, wall - past.elapsed),
                 "ahead": executor.concurrent,
                 "silence": SILENCE_SECONDS if executor.concurrent else math.inf,
@@ -444,6 +448,12 @@ class Study(Settings):
         shown.end(session.run())
         if folder is not None:
             folder.close(coordinator.history.pending)
+
+    @property
+    def _each(self) -> int:
+        """The epochs of every training, where the task tells; else 0."""
+        epochs = getattr(self.task, "epochs", 0)
+        return epochs if isinstance(epochs, int) else 0
 
     def _unconfirmed(self, policy: Policy) -> str | None:
         """What a user is told of a run whose result will not be confirmed."""

@@ -56,6 +56,7 @@ tuner.design tuner.model tuner.replication tuner.stopping
 tuner.confirmation tuner.foreseen
 tuner
 coordinator coordinator.curves coordinator.fleet
+coordinator.epochs
 coordinator.state
 tasks tasks.data
 tasks.function tasks.snapshot

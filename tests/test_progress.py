@@ -176,11 +176,12 @@ def test_a_page_shows_how_a_run_stands_until_its_end() -> None:
     }  # fmt: skip
     assert shown.pop("goal") == {
         "objective": "acc", "direction": "max", "evaluations": 8, "wall": None, "together": None,
+        "epochs": None,
     }  # fmt: skip
     assert shown == {
         "name": "a study", "store": "run.zarr", "ended": "budget", "share": 0.25, "done": 2,
         "left": None, "stopping": None, "paused": False, "workers": 1, "slots": 2, "busy": 1,
-        "failures": {"failed": 1},
+        "failures": {"failed": 1}, "epochs": 3,
     }  # fmt: skip
 
 

@@ -181,6 +181,8 @@ def _estimate(loaded: Loaded, trained: Trained) -> float | None:
             study.space.default[epochs] if isinstance(epochs, str) else epochs
         )
         limits.append(each * budget.limit / max(1, loaded.local or local_slots()))
+    if budget.epochs is not None:
+        limits.append(trained.warm * budget.epochs / max(1, loaded.local or local_slots()))
     return min(limits)
 
 

@@ -155,7 +155,7 @@ def news(standing: Standing, last: Evaluation) -> Iterator[str]:
     if last.ok:
         yield f"{goal.objective} {number(goal.signed(last.y))}"
     elif last.stopped:
-        epochs = max(map(len, last.outcome.curves.values()), default=0)
+        epochs = last.outcome.epochs
         yield f"stopped early, after {epochs} epoch{'' if epochs == 1 else 's'}"
     else:
         yield failure(last)
@@ -193,8 +193,9 @@ def left(standing: Standing) -> Iterator[str]:
 
 def count(standing: Standing) -> str:
     """How many evaluations there are, of how many."""
-    limit = standing.goal.evaluations
-    return f"{standing.done}" if limit is None else f"{standing.done}/{limit}"
+    limit, epochs = standing.goal.evaluations, standing.goal.epochs
+    done = f"{standing.done}" if limit is None else f"{standing.done}/{limit}"
+    return done if epochs is None else f"{done} ({standing.epochs}/{epochs} epochs)"
 
 
 def estimate(best: BestSoFar) -> str:

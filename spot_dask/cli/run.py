@@ -187,9 +187,9 @@ def _run_against(ctx: click.Context, study: str, options: dict[str, Any]) -> Non
 def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any) -> None:
     """Go on with the run in STORE, which was stopped, killed or has a larger budget now.
 
-    Finished evaluations are kept, trials in flight run again. --evaluations and --wall count over
-    the whole run and replace its budget. The study's file is run again: the one that STORE names,
-    if it is as it was, or the one of --study.
+    Finished evaluations are kept, trials in flight run again. --evaluations, --wall and --epochs
+    count over the whole run and replace its budget. The study's file is run again: the one that
+    STORE names, if it is as it was, or the one of --study.
     """
     _exclude(ctx, options)
     with redirect_stdout(sys.stderr):
@@ -212,7 +212,8 @@ def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any)
                 **where,
             )
     if len(finished.history.evaluations) == done:
-        flag = {"wall": "--wall", "budget": "--evaluations"}.get(finished.ended or "")
+        limited = "--epochs" if finished.epochs_end_it else "--evaluations"
+        flag = {"wall": "--wall", "budget": limited}.get(finished.ended or "")
         if finished.state != "done":
             note = f"no new evaluation; {done} are there"
         elif finished.ended == "until":
@@ -309,7 +310,9 @@ def _add(
         before = Run.open(store)
         loaded = _reloaded(before, study)
         where, done = _where(options, loaded), len(before.history.evaluations)
-        goal = replace(loaded.study.under(before.settings).goal, evaluations=None, wall=None)
+        goal = replace(
+            loaded.study.under(before.settings).goal, evaluations=None, wall=None, epochs=None
+        )
         with watch(options["progress"], goal) as listener:
             finished = method(loaded.study)(
                 before,

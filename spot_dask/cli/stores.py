@@ -55,12 +55,15 @@ def status(store: str, study: str | None, as_json: bool) -> None:
     budget, trials = document["budget"], document["trials"]
     limit, wall = budget["limit"], budget["wall_limit_seconds"]
     used = f"{budget['used']}" if limit is None else f"{budget['used']} of {limit}"
+    epochs = budget["epochs_limit"]
     time_used = opt.clock(budget["wall_used_seconds"])
     click.echo(opt.printable(f"{document['name']}: {state}{who}"))
     if document["paused"]:
         click.echo(f"paused       no training begins; spot-dask unpause {run.path}")
     click.echo(f"evaluations  {used} ({_ended(run.history)})")
     click.echo(f"time         {time_used}{'' if wall is None else f' of {opt.clock(wall)}'}")
+    if epochs is not None:
+        click.echo(f"epochs       {budget['epochs_used']} of {epochs}")
     if budget["until"] is not None:
         why = budget["enough"] or "the search goes on until its budget"
         click.echo(f"until        {budget['until']}: {why}")

@@ -55,7 +55,8 @@ class Policy:
     """How a run is conducted.
 
     ``evaluations`` limits the evaluations of all sessions, failed ones included; ``seconds`` the
-    wall time of this session. At most ``batch`` trials are proposed together (None: as many as
+    wall time of this session; ``epochs`` those of all trainings, of which each has ``each`` (0: not
+    known). At most ``batch`` trials are proposed together (None: as many as
     there are free slots), and a ``sync`` run waits for all of a batch before the next. ``ahead``
     lets trials be proposed before a slot is free for them. ``early_stopping`` may stop trainings by
     the ``objective`` that they report (None: never), but for the share ``spare``, drawn by chance;
@@ -67,6 +68,8 @@ class Policy:
 
     evaluations: int | None = None
     seconds: float | None = None
+    epochs: int | None = None
+    each: int = 0
     batch: int | None = None
     sync: bool = False
     ahead: bool = True
@@ -82,7 +85,7 @@ class Policy:
     only: Stage | None = None
 
     def __post_init__(self) -> None:
-        for name in ("evaluations", "batch", "give_up"):
+        for name in ("evaluations", "epochs", "batch", "give_up"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; expected at least 1")

@@ -34,6 +34,7 @@ from spot_dask.coordinator import (
     Wished,
 )
 from spot_dask.coordinator.curves import Courses
+from spot_dask.coordinator.epochs import Epochs
 from spot_dask.coordinator.fleet import Attempt, Fleet
 from spot_dask.early_stopping.ruler import Ruler
 from spot_dask.fold import Fold
@@ -72,9 +73,9 @@ class Coordinator:
     """The state of a run. ``handle`` is its only mutator.
 
     ``past`` is what earlier sessions have recorded; it is copied. The reasons it finishes for:
-    "budget" (evaluations used up), "wall" (time used up), "exhausted" (every configuration was
-    tried), "until" (the tuner said that the search did enough), "failing" (nothing but failures),
-    or the reason of the ``Drain``, ``Halt`` or ``Detach`` it was given.
+    "budget" (evaluations or epochs used up), "wall" (time used up), "exhausted" (every
+    configuration was tried), "until" (the tuner said that the search did enough), "failing"
+    (nothing but failures), or the reason of the ``Drain``, ``Halt`` or ``Detach`` it was given.
     """
 
     def __init__(self, policy: Policy, past: Fold, now: float) -> None:
@@ -87,6 +88,7 @@ class Coordinator:
         self._fold = past.copy()  # and what was decided since
         ruler = Ruler(policy.objective, policy.space, policy.length)
         self._curves = Courses(ruler, past.history.evaluations)
+        self._epochs = Epochs(policy.epochs, policy.length, policy.each, past.history.evaluations)
         self._queue: deque[Trial] = deque()
         self._alone: deque[Trial] = deque()  # to be tried with a worker for themselves
         for trial in past.history.pending:
@@ -235,6 +237,7 @@ class Coordinator:
         told = Told(Evaluation(trial, outcome, attempt, spared))
         self._fold.add(told)
         self._curves.tell(told.evaluation)
+        self._epochs.tell(told.evaluation)
         said: list[Instruction] = [Commit(told)]
         if self.policy.early_stopping and (line := self._curves.complaint(told.evaluation)):
             said.append(Say(line))
@@ -430,18 +433,22 @@ class Coordinator:
             self._out_of_time = self._deadline - now <= rounds * SLACK * self._pace.training
         if self._out_of_time:
             return Stage("confirm", by_time)
-        budget = self.policy.evaluations
-        seeds = by_time if budget is None or self._enough else seeds_of(share, budget)
+        budget = self._trainings
+        seeds = by_time if budget == math.inf or self._enough else seeds_of(share, budget)
         over = self._exhausted or self._search_left() < 1
         return Stage("confirm", seeds + self._extra) if seeds and over else None
 
     def _search_left(self) -> float:
         """How many trials the search may still ask for."""
-        budget = self.policy.evaluations
-        if budget is None:
-            return math.inf
-        seeds = seeds_of(self.policy.confirm, budget)
+        budget = self._trainings
+        seeds = 0 if budget == math.inf else seeds_of(self.policy.confirm, budget)
         return self._budget_left() - (reserve(self.history, seeds) if seeds else 0)
+
+    @property
+    def _trainings(self) -> float:
+        """How many trainings the budget is, if none is stopped; infinite where not known."""
+        evaluations = self.policy.evaluations
+        return min(math.inf if evaluations is None else evaluations, self._epochs.trainings)
 
     @property
     def _has_more(self) -> bool:
@@ -449,8 +456,10 @@ class Coordinator:
         return self._budget_left() < math.inf and not self._enough
 
     def _budget_left(self) -> float:
-        budget = self.policy.evaluations
-        return math.inf if budget is None else budget - self._fold.asked
+        """How many more trials may be asked for."""
+        evaluations = self.policy.evaluations
+        left = math.inf if evaluations is None else evaluations - self._fold.asked
+        return min(left, self._epochs.left(self.running.values(), (*self._queue, *self._alone)))
 
     def _is_over(self) -> bool:
         if self.running:
