@@ -20,11 +20,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis as PlotAxis
+from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import Bbox
 
 from spot_dask.records import Value
 from spot_dask.report import text
@@ -33,6 +35,9 @@ from spot_dask.report.context import Axis
 from spot_dask.stats import FloatArray
 
 SIZE = (4.9, 3.3)  # inches: about the width of a telephone, so text never shrinks much
+
+DOTS = 72  # an inch
+PAD = 3.0  # dots around everything
 
 PALETTE = (INK, MUTED, GRID, ACCENT, SECOND, BAND, POINT, FAINT) = (
     "#1c2430", "#66707f", "#e3e6ea", "#2558c4", "#b9530f", "#cfdcf6", "#8b96a6", "#c3cad4",
@@ -46,6 +51,7 @@ STYLE: Any = {
     # A parameter may be called "$x$"; it is text, not mathematics.
     "text.parse_math": False,
     "text.usetex": False,
+    "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "axes.labelsize": 9.5,
     "axes.unicode_minus": True,
@@ -70,12 +76,37 @@ def chart(
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # Glyphs are measured with matplotlib's font but drawn by the browser, which has them all.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, dpi=DOTS, facecolor="none")
         draw(figure.subplots())
         stream = io.StringIO()
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(stream, format="svg", transparent=True, metadata=metadata)
+        width, height = (DOTS * side for side in size)
+        renderer = RendererSVG(width, height, stream, image_dpi=DOTS, metadata=metadata)
+        _lay_out(figure, renderer)
+        figure.draw(renderer)
+        renderer.finalize()
     return Chart(_embedded(stream.getvalue(), name, title, description), caption, data)
+
+
+def _lay_out(figure: Figure, renderer: RendererSVG) -> None:
+    """Fit the axes between their labels and the legend above them.
+
+    Labels have the same size whatever that of the axes, so it is enough to measure them once;
+    matplotlib's constrained layout does it twice and then draws all once more, to nowhere.
+    """
+    inside = Bbox.union([ax.get_window_extent(renderer) for ax in figure.axes])
+    outside = Bbox.union([ax.get_tightbbox(renderer) for ax in figure.axes])
+    legends = [legend.get_window_extent(renderer).height for legend in figure.legends]
+    width, height = figure.bbox.size
+    top = outside.y1 - inside.y1 + sum(PAD + tall for tall in legends)
+    figure.subplots_adjust(
+        left=(PAD + inside.x0 - outside.x0) / width,
+        bottom=(PAD + inside.y0 - outside.y0) / height,
+        right=1 - (PAD + outside.x1 - inside.x1) / width,
+        top=1 - (PAD + top) / height,
+    )
+    for ax in figure.axes:
+        ax.patch.set_visible(False)
 
 
 def _embedded(svg: str, name: str, title: str, description: str) -> str:
@@ -139,7 +170,7 @@ def value_scale(ax: Axes, *parts: FloatArray, side: Literal["x", "y"] = "y") -> 
     decades = math.log10(values.max() / values.min())
     axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if decades < 2.5 else (1,), numticks=7))
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def dots(ax: Axes, x: FloatArray, y: FloatArray, colour: str, size: float = 4.0) -> None:
@@ -237,7 +268,7 @@ def scale(ax: Axes, side: Literal["x", "y"], axis: Axis, values: Sequence[Value]
     subs = (1.0, 2.0, 5.0) if base == 10 and decades < 2.5 else (1.0,)
     plot.set_major_locator(LogLocator(base, subs=subs, numticks=7))
     plot.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
-    plot.set_minor_formatter(NullFormatter())
+    plot.set_minor_locator(NullLocator())
 
 
 def short(label: str, most: int) -> str:
