@@ -30,7 +30,7 @@ LEAST = 4
 HELD = 600
 """The most evaluations that the process holds; further ones are left out, and it says so."""
 
-BLOCK = 256
+BLOCK = 64
 """Rows at which drawn functions are computed at once: larger arrays are slower."""
 
 COST = 400_000

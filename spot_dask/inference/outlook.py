@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from spot_dask.inference import LEAST, Inference
 from spot_dask.inference.process import Conditioned
@@ -109,16 +110,33 @@ def expected_improvement(
 
 
 def _recent(model: Inference, features: FloatArray) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """The largest expected improvement (m candidates) after each of the last evaluations."""
+    """The largest expected improvement (m candidates) after each of the last evaluations.
+
+    In order of their numbers, the Cholesky factor L of the first k evaluations is the head of that
+    of all n. So are L^-1 r for every right side r, and sums over their first k entries are what the
+    first k evaluations tell.
+    """
     mode = model.process.mode
     order, n = np.argsort(model.evidence.numbers, kind="stable"), len(model.z)
+    part = Conditioned(mode.data.rows(order), mode.theta)
+    X, m = part.data.F, len(features)
+    R = part.correlation(np.vstack([features, X]), X).T
+    sides = np.column_stack([R, np.ones(n), part.data.z])
+    solved = solve_triangular(part.factor, sides, lower=True, check_finite=False)
     counts = tuple(range(max(LEAST, n - RECENT + 1), n + 1))
     found = []
     for k in counts:
-        part = Conditioned(mode.data.rows(order[:k]), mode.theta)
-        known = part.level + part.correlation(part.data.F, part.data.F) @ part.alpha
+        V, ones, z = solved[:k, :-2], solved[:k, -2], solved[:k, -1]
+        level = float(ones @ z) / float(ones @ ones)
+        alpha = z - level * ones
+        known = level + alpha @ V[:, m : m + k]
         b = int(known.argmin())
-        mean, variance = part.contrast(features, part.data.F[[b]])
-        best, sd = float(known[b]), np.sqrt(variance)
+        apart = V[:, :m] - V[:, m + b, None]
+        u = ones @ apart
+        variance = 2.0 - 2.0 * R[b, :m] + u * u / float(ones @ ones)
+        variance -= np.einsum("ij,ij->j", apart, apart)
+        s2 = part.variance(float(alpha @ alpha), k)
+        sd, best = np.sqrt(s2 * np.maximum(variance, 0.0)), float(known[b])
+        mean = alpha @ apart
         found.append(float(expected_improvement(model, best + mean, sd, best).max()))
     return tuple(found), counts

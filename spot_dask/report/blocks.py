@@ -62,6 +62,12 @@ class DataTable:
     rows: Sequence[Sequence[Cell]]
     tool: bool = False
 
+    @property
+    def sides(self) -> list[str]:
+        """The class of a cell of each column: t for texts in a tool, n for numbers elsewhere."""
+        text_class, number_class = ("t", "") if self.tool else ("", "n")
+        return [number_class if column.numeric else text_class for column in self.columns]
+
 
 @dataclass(frozen=True)
 class Chart:

@@ -20,6 +20,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis as PlotAxis
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -81,21 +82,22 @@ def chart(
         stream = io.StringIO()
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         width, height = (DOTS * side for side in size)
-        renderer = RendererSVG(width, height, stream, image_dpi=DOTS, metadata=metadata)
+        kind: Any = RendererSVG  # without types
+        renderer = kind(width, height, stream, image_dpi=DOTS, metadata=metadata)
         _lay_out(figure, renderer)
         figure.draw(renderer)
         renderer.finalize()
     return Chart(_embedded(stream.getvalue(), name, title, description), caption, data)
 
 
-def _lay_out(figure: Figure, renderer: RendererSVG) -> None:
+def _lay_out(figure: Figure, renderer: RendererBase) -> None:
     """Fit the axes between their labels and the legend above them.
 
     Labels have the same size whatever that of the axes, so it is enough to measure them once;
     matplotlib's constrained layout does it twice and then draws all once more, to nowhere.
     """
     inside = Bbox.union([ax.get_window_extent(renderer) for ax in figure.axes])
-    outside = Bbox.union([ax.get_tightbbox(renderer) for ax in figure.axes])
+    outside = Bbox.union([ax.get_tightbbox(renderer) or ax.bbox for ax in figure.axes])
     legends = [legend.get_window_extent(renderer).height for legend in figure.legends]
     width, height = figure.bbox.size
     top = outside.y1 - inside.y1 + sum(PAD + tall for tall in legends)
@@ -141,7 +143,7 @@ def frame(ax: Axes, x: str, y: str, grid: Literal["x", "y", "both"] = "y") -> No
     """Labels and grid of a chart."""
     for side in ("top", "right", "left", "bottom"):
         ax.spines[side].set_visible(False)
-    ax.tick_params(length=0, colors=MUTED, which="both")
+    ax.tick_params(length=0, colors=MUTED)
     ax.grid(True, axis=grid, color=GRID, linewidth=0.8)
     ax.set_axisbelow(True)
     ax.set_xlabel(x, color=MUTED)
@@ -182,7 +184,8 @@ def dots(ax: Axes, x: FloatArray, y: FloatArray, colour: str, size: float = 4.0)
     codes = np.tile(np.array([Path.MOVETO, Path.LINETO], dtype=np.uint8), len(at))
     path = Path(np.repeat(at, 2, axis=0), codes)
     path.should_simplify = False
-    ax.add_patch(
+    # An artist, not a patch: of those matplotlib looks at each point for the limits.
+    ax.add_artist(
         PathPatch(path, facecolor="none", edgecolor=colour, linewidth=size, capstyle="round")
     )
     ax.update_datalim(at)

@@ -66,10 +66,22 @@ def expected_best_of_draws(draws: npt.ArrayLike, k: int) -> RandomSearch:
         raise ValueError(f"got draws of shape {found.shape}: expected finite values (s x N)")
     ranked = np.sort(found, axis=1)
     p = chances(ranked.shape[1], k)
-    order = np.argsort(ranked, axis=None)
-    pooled, rank = ranked.ravel()[order], order % ranked.shape[1]
-    low, high = np.empty(k), np.empty(k)
-    for j in range(k):
-        below = np.cumsum(p[j, rank]) / len(ranked)
-        low[j], high[j] = pooled[np.searchsorted(below, [0.05 - 1e-12, 0.95 - 1e-12])]
+    low, high = (_quantiles(ranked, np.cumsum(p, axis=1), q) for q in (0.05, 0.95))
     return RandomSearch((p @ ranked.T).mean(axis=1), low, high)
+
+
+def _quantiles(ranked: FloatArray, below: FloatArray, q: float) -> FloatArray:
+    """The q quantile (k) of the best of 1, ..., k, ``below`` (k x N) being P(its rank <= i).
+
+    By bisection among all values: a value x is at least the quantile if the mean over the draws of
+    P(the best <= x) is at least q.
+    """
+    pooled, each = np.sort(ranked, axis=None), np.arange(len(below))[:, None]
+    chance = np.hstack([np.zeros((len(below), 1)), below])
+    first, last = np.zeros(len(below), dtype=np.int64), np.full(len(below), len(pooled) - 1)
+    while (first < last).any():
+        middle = (first + last) // 2
+        ranks = np.stack([np.searchsorted(row, pooled[middle], side="right") for row in ranked])
+        enough = chance[each, ranks.T].mean(axis=1) >= q - 1e-12
+        first, last = np.where(enough, first, middle + 1), np.where(enough, middle, last)
+    return np.asarray(pooled[first])

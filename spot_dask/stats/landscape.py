@@ -19,6 +19,7 @@ from spot_dask.stats import BoolArray, FloatArray, IntArray, Predict, Snap
 PROBES = 1024  # raw rows that tell the levels of the columns
 MOST_LEVELS = 64  # a column with more different values is continuous
 GRID = 257  # values of a continuous column
+FRACTION = 16  # of a column's values: the longest move
 SWEEPS = 60
 BETWEEN = 11  # points on a line from one end to another
 DEPTH = 0.05  # of the sd of f over the starts
@@ -127,7 +128,8 @@ def basins(
     at = np.stack([_nearest(v, raw[:, i]) for i, v in enumerate(values)], axis=1)
     first = descent.f(at)
     least = DEPTH * float(first.std()) if depth is None else depth
-    ends, f = descent.run(at, first)
+    # What a descent leaves is so at most about ``least``, were every column moved all of its range.
+    ends, f = descent.run(at, first, least / (FRACTION * d))
     kept: list[int] = []
     home = np.empty(starts, dtype=np.int64)
     for end in np.argsort(f, kind="stable"):
@@ -169,12 +171,11 @@ class _Descent:
     def f(self, at: IntArray) -> FloatArray:
         return self.predict(self.rows(at))
 
-    def run(self, at: IntArray, f: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Places (s x d) and values (s) where no move improves, from those given."""
+    def run(self, at: IntArray, f: FloatArray, slight: float) -> tuple[IntArray, FloatArray]:
+        """Places (s x d) and values (s) where no move improves by more than ``slight``."""
         lengths = np.array([len(v) for v in self.values])
-        longest = np.maximum(1, lengths // 16)
+        longest = np.maximum(1, lengths // FRACTION)
         step = np.tile(longest, (len(at), 1))
-        slight = 1e-9 * float(np.ptp(f))
         ends, lows, going = at.copy(), f.copy(), np.arange(len(at))
         for _ in range(SWEEPS):
             before = at
