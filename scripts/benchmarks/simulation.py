@@ -11,7 +11,7 @@ import heapq
 import math
 from dataclasses import dataclass, field
 
-from benchmarks.optimisers import Optimiser, cpu_seconds
+from benchmarks.optimisers import Attachable, Optimiser, cpu_seconds
 from benchmarks.problems import Problem, stream
 from spot_dask.records import Configuration
 
@@ -84,11 +84,13 @@ def run(optimiser: Optimiser, problem: Problem, mode: Mode, seed: int) -> list[P
     """The run's points: about 16 along the way and the last one, the budget's end."""
     progress = _Progress(problem)
     running: list[tuple[float, int, float]] = []  # end, number, y
-    now = cpu = 0.0
+    now, cpu = _begin(optimiser, progress, seed), 0.0
     points: list[Point] = []
     step = max(1, mode.budget // 16)
     while progress.evaluated < mode.budget:
-        wanted = min(mode.q - len(running), mode.budget - len(progress.configs))
+        given = len(progress.configs)
+        free = mode.q - (given % mode.q if mode.sync else len(running))
+        wanted = min(free, mode.budget - given)
         if wanted > 0 and not (mode.sync and running):
             started = cpu_seconds(optimiser)
             asked = optimiser.ask(wanted)
@@ -108,6 +110,21 @@ def run(optimiser: Optimiser, problem: Problem, mode: Mode, seed: int) -> list[P
             points.append(progress.point(now, cpu))
     last = progress.point(now, cpu, _recommended(optimiser, progress))
     return [p for p in points if p.evaluations < last.evaluations] + [last]
+
+
+def _begin(optimiser: Optimiser, progress: _Progress, seed: int) -> float:
+    """When the problem's first configuration has been evaluated, if it has one.
+
+    An optimiser that can learn from what it did not ask for is told; the others cannot use it.
+    """
+    config = progress.problem.first
+    if config is None:
+        return 0.0
+    end, number, y = _evaluation(progress, config, 0.0, seed)
+    progress.add(number, y)
+    if isinstance(optimiser, Attachable):
+        optimiser.attach([(config, y)])
+    return end
 
 
 def _evaluation(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import Unavailable, problems
-from benchmarks.optimisers import OneHot, Optimiser, Spec, names
+from benchmarks.optimisers import Attachable, OneHot, Optimiser, Spec, names
 from benchmarks.problems import uniform
 
 CHEAP = {"botorch": "botorch:restarts=2,raw=32", "spot": "spot:design.initial=6"}
@@ -36,6 +36,22 @@ def test_an_optimiser_proposes_valid_configurations(name: str, where: str) -> No
         values = [math.nan if (told + k) % 5 == 4 else float(k + batch) for k in range(4)]
         optimiser.tell([(told + k, y) for k, y in enumerate(values)])
         told += 4
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["optuna_gp", "optuna_tpe", "smac", "spot"])
+def test_an_optimiser_goes_on_from_an_evaluation_it_did_not_ask_for(name: str) -> None:
+    space = problems.find("mixed/branches").space
+    try:
+        optimiser = Spec.parse(CHEAP.get(name, name)).make(space, seed=0, budget=16)
+    except Unavailable as error:
+        pytest.skip(str(error))
+    assert isinstance(optimiser, Attachable)
+    optimiser.attach([(space.default, 0.5)])
+    for first in (1, 4):
+        configs = optimiser.ask(3)
+        assert [space.validate(c) for c in configs] == [dict(c) for c in configs]
+        optimiser.tell([(first + k, 1.0 + k) for k in range(3)])
 
 
 @pytest.mark.parametrize("where", SPACES)

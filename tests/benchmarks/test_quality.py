@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,22 @@ def test_a_run_reports_the_incumbent_failures_and_repeats() -> None:
     assert points[-1].regret == pytest.approx(0.2 / problem.spread)
     assert points[-1].recommended == points[-1].regret
     assert points[-1].distinct == 3
+
+
+def test_a_problem_may_give_everyone_the_same_first_evaluation() -> None:
+    class Learning(Listed):
+        def attach(self, results: Sequence[tuple[Configuration, float]]) -> None:
+            self.calls.append(f"attach {results}")
+
+    first = m2(0.3)[0]
+    problem = replace(problems.find("crash/m2"), first=first)
+    for kind in (Listed, Learning):
+        optimiser = kind(m2(0.1, 0.2, 0.4))
+        points = run(optimiser, problem, Mode(q=2, sync=True, budget=4), seed=0)
+        attached = [f"attach [({first}, 1.7)]"] * (kind is Learning)
+        assert optimiser.calls == [*attached, "ask 1", "tell 1", "ask 2", "tell 2 3"]
+        assert [p.evaluations for p in points] == [2, 4]
+        assert points[0].regret == pytest.approx(problem.regret(1.7))
 
 
 def test_an_exhausted_optimiser_ends_the_run() -> None:

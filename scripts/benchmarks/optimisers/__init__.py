@@ -39,10 +39,13 @@ class Optimiser(Protocol):
         ...
 
 
+@runtime_checkable
 class Attachable(Optimiser, Protocol):
     """An optimiser that can learn from evaluations it did not ask for, before its first ask."""
 
-    def attach(self, results: Sequence[tuple[Configuration, float]]) -> None: ...
+    def attach(self, results: Sequence[tuple[Configuration, float]]) -> None:
+        """Configurations and values, which take the first numbers."""
+        ...
 
 
 @runtime_checkable

@@ -56,6 +56,15 @@ class Smac:
             )
             self._facade.tell(self._asked[number], value, save=False)
 
+    def attach(self, results: Sequence[tuple[Configuration, float]]) -> None:
+        space, known = self._facade.scenario.configspace, axes(self._space)
+        configuration = require("ConfigSpace", "smac").Configuration
+        for config, y in results:
+            values = {n: _raw(known[n], v) for n, v in config.items() if n in known}
+            info = self._history.TrialInfo(configuration(space, values=values), seed=0)
+            self._asked.append(info)
+            self.tell([(len(self._asked) - 1, y)])
+
 
 def _never_called(config: Any, seed: int = 0) -> float:
     raise AssertionError("asked and told, never run")

@@ -63,6 +63,8 @@ class Problem:
     earlier: Callable[[int], Sequence[Sequence[tuple[Configuration, float]]]] | None = None
     median: float | None = None
     """Of the true values of uniform configurations that succeed; None: it is computed."""
+    first: Configuration | None = None
+    """What everyone evaluates first, if it is given."""
 
     @cached_property
     def spread(self) -> float:
