@@ -49,6 +49,7 @@ infill.log_ei infill.thompson infill.ucb
 infill.*
 early_stopping
 early_stopping.chain early_stopping.ruler
+early_stopping.asha
 early_stopping.*
 baselines
 baselines.*

@@ -120,8 +120,8 @@ def test_by_default_every_training_runs_to_its_end(tmp_path: Path, trained: Path
 
 
 def test_an_unknown_rule_is_refused_before_anything_runs() -> None:
-    with pytest.raises(ValueError, match="no early_stopping named 'hyperband'; there are: asha"):
-        study(early_stopping="hyperband")
+    with pytest.raises(ValueError, match="no early_stopping named 'halving'; there are: asha"):
+        study(early_stopping="halving")
 
 
 RUN = """

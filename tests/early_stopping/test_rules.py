@@ -176,7 +176,7 @@ def test_how_often_the_tuner_picks_good_ones_does_not_matter() -> None:
         ("asha(min_epochs=0)", "min_epochs is 0; expected a whole number from 1"),
         ("curve(risk=2)", "risk is 2; expected a number between 0 and 1"),
         ("curve(share=0)", "share is 0; expected a number between 0 and 1"),
-        ("hyperband", "no early_stopping named 'hyperband'; there are: asha, curve"),
+        ("halving", "no early_stopping named 'halving'; there are: asha, curve, hyperband, rank"),
     ],
 )
 def test_a_bad_rule_is_refused_with_what_was_expected(name: str, line: str) -> None:
