@@ -159,6 +159,18 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
     return Interval(max(float(centre - half), 0.0), min(float(centre + half), 1.0))
 
 
+def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """The exact interval of a share [Clopper & Pearson 1934], whatever n >= 1 is.
+
+    Its ends are those shares under which so many successes, or so few, are less likely than half of
+    what the level leaves: quantiles of Beta(k, n - k + 1) and Beta(k + 1, n - k).
+    """
+    tail, failures = (1 - level) / 2, n - successes
+    low = special.betaincinv(successes, failures + 1, tail) if successes else 0.0
+    high = special.betaincinv(successes + 1, failures, 1 - tail) if failures else 1.0
+    return Interval(float(low), float(high))
+
+
 def jeffreys(successes: float, n: float, level: float = 0.95) -> Interval:
     """Jeffreys' interval of a share: quantiles of Beta(successes + 1/2, n - successes + 1/2).
 

@@ -83,9 +83,12 @@ class Builder:
         trial = Trial(number, self.space.validate(config), seed, replicate, origin)
         seconds = more.pop("seconds", 20.0 + 7 * math.sin(number))
         ok, metrics = math.isfinite(y), more.pop("metrics", {})
-        more.setdefault("error", None if ok else Failure("RuntimeError", "CUDA out of memory", ""))
+        status = more.pop("status", Status.OK if ok else Status.FAILED)
+        if status is Status.FAILED:
+            more.setdefault("error", Failure("RuntimeError", "CUDA out of memory", ""))
+        spared = more.pop("spared", 0)
         outcome = Outcome(
-            status=Status.OK if ok else Status.FAILED,
+            status=status,
             y=y,
             metrics={self.objective: -y if self.direction == "max" else y, **metrics} if ok else {},
             started=1e9 + self.clock,
@@ -96,7 +99,7 @@ class Builder:
         )
         self.entries.append((self.clock, Asked([trial])))
         self.clock += seconds / 2.8
-        evaluation = Evaluation(trial, outcome)
+        evaluation = Evaluation(trial, outcome, spared=spared)
         self.entries.append((self.clock, Told(evaluation)))
         self.history = self.history.ask([trial]).tell(evaluation)
         return self
