@@ -25,9 +25,14 @@ from benchmarks.problems import Problem, find, matching, stream
 from benchmarks.summary import table
 from spot_dask.inference import Inference, evidence, infer
 from spot_dask.inference.gate import filling_check
-from spot_dask.inference.near import near_optimal
+from spot_dask.inference.near import near_optimal, too_rough
 from spot_dask.records import History, Stage
-from spot_dask.report.sections.importance import RegionImportance, Share, region_importance
+from spot_dask.report.sections.importance import (
+    NEAR_LEVEL,
+    RegionImportance,
+    Share,
+    region_importance,
+)
 from spot_dask.stats import Snap
 from spot_dask.stats.sensitivity import sobol_posterior
 from spot_dask.tuner import Tuner
@@ -42,14 +47,15 @@ ROUNDING = 0.005  # shares are shown in per cent
 class Judged:
     """Importances of one run after ``n`` evaluations of the search and ``explored`` others.
 
-    Coverage of total indices, in the whole space NaN where they are ``shown`` not; widths of
-    intervals; errors of first-order shares of the report, fANOVA and PED-ANOVA.
+    Coverage of total indices and widths of intervals, NaN where they are not shown; errors of
+    first-order shares of the report, fANOVA and PED-ANOVA.
     """
 
     problem: str
     seed: int
     n: int
     explored: int
+    near_shown: bool
     near: float
     near_width: float
     shown: bool
@@ -113,12 +119,14 @@ def judged(problem: Problem, seed: int, history: History) -> Judged:
     def inside(raw: FloatArray) -> FloatArray:
         return snap(near.box(raw))
 
-    local, whole = region_importance(model, inside), region_importance(model, snap)
+    local, whole = region_importance(model, inside, NEAR_LEVEL), region_importance(model, snap)
+    near_shown = not too_rough(model, near.box)
     shown = not filling_check(model).failure
     _, local_total = truth(problem, inside, model)
     first, total = truth(problem, snap, model)
     raw_first, _ = truth(problem, snap, None)
     names = list(problem.space.free)
+    near_covered = _covered([s for _, s in _by_name(local, names)], local_total)
     stated = _by_name(whole, names)
     if_shown = _covered([s for _, s in stated], total)
     explored = sum(e.trial.origin.value == "explore" for e in history.evaluations)
@@ -128,8 +136,9 @@ def judged(problem: Problem, seed: int, history: History) -> Judged:
         seed=seed,
         n=history.asked - explored,
         explored=explored,
-        near=_covered([s for _, s in _by_name(local, names)], local_total),
-        near_width=_width(local),
+        near_shown=near_shown,
+        near=near_covered if near_shown else np.nan,
+        near_width=_width(local) if near_shown else np.nan,
         shown=shown,
         whole=if_shown if shown else np.nan,
         whole_width=_width(whole) if shown else np.nan,
@@ -199,7 +208,17 @@ def summary(found: Sequence[Judged]) -> str:
             at = [j for j in found if (j.n, j.explored) == (n, explored)]
             mine = [j for j in at if name in (j.problem, "all")]
             rows.append(_row(name, n, explored, mine))
-    head = ["problem", "n", "explored", "runs", "near: covered", "width", "whole: shown", "covered"]
+    head = [
+        "problem",
+        "n",
+        "explored",
+        "runs",
+        "near: shown",
+        "covered",
+        "width",
+        "whole: shown",
+        "covered",
+    ]
     head += ["width", "were it always shown", "error S1", "fANOVA", "PED-ANOVA"]
     return table(head, rows)
 
@@ -211,7 +230,8 @@ def _row(name: str, n: int, explored: int, mine: Sequence[Judged]) -> list[str]:
         return format(float(values.mean()), form) if len(values) else "–"
 
     return [
-        name, str(n), str(explored), str(len(mine)), mean("near"), mean("near_width"),
+        name, str(n), str(explored), str(len(mine)),
+        mean("near_shown"), mean("near"), mean("near_width"),
         mean("shown"), mean("whole"), mean("whole_width"), mean("if_shown"),
         mean("error", ".3f"), mean("fanova", ".3f"), mean("pedanova", ".3f"),
     ]  # fmt: skip

@@ -15,12 +15,16 @@ from spot_dask.space import Categorical, Integer, Space
 from spot_dask.stats import BoolArray
 from spot_dask.stats.best import best_chances
 from spot_dask.stats.effects import raw_sample
+from spot_dask.stats.landscape import ruggedness
 from spot_dask.stats.region import Box, box_around
 from spot_dask.surrogates import FloatArray, IntArray
 
 CHANCE = 0.05
 SHARE = 0.1
 """Of the way from a typical space-filling evaluation to the best: delta, unless it is given."""
+
+TURNS = 4.0  # of the model along the whole range of a parameter: more are not to be believed
+TURNS_INSIDE = 2.0  # within the box
 
 DRAWS = 512
 PROBES = 1024  # rows that tell the values of a column
@@ -67,6 +71,22 @@ def near_optimal(
     for i in factors:
         inside &= np.isin(seen.X[:, i], box.levels[i])
     return NearOptimal(rows, chances.best, chances.within, delta, box, np.flatnonzero(inside))
+
+
+def too_rough(inference: Inference, box: Box) -> list[str]:
+    """The parameters along which the model is too rough to speak of the box; none as a rule.
+
+    Where a search has looked, many evaluations are close together. What the model takes for a
+    function that turns often along the range of a parameter may there be a crease at the best, and
+    where the box holds several minima, nobody has looked between them. Only parameters with a
+    continuum of values count: between levels a function may do what it likes.
+    """
+    sets = inference.process.sets
+    lengths = np.exp(np.mean([np.log(s.scales) for s in sets], axis=0))
+    turns = ruggedness(0.0, 1.0, lengths).turns
+    inside = turns * (box.high - box.low)
+    rough = (turns > TURNS) | (inside > TURNS_INSIDE)
+    return [name for i, name in enumerate(inference.space.free) if rough[i] and i not in box.levels]
 
 
 def _delta(inference: Inference, best: float, mde: float | None) -> float:

@@ -25,7 +25,7 @@ PARTS = 8  # of the base points; they tell the sampling error
 
 @dataclass(frozen=True)
 class Estimates:
-    """Estimates of quantities with the ends of their 95 % intervals, arrays of one shape."""
+    """Estimates of quantities with the ends of their intervals, arrays of one shape."""
 
     value: FloatArray
     low: FloatArray
@@ -34,7 +34,7 @@ class Estimates:
 
 @dataclass(frozen=True)
 class SobolPosterior:
-    """Posterior medians and 95 % intervals of first, total (d each) and pair indices (d x d).
+    """Posterior medians and intervals of first, total (d each) and pair indices (d x d).
 
     ``pairs`` is symmetric with a diagonal of 0. ``variance`` is that of f over the space, of shape
     (). Of a function that is constant, all indices are 0. Indices are not clipped: sampling can
@@ -59,7 +59,12 @@ def base_points(d: int) -> int:
 
 
 def sobol_posterior(
-    paths: Paths, snap: Snap, d: int, rng: np.random.Generator, n: int | None = None
+    paths: Paths,
+    snap: Snap,
+    d: int,
+    rng: np.random.Generator,
+    n: int | None = None,
+    level: float = 0.95,
 ) -> SobolPosterior:
     """Sobol indices of each function drawn, with n base points: n (2 d + 2) rows, n at a time.
 
@@ -70,8 +75,8 @@ def sobol_posterior(
 
     because the factors of each product share no other columns. First and total indices are so
     those of Azzini, Mara & Rosati (2020), whose errors are small where the index is 0 or 1; pair
-    indices need no further rows. n is a power of two and at least 16, d at least 1; ValueError
-    otherwise.
+    indices need no further rows. Intervals hold the share ``level`` of the draws. n is a power of
+    two and at least 16, d at least 1; ValueError otherwise.
     """
     if d < 1 or (n is not None and (n < 2 * PARTS or n & (n - 1))):
         raise ValueError(f"got d={d}, n={n}: expected d >= 1 and n >= 16, a power of two")
@@ -96,10 +101,10 @@ def sobol_posterior(
     pairs = _ratio(products, variance[:, None, None], smallest[:, None, None])
     pairs[:, np.arange(d), np.arange(d)] = 0.0
     return SobolPosterior(
-        first=_of_draws(first[0]),
-        total=_of_draws(total[0]),
-        pairs=_of_draws(pairs),
-        variance=_of_draws(variance),
+        first=_of_draws(first[0], level),
+        total=_of_draws(total[0], level),
+        pairs=_of_draws(pairs, level),
+        variance=_of_draws(variance, level),
         first_error=np.median(first[1:], axis=1).std(axis=0, ddof=1) / PARTS**0.5,
         total_error=np.median(total[1:], axis=1).std(axis=0, ddof=1) / PARTS**0.5,
         draws=count,
@@ -125,7 +130,7 @@ def _ratio(part: FloatArray, whole: FloatArray, smallest: FloatArray) -> FloatAr
     return np.divide(part, whole, out=np.zeros(part.shape), where=whole > smallest)
 
 
-def _of_draws(draws: FloatArray) -> Estimates:
-    """Medians and 95 % intervals along the first axis."""
-    low, median, high = np.quantile(draws, [0.025, 0.5, 0.975], axis=0)
+def _of_draws(draws: FloatArray, level: float) -> Estimates:
+    """Medians and intervals along the first axis."""
+    low, median, high = np.quantile(draws, [0.5 - level / 2, 0.5, 0.5 + level / 2], axis=0)
     return Estimates(median, low, high)

@@ -8,6 +8,7 @@ from scipy.stats import multivariate_normal
 
 from spot_dask.inference.process import WEIGHT, Conditioned, Data, Density, fit, matern
 from spot_dask.surrogates import FloatArray
+from spot_dask.surrogates.numerics import descend
 
 
 def example(n: int = 12, seed: int = 0) -> Data:
@@ -139,3 +140,21 @@ def test_a_value_far_away_is_not_pulled_in() -> None:
     v[-1] = 10.0
     process = fit(Data(F, (v - v.mean()) / v.std(), np.zeros(20, dtype=int), np.array([0])), rng)
     assert process.mean(F[-1:])[0] * v.std() + v.mean() > 5.0
+
+
+def test_the_mode_is_found_where_a_search_looked_at_several_minima() -> None:
+    """There a smooth and noisy function explains the values too, but 11 nats worse."""
+    rng = np.random.default_rng(2)
+    minima = np.array([[0.25, 0.5, 0.0], [0.25, 0.5, 1.0], [0.25, 0.0, 0.0], [0.25, 1.0, 1.0]])
+    F = rng.random((50, 3))
+    F[10:] = minima[rng.integers(4, size=40)] + 0.03 * rng.standard_normal((40, 3))
+    F = np.clip(F, 0.0, 1.0)
+    u = np.pi * (2 * F - 1)
+    v = np.sin(u[:, 0]) * (1 + 0.1 * u[:, 2] ** 4) + 7 * np.sin(u[:, 1]) ** 2
+    z = (v - v.mean()) / v.std()
+    density = Density(Data(F, z, np.zeros(50, dtype=int), np.arange(3)))
+    low, high = density.bounds()
+    centre, sd = density.moments()
+    starts = centre + sd * rng.standard_normal((6, len(centre)))
+    found = [descend(density, np.clip(s, low, high), low, high, 80, 1e-7)[1] for s in starts]
+    assert density.mode()[1] <= min(found) + 0.1

@@ -53,6 +53,8 @@ class ContourSection:
         importance, model, best = context[ImportanceSection], context.explained, context.best
         if isinstance(importance, Missing):
             return importance
+        if isinstance(importance.near, Missing):
+            return importance.near
         assert not isinstance(model, Missing)  # importance is the model's
         assert best is not None
         if sum(name in best.config for name in model.space.free) < 2:

@@ -95,7 +95,7 @@ class EffectsSection:
         rng = np.random.default_rng(SEED)
         sample = raw_sample(SAMPLE, model.space.d, rng)
         paths = model.paths(DRAWS, rng)
-        named = [p.name for p in importance.near.parameters[:SHOWN]]
+        named = importance.order[:SHOWN]
         effects = (_effect(context, model, paths, sample, name) for name in named)
         return tuple(e for e in effects if e is not None)
 
@@ -103,7 +103,7 @@ class EffectsSection:
         name, free = context.header.objective, len(context.space.free)
         said = (
             "What the model expects as one parameter varies and all others stay as in the "
-            "recommended configuration, the parameter that matters most near the best first."
+            "recommended configuration, first what matters most near the best in the model."
         )
         if len(found) != free:
             said += f" Shown are {len(found)} of {free}."

@@ -12,6 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from spot_dask.inference import Inference
+from spot_dask.inference.gate import MORE
+from spot_dask.inference.near import NearOptimal, too_rough
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, Chart, Charts, DataTable, NotShown, Text, how, table
 from spot_dask.report.context import SEED, Missing, ReportContext
@@ -24,6 +26,11 @@ DRAWS = 128
 BASE_POINTS = 256
 FEWER = 64  # draws, of a quarter of the base points, where there are more than MANY parameters
 MANY = 10
+LEVEL = 0.95
+NEAR_LEVEL = 0.99
+"""The share of the draws that stated 95 % intervals hold: near the best the model takes itself for
+surer than it is, because a search chose the evaluations (scripts/benchmarks/importance)."""
+
 LITTLE = 0.02
 """A share below which a parameter may as well do nothing: intervals that begin there begin at 0."""
 
@@ -74,13 +81,15 @@ class RegionImportance:
 class Importances:
     """Importances near the best and in the whole space, of the objective on the model's scale.
 
-    ``evaluations`` lie in the near-optimal region.
+    ``evaluations`` lie in the near-optimal region; ``order`` has the names of the parameters as the
+    model orders them there, whether that may be stated or not.
     """
 
-    near: RegionImportance
+    near: RegionImportance | Missing
     whole: RegionImportance | Missing
     scale: str
     evaluations: int
+    order: tuple[str, ...]
 
 
 class ImportanceSection:
@@ -93,25 +102,35 @@ class ImportanceSection:
             return model
         assert not isinstance(near, Missing)  # there is a model
         snap = model.space.snap
+        found = region_importance(model, lambda raw: snap(near.box(raw)), NEAR_LEVEL)
         return Importances(
-            near=region_importance(model, lambda raw: snap(near.box(raw))),
+            near=_doubted(model, near) or found,
             whole=whole if isinstance(whole, Missing) else region_importance(model, snap),
             scale=context.on_scale(context.header.objective),
             evaluations=len(near.inside),
+            order=tuple(p.name for p in found.parameters),
         )
 
     def render(self, found: Importances, context: ReportContext) -> Sequence[Block]:
         blocks: list[Block] = [Text(_said(found))]
-        charts = [_chart(found.near, "near", "Near the best")]
-        if isinstance(found.whole, Missing):
-            blocks.append(Charts(charts))
-            blocks.append(NotShown(f"{found.whole.reason} (importances in the whole space)"))
+        near, whole = found.near, found.whole
+        charts: list[Chart] = []
+        missing: list[Block] = []
+        if isinstance(near, Missing):
+            missing.append(NotShown(f"{near.reason} (importances near the best)"))
         else:
-            charts.append(_chart(found.whole, "whole", "In the whole space"))
-            blocks.append(Charts(charts))
-        if found.near.pairs:
-            blocks.append(_pairs(found.near))
-        n = found.near
+            charts.append(_chart(near, "near", "Near the best"))
+        if isinstance(whole, Missing):
+            missing.append(NotShown(f"{whole.reason} (importances in the whole space)"))
+        else:
+            charts.append(_chart(whole, "whole", "In the whole space"))
+        blocks += [Charts(charts), *missing] if charts else missing
+        if not isinstance(near, Missing) and near.pairs:
+            blocks.append(_pairs(near))
+        shown = [part for part in (near, whole) if isinstance(part, RegionImportance)]
+        if not shown:
+            return blocks
+        n = shown[0]
         explanation = (
             f"Sobol indices of {found.scale}, the scale on which the model describes the objective "
             "best: the share of the variance that a parameter explains alone (S1) and takes part "
@@ -120,7 +139,9 @@ class ImportanceSection:
             f"on regions), which holds {text.plural(found.evaluations, 'evaluation')}. Medians "
             f"and 95 % intervals over {n.draws} functions drawn from the posterior, "
             "hyperparameters included, so they tell what the data leave open, wider by twice the "
-            "error of the sampling; estimator of Azzini, Mara & Rosati (2020) with "
+            f"error of the sampling; near the best they hold {text.percent(NEAR_LEVEL)} of the "
+            "draws, because those of 95 % were measured to hold the truth too seldom where a "
+            "search chose the evaluations; estimator of Azzini, Mara & Rosati (2020) with "
             f"{n.base_points} base points and seed {SEED}. Shares of "
             f"less than {text.percent(LITTLE)} count as none. Statements about the whole space "
             "are made only where evaluations that fill it are predicted by the model."
@@ -128,13 +149,29 @@ class ImportanceSection:
         return [*blocks, how(explanation)]
 
 
-def region_importance(model: Inference, snap: Snap) -> RegionImportance:
-    """Importances of a model of inference where ``snap`` puts raw rows."""
+def _doubted(model: Inference, near: NearOptimal) -> Missing | None:
+    """Why the model may not speak of what is near the best; None where it may."""
+    rough = too_rough(model, near.box)
+    if not rough:
+        return None
+    return Missing(
+        f"the model takes the objective for rough along {text.listed(rough, 3)}, which evaluations "
+        "as close together as those of a search do not tell from a crease at the best or from "
+        f"several minima. {MORE} more space-filling evaluations may help: "
+        f"spot-dask explore STORE -n {MORE}"
+    )
+
+
+def region_importance(model: Inference, snap: Snap, level: float = LEVEL) -> RegionImportance:
+    """Importances of a model of inference where ``snap`` puts raw rows.
+
+    Intervals hold the share ``level`` of the draws.
+    """
     space = model.space
     draws = DRAWS if space.d <= MANY else FEWER
     rng = np.random.default_rng(SEED)
     n = BASE_POINTS if space.d <= MANY else BASE_POINTS // 4
-    found = sobol_posterior(model.paths(draws, rng), snap, space.d, rng, n)
+    found = sobol_posterior(model.paths(draws, rng), snap, space.d, rng, n, level)
     parameters = [
         Importance(
             name,
@@ -174,18 +211,20 @@ def _share(estimates: Estimates, at: tuple[int, ...], error: float = 0.0) -> Sha
 
 
 def _said(found: Importances) -> str:
-    top = found.near.parameters[0]
-    said = (
-        f"Near the best, {top.name} matters most: it takes part in "
-        f"{text.percent(top.total.value)} of the variation ({_range(top.total)}) and explains "
-        f"{text.percent(top.first.value)} alone."
-    )
-    if small := [p.name for p in found.near.parameters if p.total.high <= 2.5 * LITTLE]:
-        said += f" Without visible effect there: {text.listed(small)}."
+    said = []
+    if isinstance(found.near, RegionImportance):
+        top = found.near.parameters[0]
+        said.append(
+            f"Near the best, {top.name} matters most: it takes part in "
+            f"{text.percent(top.total.value)} of the variation ({_range(top.total)}) and explains "
+            f"{text.percent(top.first.value)} alone."
+        )
+        if small := [p.name for p in found.near.parameters if p.total.high <= 2.5 * LITTLE]:
+            said.append(f"Without visible effect there: {text.listed(small)}.")
     if isinstance(found.whole, RegionImportance):
         first = found.whole.parameters[0]
-        said += f" In the whole space it is {first.name} ({_range(first.total)})."
-    return said
+        said.append(f"In the whole space, {first.name} matters most ({_range(first.total)}).")
+    return " ".join(said) or "That cannot be told from these evaluations."
 
 
 def _range(share: Share) -> str:

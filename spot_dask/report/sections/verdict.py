@@ -102,6 +102,8 @@ def _mattered(context: ReportContext) -> str:
     shares = context[ImportanceSection]
     if isinstance(shares, Missing):
         return f"Which parameters matter cannot be told: {shares.reason}."
+    if isinstance(shares.near, Missing):
+        return f"Which parameters matter near the best cannot be told: {shares.near.reason}."
     named = [
         f"{p.name} ({text.percent(p.total.value)})"
         for p in shares.near.parameters[:MOST_NAMED]
