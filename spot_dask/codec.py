@@ -21,6 +21,7 @@ from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type
 
 from spot_dask.records import (
     Asked,
+    Changed,
     Closed,
     Entry,
     Imported,
@@ -267,6 +268,7 @@ _KINDS: dict[str, Any] = {
     "stop": Told,
     "retry": Retried,
     "import": Imported,
+    "change": Changed,
     "close": Closed,
 }
 

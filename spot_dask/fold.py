@@ -16,6 +16,7 @@ from typing import Any
 from spot_dask.errors import StoreCorrupt
 from spot_dask.records import (
     Asked,
+    Changed,
     Closed,
     Entry,
     Evaluation,
@@ -66,7 +67,8 @@ class Batch:
 class Fold:
     """The sum of the records taken so far; a record takes constant time.
 
-    ``settings`` is what the sessions changed, later ones winning; ``sessions`` their number;
+    ``settings`` is what the sessions changed, later ones winning; ``ranges`` what became of the
+    space, each time with the number of trials asked by then; ``sessions`` their number;
     ``opened`` the last one's beginning; ``elapsed`` the seconds that they worked, without pauses
     between them; ``closed`` the reason given if the last record ended a session in good order;
     ``last`` the time of the last record, ``epoch`` its epoch.
@@ -74,6 +76,7 @@ class Fold:
 
     def __init__(self) -> None:
         self.settings: dict[str, Any] = {}
+        self.ranges: list[tuple[int, Mapping[str, Any]]] = []
         self.sessions = 0
         self.opened: Opened | None = None
         self.closed: str | None = None
@@ -151,6 +154,10 @@ class Fold:
         match entry:
             case Opened():
                 self.opened, self.settings = entry, {**self.settings, **entry.settings}
+            case Changed(settings):
+                self.settings = {**self.settings, **settings}
+                if "ranges" in settings:
+                    self.ranges.append((len(self._trials), settings["ranges"]))
             case Asked():
                 self._ask(entry)
             case Told(evaluation):

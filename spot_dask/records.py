@@ -410,13 +410,20 @@ class Imported:
 
 
 @dataclass(frozen=True)
+class Changed:
+    """Settings were changed while a session went on; they hold for what is asked later."""
+
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Closed:
     """The coordinator ended in good order."""
 
     reason: str
 
 
-Entry = Opened | Asked | Told | Retried | Imported | Closed
+Entry = Opened | Asked | Told | Retried | Imported | Changed | Closed
 
 
 @dataclass(frozen=True)
@@ -438,6 +445,16 @@ class Header:
     settings: dict[str, Any] = field(default_factory=dict)
     study: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+
+
+def widened(header: Header, settings: Mapping[str, Any]) -> Header:
+    """The header with the space that holds every configuration of the run.
+
+    ``settings`` is what sessions changed: where ranges were widened, that is more than the space
+    that the run began with.
+    """
+    hull = dict(settings.get("ranges") or {}).get("hull")
+    return replace(header, space=hull) if isinstance(hull, dict) else header
 
 
 @dataclass(frozen=True)

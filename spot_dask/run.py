@@ -22,7 +22,7 @@ from spot_dask.fold import Fold
 from spot_dask.inference import Inference
 from spot_dask.inference.confirmed import FEWEST, Confirmation, confirmation
 from spot_dask.inference.narrowed import NarrowedSpace, narrowed
-from spot_dask.records import STOP, Configuration, Header, History, Objective, Opened
+from spot_dask.records import STOP, Configuration, Header, History, Objective, Opened, widened
 from spot_dask.settings import Budget, Settings, shared
 from spot_dask.space import Space
 from spot_dask.stats.paired import PairedComparison
@@ -30,10 +30,11 @@ from spot_dask.store import export, tables
 from spot_dask.store.backend import address
 from spot_dask.store.journal import Journal
 from spot_dask.store.table import Table, tabulate, unfit
-from spot_dask.store.wishes import pause, put_wish
+from spot_dask.store.wishes import RANGES, pause, put_wish
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.confirmation import reserve, seeds_of
 from spot_dask.tuner.model import Best, Model
+from spot_dask.tuner.ranges import changed
 from spot_dask.tuner.stopping import Judgement, Stopping
 
 if TYPE_CHECKING:
@@ -118,8 +119,13 @@ class Run:
     def tabulated(self) -> Table:
         """One row per evaluation; by the newest table in the store if nothing was read yet."""
         if self.journal.tail.seq == self.end:
-            return tabulate(self.header, self.fold.rows)
-        return tables.read(self.journal, self.end)
+            return tabulate(self._widened, self.fold.rows)
+        try:
+            return tables.read(self.journal, self.end)
+        except StoreCorrupt:
+            if not self.fold.ranges:  # else it may hold what the header's space does not
+                raise
+            return tabulate(self._widened, self.fold.rows)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per evaluation, finished or imported, in the order of the journal.
@@ -139,18 +145,25 @@ class Run:
 
     @cached_property
     def space(self) -> Space:
-        """The search space; raises StoreCorrupt if the header holds none."""
+        """The search space, with all that it has been where its ranges were changed.
+
+        Raises StoreCorrupt if the store holds none.
+        """
         try:
-            return Space.from_json(self.header.space)
+            return Space.from_json(self._widened.space)
         except ValueError as error:
             raise StoreCorrupt(f"{self.path}: the space in its header: {error}") from None
+
+    @property
+    def _widened(self) -> Header:
+        return widened(self.header, self.fold.settings)
 
     @cached_property
     def fold(self) -> Fold:
         """The sum of the records, read once; raises StoreCorrupt naming what is wrong."""
         self.journal.read(self.end)
         assert self.journal.fold is not None
-        for problem in unfit(self.header, self.journal.fold):
+        for problem in unfit(widened(self.header, self.journal.fold.settings), self.journal.fold):
             raise StoreCorrupt(f"{self.path}: {problem}")
         return self.journal.fold
 
@@ -295,7 +308,7 @@ class Run:
         """What the report, and statements and figures in Python, are made from."""
         from spot_dask.report.context import ReportContext
 
-        return ReportContext(self.header, self.fold, self.model, self.best, self.not_loaded)
+        return ReportContext(self._widened, self.fold, self.model, self.best, self.not_loaded)
 
     @property
     def sign(self) -> float:
@@ -453,6 +466,28 @@ class Run:
                 break
         return evaluations
 
+    @property
+    def within(self) -> Space:
+        """The space that is searched now: part of ``space`` where ranges were changed."""
+        ranges = self.settings["ranges"]
+        return Space.from_json(ranges["within"]) if ranges else self.space
+
+    def change_ranges(self, ranges: Mapping[str, str]) -> Space:
+        """Ask for other ranges: ``{"lr": "1e-5:0.1", "opt": "adam,sgd"}``.
+
+        A running run takes them at once, another one when it is resumed. What was evaluated stays,
+        and informs the search. Returns the space to be searched then; raises ValueError where a
+        parameter cannot have such a range, or where nothing would change.
+        """
+        box = self.within
+        for wish in self.journal.range_wishes():
+            box = changed(box, self.space, {k: str(v) for k, v in wish.config.items()})
+        new = changed(box, self.space, ranges)
+        if new == box:
+            raise ValueError("these are the ranges that it has")
+        put_wish(self.journal.backend, self.header.run_id, dict(ranges), RANGES)
+        return new
+
     def pause(self, on: bool = True) -> bool:
         """Have no training begin, though what runs goes on; or, where not ``on``, go on as before.
 
@@ -527,7 +562,8 @@ class Run:
             if own is not None and plugins.name_of(own) == getattr(told, name):
                 setattr(told, name, find(own))
         objective = Objective(self.header.objective, self.header.direction)
-        return tuner_of(self.space, told, objective, trusted=False)
+        begun = Space.from_json(self.header.space)  # ranges that were changed are in the settings
+        return tuner_of(begun, told, objective, trusted=False)
 
 
 _FINDERS = (
@@ -564,6 +600,9 @@ def tuner_of(
     """The tuner of a study with this space and these settings; see ``Tuner`` for ``trusted``."""
     values = shared(Tuner, settings)
     values |= {"space": space, "objective": objective, "budget": settings.budget.limit}
+    if settings.ranges:
+        space = values["space"] = Space.from_json(settings.ranges["hull"])
+        values["within"] = Space.from_json(settings.ranges["within"])
     if (until := settings.budget.until) is not None:
         values["stopping"] = Stopping(space, until, objective.sign, settings.transform)
     return Tuner(**values, trusted=trusted)

@@ -34,6 +34,7 @@ from spot_dask.coordinator import (
     Paused,
     Propose,
     Proposed,
+    Ranged,
     Reported,
     Say,
     Start,
@@ -50,6 +51,7 @@ from spot_dask.progress import Listener, Update
 from spot_dask.records import (
     STOP,
     Asked,
+    Changed,
     Closed,
     Entry,
     Evaluation,
@@ -63,6 +65,7 @@ from spot_dask.records import (
 from spot_dask.store import Store
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.model import Best
+from spot_dask.tuner.ranges import changed, hull_of
 
 logger = logging.getLogger(__name__)
 
@@ -183,9 +186,35 @@ class Session:
             yield Paused(paused)
             rest = "no training begins until `spot-dask unpause`; what runs goes on"
             self.tell(f"paused: {rest}" if paused else "the run goes on")
+        if not state.asks:  # what is proposed is recorded under the ranges it was proposed from
+            for wish in self._store.range_wishes():
+                yield from self._changed(wish)
         if (wishes := tuple(self._store.wishes())) or self._wishes:
             self._wishes = tuple(wish for wish in wishes if not self._is_known(wish))
             yield Wished(tuple(wish.config for wish in self._wishes))
+
+    def _changed(self, wish: Wish) -> Iterator[Event]:
+        """Search other ranges from now on, once the journal says so."""
+        tuner, ranges = self._tuner, {k: str(v) for k, v in wish.config.items()}
+        before, changes = tuner.within or tuner.space, list[str]()
+        try:
+            box = changed(before, tuner.space, ranges)
+            hull = hull_of(tuner.space, box)
+            changes = box.difference(before)
+        except ValueError as error:
+            self.tell(f"the ranges stay as they are: {error}")
+        if changes:
+            told = {"within": box, "before": before, "hull": hull}
+            entry = Changed({"ranges": {k: space.to_json() for k, space in told.items()}})
+            self._commit([entry])
+            stopping = tuner.stopping and replace(tuner.stopping, space=hull)
+            self._tuner = replace(tuner, space=hull, within=box, stopping=stopping)
+            self._incumbent = Incumbent(self._tuner)
+            self.tell(
+                f"other ranges from now on: {', '.join(f'{k} {v}' for k, v in ranges.items())}"
+            )
+            yield Ranged(hull)
+        self._store.grant(wish)
 
     def _is_known(self, wish: Wish) -> bool:
         """Whether the journal has what is wished for; then it is no wish any more."""

@@ -356,7 +356,12 @@ class Design(SettingsTable):
 
 @dataclass(kw_only=True)
 class Settings(SettingsTable):
-    """The settings of a study. Components may also be objects, where the type is Any."""
+    """The settings of a study. Components may also be objects, where the type is Any.
+
+    ``ranges`` is what became of the space while a run went on: ``within``, the one that is searched
+    now, ``before``, the one until then, and ``hull``, the least that holds all it has been. Empty
+    before any change.
+    """
 
     name: str = setting(TEXT, "study", recorded=False, help="The study's name.")
     seed: int = setting(whole(0), 0, flag="--seed", help="Seed of the study.")
@@ -364,6 +369,7 @@ class Settings(SettingsTable):
     design: Design = field(default_factory=Design)
     start: Sequence[Configuration] = ()
     prior: Mapping[str, Any] = field(default_factory=dict)
+    ranges: Mapping[str, Any] = field(default_factory=dict)
     surrogate: Any = setting(
         COMPONENT, "kriging",
         help="Model of the objective: a name, sklearn:module.Class(...) or package.module:Name.",
@@ -438,7 +444,8 @@ class Settings(SettingsTable):
     def settings(self) -> dict[str, Any]:
         """The recorded settings as JSON, as a store's header has them."""
         start = [dict(config) for config in self.start]
-        return super().settings | {"start": start, "prior": dict(self.prior)}
+        more = {"prior": dict(self.prior), "ranges": dict(self.ranges)}
+        return super().settings | {"start": start} | more
 
     @classmethod
     def restored(cls, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -451,7 +458,13 @@ class Settings(SettingsTable):
             isinstance(prior, dict) and all(isinstance(given, list) for given in prior.values())
         ):
             raise ValueError(f"prior is {prior!r}; expected beliefs by parameter")
-        return values | {"start": start, "prior": prior}
+        ranges = document.get("ranges", {})
+        spaces = ("within", "before", "hull")
+        if not isinstance(ranges, dict) or (
+            ranges and not all(isinstance(ranges.get(name), dict) for name in spaces)
+        ):
+            raise ValueError(f"ranges is {ranges!r}; expected spaces by name")
+        return values | {"start": start, "prior": prior, "ranges": ranges}
 
 
 @dataclass(kw_only=True)

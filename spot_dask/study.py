@@ -380,7 +380,7 @@ class Study(Settings):
     def _check_same(self, run: Run) -> None:
         """Raise StoreError unless the run is one of this study."""
         advice = "use the study it was begun with, or a new store with --warm-start"
-        differences = self.space.difference(run.space)
+        differences = self.space.difference(Space.from_json(run.header.space))
         if differences:
             what = "; ".join(differences)
             raise StoreError(f"{run.path} holds a run of another search space ({what}); {advice}")
@@ -400,6 +400,7 @@ class Study(Settings):
         only: Stage | None = None,
     ) -> None:
         rule, wall, past = self.early_stopping, self.budget.wall, store.fold
+        tuner = self.tuner
         policy = Policy(
             **shared(Policy, self)
             | {
@@ -410,7 +411,7 @@ class Study(Settings):
                 "ahead": executor.concurrent,
                 "silence": SILENCE_SECONDS if executor.concurrent else math.inf,
                 "objective": self.objective,
-                "space": self.space,
+                "space": tuner.space,
                 "early_stopping": None if rule is None else early_stopping.find(rule),
                 "only": only,
             }
@@ -422,7 +423,7 @@ class Study(Settings):
         shown = OnPage(executor.page, self.goal, self.name, where)
         told = shown.beside(course.listener)
         session = Session(
-            coordinator, self.tuner, executor, store, told, past.elapsed, course.ending, folder
+            coordinator, tuner, executor, store, told, past.elapsed, course.ending, folder
         )
         for note in (*notes, *shown.notes):
             session.tell(note)

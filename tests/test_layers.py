@@ -53,7 +53,7 @@ early_stopping.asha
 early_stopping.*
 baselines
 baselines.*
-tuner.design tuner.model tuner.replication tuner.stopping
+tuner.ranges tuner.design tuner.model tuner.replication tuner.stopping
 tuner.confirmation tuner.foreseen
 tuner
 coordinator coordinator.curves coordinator.fleet

@@ -27,6 +27,7 @@ COMMANDS = {
     "pause": "spot_dask.cli.hands",
     "unpause": "spot_dask.cli.hands",
     "try": "spot_dask.cli.hands",
+    "range": "spot_dask.cli.hands",
     "status": "spot_dask.cli.stores",
     "best": "spot_dask.cli.stores",
     "report": "spot_dask.cli.stores",

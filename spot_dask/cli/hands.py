@@ -1,4 +1,4 @@
-"""The commands for whoever watches a run and wants something of it: try, pause and unpause."""
+"""The commands for whoever watches a run: try, range, pause and unpause."""
 
 from __future__ import annotations
 
@@ -84,6 +84,40 @@ def _when(run: Run) -> str:
         paused = ", once it is not paused any more" if run.journal.paused else ""
         return f"tried next by the run{paused}"
     return f"`spot-dask resume {run.path}` tries it first"
+
+
+@opt.command("store", click.argument("ranges", nargs=-1, required=True))
+def range(store: str, ranges: tuple[str, ...], as_json: bool) -> None:
+    """Have the run in STORE search other ranges: now, or as soon as it is resumed.
+
+    RANGES are lr=1e-5:0.1, lr=:0.1 (the other end stays), opt=adam,sgd (levels that stay). What was
+    evaluated is kept and informs the search, also outside of the new ranges.
+    """
+    from spot_dask.run import Run
+    from spot_dask.tuner.ranges import holds
+
+    run = Run.open(store)
+    parts = [text.partition("=") for text in ranges]
+    wrong = [text for text, part in zip(ranges, parts, strict=True) if not (part[0] and part[2])]
+    if wrong:
+        raise StudyError(f"{wrong[0]}: expected NAME=LOW:HIGH, or NAME=LEVEL,LEVEL")
+    before = run.within
+    try:
+        box = run.change_ranges({name: text for name, _, text in parts})
+    except ValueError as error:
+        raise StudyError(f"{store}: {one_line(error)}") from error
+    when = "from now on" if run.state in ("running", "elsewhere") else "when it is resumed"
+    changes = box.difference(before)
+    if as_json:
+        opt.emit(
+            "range", {"store": store, "space": box.to_json(), "changes": changes, "when": when}
+        )
+        return
+    for line in changes:
+        click.echo(line.replace(" here,", " now,").replace(" there", " before"))
+    inside = sum(holds(box, e.trial.config) for e in run.history.evaluations)
+    known = f"{inside} of {len(run.history.evaluations)} evaluations are within them"
+    click.echo(f"these ranges are searched {when}; {known}")
 
 
 @opt.command("store")

@@ -215,6 +215,13 @@ class Wished:
 
 
 @dataclass(frozen=True)
+class Ranged:
+    """The tuner searches other ranges from now on; ``space`` holds what it has searched, too."""
+
+    space: Space
+
+
+@dataclass(frozen=True)
 class Tick:
     """All events so far are handled: propose if there is room."""
 
@@ -232,6 +239,7 @@ Event = (
     | Detach
     | Paused
     | Wished
+    | Ranged
     | Tick
 )
 

@@ -13,6 +13,7 @@ from spot_dask.early_stopping import Curve, Rule
 from spot_dask.early_stopping.ruler import Ruler
 from spot_dask.errors import warn_once
 from spot_dask.records import Evaluation, Origin, Trial
+from spot_dask.space import Space
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,10 @@ class Courses:
         self._longest = 0  # epochs of a training that was not stopped
         self._complained = False
         self._add(list(ended))
+
+    def within(self, space: Space) -> None:
+        """Trials may be of this space from now on."""
+        self._ruler = replace(self._ruler, space=space)
 
     def report(self, trial: Trial, epoch: int, metrics: Mapping[str, float]) -> float:
         """Add an epoch of a running trial; returns its objective, minimised, NaN without one."""

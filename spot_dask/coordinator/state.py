@@ -25,6 +25,7 @@ from spot_dask.coordinator import (
     Policy,
     Propose,
     Proposed,
+    Ranged,
     Reported,
     Say,
     Start,
@@ -114,6 +115,11 @@ class Coordinator:
         """Everything known about the study, as of now."""
         return self._fold.history
 
+    @property
+    def asks(self) -> bool:
+        """Whether a proposal is awaited."""
+        return self._asking is not None
+
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take in one event at time ``now`` (seconds); what is to be done about it, in order."""
         if self.finished:
@@ -156,16 +162,25 @@ class Coordinator:
                 return self._attach(number, attempt, worker, now)
             case Beat(worker, attempts):
                 return self._hear(worker, attempts, now)
-            case Paused(on):
-                self.paused = on
-            case Wished(configs):
-                self._wished = configs
+            case Paused() | Wished() | Ranged():
+                self._heed(event)
             case Drain(reason, grace):
                 self.stopping = self.stopping or reason
                 self._grace_ends = min(self._grace_ends, now + grace)
             case Halt(reason) | Detach(reason):
                 self.stopping = self.stopping or reason
         return []
+
+    def _heed(self, request: Paused | Wished | Ranged) -> None:
+        """Take in what somebody who watches the run wants of it."""
+        match request:
+            case Paused(on):
+                self.paused = on
+            case Wished(configs):
+                self._wished = configs
+            case Ranged(space):
+                self._exhausted = self._enough = self._confirmed = False
+                self._curves.within(space)
 
     def _take_report(self, report: Reported, now: float) -> list[Instruction]:
         number = report.number

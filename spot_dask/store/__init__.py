@@ -41,6 +41,10 @@ class Store(Protocol):
         """What somebody wants to be tried, the oldest first."""
         ...
 
+    def range_wishes(self) -> Sequence[Wish]:
+        """What ranges somebody wants to be searched from now on, the oldest first."""
+        ...
+
     def grant(self, wish: Wish) -> None:
         """The journal has this configuration now: the wish is no more."""
         ...

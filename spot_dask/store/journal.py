@@ -55,7 +55,7 @@ from spot_dask.store.layout import (
     root_document,
 )
 from spot_dask.store.objects import Backend, Lock
-from spot_dask.store.wishes import grant, is_paused, wishes
+from spot_dask.store.wishes import RANGES, grant, is_paused, wishes
 
 logger = logging.getLogger(__name__)
 
@@ -295,6 +295,10 @@ class Journal:
     def wishes(self) -> list[Wish]:
         """What somebody wants to be tried, the oldest first."""
         return wishes(self._backend, self.header.run_id)
+
+    def range_wishes(self) -> list[Wish]:
+        """What somebody wants to be searched from now on, the oldest first."""
+        return wishes(self._backend, self.header.run_id, RANGES)
 
     def grant(self, wish: Wish) -> None:
         """Remove a wish whose configuration is in the journal; the next session does it else."""

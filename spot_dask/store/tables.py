@@ -43,7 +43,7 @@ import numpy as np
 from spot_dask.codec import JSON, dump, from_json, load, number_from_json
 from spot_dask.errors import SpotDaskError, StoreCorrupt
 from spot_dask.fold import Arrival
-from spot_dask.records import Entry, Header, Outcome, Record, Told, Wish
+from spot_dask.records import Entry, Header, Outcome, Record, Told, Wish, widened
 from spot_dask.store.chain import NO_ENTRY, Tail
 from spot_dask.store.journal import Journal
 from spot_dask.store.layout import TABLES, chunk_key, header_checksum, unpacked, unpacked_size
@@ -452,11 +452,13 @@ def _objects(backend: Backend, generation: Generation) -> dict[str, bytes]:
 # ---------------------------------------------------------------- checking
 
 
-def problems(journal: Journal, rows: Sequence[Arrival] | None = None) -> Iterator[str]:
+def problems(
+    journal: Journal, header: Header, rows: Sequence[Arrival] | None = None
+) -> Iterator[str]:
     """What is wrong with the published tables, one line each; looks at every byte of them.
 
     ``rows`` are those of the journal's fold, which the tables are compared with; None, and not
-    compared, where the journal itself is damaged.
+    compared, where the journal itself is damaged. ``header`` is the run's, as ``records.widened``.
     """
     backend, found = journal.backend, {}
     for key in _keys(backend):
@@ -475,7 +477,7 @@ def problems(journal: Journal, rows: Sequence[Arrival] | None = None) -> Iterato
                 table = decode_table(metadata, objects)
             if rows is not None:
                 covered = [row for row in rows if row.seq < generation.through.seq]
-                yield from _differences(key, table, tabulate(journal.header, covered))
+                yield from _differences(key, table, tabulate(header, covered))
         except _DAMAGE as error:
             yield f"{key} is damaged: {error}"
     yield from _hint_problems(backend.get(HINT), found)
@@ -636,6 +638,10 @@ class TableKeeper:
         """As the journal says."""
         return self._journal.wishes()
 
+    def range_wishes(self) -> list[Wish]:
+        """As the journal says."""
+        return self._journal.range_wishes()
+
     def grant(self, wish: Wish) -> None:
         """As the journal does."""
         self._journal.grant(wish)
@@ -664,6 +670,7 @@ class TableKeeper:
 
     def _publish(self, rows: Sequence[Arrival], through: Tail) -> None:
         try:
-            publish(self._journal.backend, self.header, rows, through)
+            header = widened(self.header, self.fold.settings)
+            publish(self._journal.backend, header, rows, through)
         except SpotDaskError as error:
             logger.warning("the tables of the run were not renewed: %s", error)

@@ -15,7 +15,7 @@ from typing import Any
 from spot_dask.codec import dump, load, separated
 from spot_dask.errors import StoreCorrupt
 from spot_dask.fold import Fold
-from spot_dask.records import Asked, Entry, Header, Retried, Told, Trial
+from spot_dask.records import Asked, Entry, Header, Retried, Told, Trial, widened
 from spot_dask.settings import Settings
 from spot_dask.store import curves, tables
 from spot_dask.store.backend import backend_at
@@ -36,7 +36,7 @@ from spot_dask.store.journal import Journal
 from spot_dask.store.layout import LOG, chunk_key, decode_chunk, log_blocks, parse_root
 from spot_dask.store.objects import Backend
 from spot_dask.store.table import unfit
-from spot_dask.store.wishes import WISHES, read_wish
+from spot_dask.store.wishes import RANGES, WISHES, read_wish
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class _Check:
         """Whether what is intact as bytes can be: header, settings, configurations."""
         if self.journal is not None:
             header, fold = self.journal.header, Fold() if self.problems else self.fold
-            self.problems.extend(unfit(header, fold))
+            self.problems.extend(unfit(widened(header, fold.settings), fold))
             try:
                 Settings(**Settings.restored({**header.settings, **fold.settings}))
             except ValueError as error:
@@ -139,16 +139,18 @@ class _Check:
                 read_item(f"{INBOX}/{name}", self._get(f"{INBOX}/{name}") or b"")
 
     def wishes(self) -> None:
-        for name in self.backend.names(WISHES):
-            key = f"{WISHES}/{name}"
-            with self._noted():
-                read_wish(key, self._get(key) or b"", "")
+        for folder in (WISHES, RANGES):
+            for name in self.backend.names(folder):
+                key = f"{folder}/{name}"
+                with self._noted():
+                    read_wish(key, self._get(key) or b"", "")
 
     def tables(self) -> None:
         if self.journal is not None:
             with self._noted():
                 rows = None if self.problems else self.fold.rows
-                self.problems.extend(tables.problems(self.journal, rows))
+                header = widened(self.journal.header, self.fold.settings)
+                self.problems.extend(tables.problems(self.journal, header, rows))
 
     def _get(self, key: str) -> bytes | None:
         data = self.backend.get(key)

@@ -3,6 +3,7 @@
 ::
 
     log/.wishes/<time>-<id>    a configuration to try: JSON, then zstd, then crc32c, as a record
+    log/.ranges/<time>-<id>    ranges to search from now on, in the same way
     log/.pause                 while it is there no training begins
 
 Only a coordinator writes the journal. It looks here every few seconds, and once when it begins. A
@@ -25,20 +26,21 @@ from spot_dask.store.objects import Backend
 logger = logging.getLogger(__name__)
 
 WISHES = "log/.wishes"
+RANGES = "log/.ranges"
 PAUSE = "log/.pause"
 
 
-def put_wish(backend: Backend, run_id: str, config: Configuration) -> None:
-    """Ask for a configuration of the run's space, durably."""
+def put_wish(backend: Backend, run_id: str, config: Configuration, folder: str = WISHES) -> None:
+    """Ask for a configuration of the run's space, durably, or for ranges, as texts by name."""
     name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
-    backend.put_new(f"{WISHES}/{name}", encode_chunk(dump({"run": run_id, "config": dict(config)})))
+    backend.put_new(f"{folder}/{name}", encode_chunk(dump({"run": run_id, "config": dict(config)})))
 
 
-def wishes(backend: Backend, run_id: str) -> list[Wish]:
+def wishes(backend: Backend, run_id: str, folder: str = WISHES) -> list[Wish]:
     """What the run was asked to try, the oldest first; a damaged wish is logged and left out."""
     found = []
-    for name in sorted(backend.names(WISHES)):
-        key = f"{WISHES}/{name}"
+    for name in sorted(backend.names(folder)):
+        key = f"{folder}/{name}"
         data = backend.get(key)
         if data is None:
             continue  # granted meanwhile
@@ -67,8 +69,9 @@ def read_wish(key: str, data: bytes, run_id: str) -> Wish | None:
 
 
 def grant(backend: Backend, wish: Wish) -> None:
-    """Remove a wish whose configuration the journal has."""
-    backend.discard(f"{WISHES}/{wish.name}")
+    """Remove a wish that the journal has granted; names are never used twice."""
+    for folder in (WISHES, RANGES):
+        backend.discard(f"{folder}/{wish.name}")
 
 
 def is_paused(backend: Backend) -> bool:

@@ -25,7 +25,16 @@ from spot_dask.errors import warn_once
 from spot_dask.infill import Infill, Request
 from spot_dask.infill.leaning import Believed, Leaning, likeliest
 from spot_dask.infill.log_ei import LogEI
-from spot_dask.records import Configuration, History, Import, Objective, Origin, Stage, Trial
+from spot_dask.records import (
+    Configuration,
+    Evaluation,
+    History,
+    Import,
+    Objective,
+    Origin,
+    Stage,
+    Trial,
+)
 from spot_dask.settings import Design
 from spot_dask.space import Space
 from spot_dask.surrogates import FloatArray, Surrogate, completed
@@ -44,6 +53,7 @@ from spot_dask.tuner.model import (
     rows_of,
     succeeded,
 )
+from spot_dask.tuner.ranges import holds, inside, places
 from spot_dask.tuner.replication import Noisy, choose, worth
 from spot_dask.tuner.stopping import Judgement, Stopping
 
@@ -73,9 +83,11 @@ class Tuner:
     other seeds, so that noise can be told from effects; not in a budget too small for it.
     ``stopping`` may end the search before its budget. Trainings that the rule ``early_stopping``
     ended count for proposals as what it predicts of them, from the curves of the ``objective``;
-    ``length`` is the parameter that holds a training's epochs, where they differ. Names that are
-    not ``trusted``, because a store gave them, load no foreign code: ``ask`` and ``model`` raise
-    ``plugins.NotLoaded``.
+    ``length`` is the parameter that holds a training's epochs, where they differ. Where ranges were
+    changed, only what is ``within`` a part of the space is proposed and recommended; of the tuner
+    that does so, that part is the space, and evaluations ``beyond`` it inform the surrogate. Names
+    that are not ``trusted``, because a store gave them, load no foreign code: ``ask`` and ``model``
+    raise ``plugins.NotLoaded``.
     """
 
     space: Space
@@ -94,6 +106,8 @@ class Tuner:
     objective: Objective = field(default_factory=lambda: Objective("loss"))
     early_stopping: str | Rule | None = None
     length: str | None = None
+    within: Space | None = None
+    beyond: tuple[Evaluation, ...] = ()
     trusted: bool = True
 
     def ask(self, history: History, q: int = 1, stage: Stage | None = None) -> tuple[Trial, ...]:
@@ -104,8 +118,15 @@ class Tuner:
         asked that can be by now: the finalists are known when no trial of the search is pending.
         """
         known = history.searched
-        if stage is None:
-            trials = self._search(known, q) if self.enough(known) is None else []
+        trials: Sequence[Trial]
+        if stage is None and self.enough(known) is not None:
+            trials = []
+        elif self.within is not None and (stage is None or stage.kind == "explore"):
+            trials = self._inner(self.within, known).ask(inside(self.within, known), q, stage)
+            again = {Origin.DEFAULT: Origin.DESIGN} if known.asked else {}
+            trials = [replace(t, origin=again.get(t.origin, t.origin)) for t in trials]
+        elif stage is None:
+            trials = self._search(known, q)
         elif stage.kind == "confirm":
             trials = self._confirmations(history, stage)[:q]
         elif stage.kind == "try":
@@ -113,6 +134,21 @@ class Tuner:
         else:
             trials = self._new(known, None, q, Origin.EXPLORE, self._rng(_EXPLORING, known))
         return tuple(replace(t, number=history.asked + i) for i, t in enumerate(trials))
+
+    def _inner(self, box: Space, history: History) -> Tuner:
+        """The tuner of the part of the space that is searched now."""
+        beyond = [e for e in history.ok if not holds(box, e.trial.config)]
+        start = tuple(config for config in self.start if holds(box, config))
+        repeats = self.repeats if holds(box, self.space.default) else 0
+        return replace(
+            self,
+            space=box,
+            start=start,
+            repeats=repeats,
+            within=None,
+            stopping=None,
+            beyond=tuple(sorted(beyond, key=lambda e: e.trial.number)),
+        )
 
     def enough(self, history: History) -> Judgement | None:
         """Why the search is to end before its budget; None while it is to go on."""
@@ -251,6 +287,10 @@ class Tuner:
             return None
         rng = np.random.default_rng([self.seed, _MODEL, len(y)])
         features = self.space.features(X)
+        if self.beyond:
+            more, which = places(self.space, [e.trial.config for e in self.beyond])
+            features = np.vstack((features, more))
+            y = bounded(np.append(y, [self.beyond[i].y for i in which]))
         try:
             posterior = completed.fit(surrogate, features, y, self.space.groups, rng)
             if not np.isfinite(posterior.predict(features)).all():
@@ -272,6 +312,9 @@ class Tuner:
     def _ranked(self, history: History, model: Model | None) -> list[Best]:
         """The successful and imported configurations, the one to recommend first."""
         found = self._successes(history)
+        if self.within is not None:
+            box = self.within
+            found = [best for best in found if holds(box, best.config)] or found
         if model is None or not found:
             return sorted(found, key=lambda best: best.observed)
         rows = rows_of(self.space, (best.config for best in found))
@@ -345,7 +388,10 @@ class Tuner:
         """What the user wants to be tried first, and what is believed to be the best."""
         if not self.prior:
             return tuple(self.start)
-        believed = likeliest(self.space, self.prior)
+        try:
+            believed = likeliest(self.space, self.prior)
+        except ValueError:  # not within the ranges any more
+            return tuple(self.start)
         there = set(self._keys([self.space.default, *self.start]))
         return (*self.start, *([] if self._keys([believed])[0] in there else [believed]))
 

@@ -11,6 +11,7 @@ from spot_dask.infill import leaning
 from spot_dask.report import text
 from spot_dask.report.blocks import Block, Cell, Code, Details, Text, table
 from spot_dask.report.context import ReportContext
+from spot_dask.space import Space
 
 
 def _beliefs(context: ReportContext) -> dict[str, str]:
@@ -23,6 +24,17 @@ def _beliefs(context: ReportContext) -> dict[str, str]:
         told = "" if name not in best else f"; the best has {text.value(best[name])}"
         far = f", {away[name]:.1f} spreads away" if name in away else ""
         found[f"belief about {name}"] = belief + told + far
+    return found
+
+
+def _ranges(context: ReportContext) -> dict[str, str]:
+    """When ranges were changed, and what they were then."""
+    found = {}
+    for asked, ranges in context.fold.ranges:
+        box, before = (Space.from_json(ranges[name]) for name in ("within", "before"))
+        lines = (x.replace(" here,", " then,").replace(" there", " before")
+                 for x in box.difference(before))  # fmt: skip
+        found[f"ranges changed after {text.plural(asked, 'trial')}"] = "; ".join(lines)
     return found
 
 
@@ -53,7 +65,7 @@ class RunSection:
             "search space": header.space_hash[:16],
             "versions": ", ".join(versions) or "–",
         }
-        rows |= _beliefs(context)
+        rows |= _beliefs(context) | _ranges(context)
         cells = [[Cell(name, style="muted"), str(said)] for name, said in rows.items()]
         blocks: list[Block] = [table(("what", "value"), cells)]
         if study.get("file"):
