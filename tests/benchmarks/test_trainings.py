@@ -80,3 +80,16 @@ def test_a_kept_value_that_was_cut_off_is_computed_again(tmp_path: Path) -> None
     path.write_text(path.read_text() + json.dumps(['{"x": 2}', 7.0])[:-3])
     assert Kept(path).value({"x": 1}, lambda c: 0.0) == 2.5
     assert Kept(path).value({"x": 2}, lambda c: 8.0) == 8.0
+
+
+def test_the_last_epoch_of_a_network_s_curve_is_what_its_problem_shows() -> None:
+    problem = problems.find("cnn/digits-e27")
+    (config,) = uniform(problem.space, 1, np.random.default_rng(5))
+    config = {**config, "channels": 2, "hidden": 8, "batch": 128, "lr": 0.01}
+    course = problems.course("cnn/digits-e27")
+    curve = course(config, np.random.default_rng(3)).values
+    assert len(curve) == 27
+    assert curve[-1] == problem.observe(config, np.random.default_rng(3))
+    assert curve[-1] < curve[0]
+    with pytest.raises(ValueError, match="cnn/digits has no learning curves"):
+        problems.course("cnn/digits")
