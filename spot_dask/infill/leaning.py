@@ -122,7 +122,7 @@ def off(space: Space, prior: Believed, config: Configuration) -> dict[str, float
         parameter = space.parameters[name]
         if name in config and not isinstance(parameter, Categorical):
             centre, spread = given
-            found[name] = abs(_along(parameter, config[name]) - _along(parameter, centre)) / spread
+            found[name] = abs(along(parameter, config[name]) - along(parameter, centre)) / spread
     return found
 
 
@@ -205,10 +205,10 @@ def _term(space: Space, j: int, believed: Sequence[Any]) -> _Term:
     if isinstance(parameter, Real | Integer):
         ends = (parameter.low, parameter.high)
         low, high = parameter.position(parameter.codes(ends))
-        first, last = (_along(parameter, end) for end in ends)
+        first, last = (along(parameter, end) for end in ends)
         unit = float(high - low) / (last - first)
         # Also outside of the range: it may have been narrowed since.
-        centre = float(low) + (_along(parameter, believed[0]) - first) * unit
+        centre = float(low) + (along(parameter, believed[0]) - first) * unit
         return _Term((own[0],), active, centre, believed[1] * unit)
     assert isinstance(parameter, Categorical)
     weights = np.ones(int(parameter.size))
@@ -226,6 +226,6 @@ def _is_log(parameter: Parameter) -> bool:
     return getattr(parameter, "scale", "linear") != "linear"
 
 
-def _along(parameter: Parameter, value: Any) -> float:
+def along(parameter: Parameter, value: Any) -> float:
     """A number along its parameter's own scale: as it is, or in decades."""
     return math.log10(value) if _is_log(parameter) else float(value)

@@ -9,7 +9,6 @@ a value of a parameter that is fixed now, has no such place.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from spot_dask.errors import did_you_mean, shown
+from spot_dask.infill.leaning import along
 from spot_dask.records import Configuration, History, Value
-from spot_dask.space import Categorical, Integer, Parameter, Real, Space
+from spot_dask.space import Categorical, Integer, Real, Space
 from spot_dask.surrogates import FloatArray
 
 
@@ -137,9 +137,5 @@ def _place(parameter: Real | Integer, value: Value) -> float:
     """The position of a number along its parameter's scale, beyond 0 and 1 outside its range."""
     ends = [parameter.low, parameter.high]
     first, last = parameter.position(parameter.codes(ends))
-    at, low, high = (_along(parameter, float(v)) for v in (value, *ends))
+    at, low, high = (along(parameter, v) for v in (value, *ends))
     return float(first + (at - low) / (high - low) * (last - first))
-
-
-def _along(parameter: Parameter, value: float) -> float:
-    return value if getattr(parameter, "scale", "linear") == "linear" else math.log(value)
