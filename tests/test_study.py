@@ -124,7 +124,7 @@ def test_a_resumed_run_keeps_the_settings_it_began_with(tmp_path: Path) -> None:
     study(seed=5).run(Budget(evaluations=9), local=0, store=tmp_path / "b.zarr")
     a, b = (Run.open(tmp_path / name) for name in ("a.zarr", "b.zarr"))
     assert [e.trial for e in a.history.evaluations] == [e.trial for e in b.history.evaluations]
-    assert a.settings["budget"] == {"evaluations": 9, "wall": None}
+    assert a.settings["budget"] == {"evaluations": 9, "wall": None, "epochs": None, "until": None}
     sessions = [r.entry for r in a.journal.records() if isinstance(r.entry, Opened)]
     assert len(sessions) == 2
 
@@ -236,7 +236,7 @@ def test_asking_and_telling_needs_no_cluster() -> None:
         ({"sync": True}, "expected batch"),
         ({"start": ({"y": 1},)}, "'y'"),
         ({"start": {"x": 1}}, r"start is {'x': 1}; expected a list"),
-        ({"budget": 40}, r"budget is 40; expected a Budget\(evaluations=\.\.\., wall=\.\.\.\)"),
+        ({"budget": 40}, r"budget is 40; expected a Budget\(evaluations=\.\.\., wall=\.\.\., "),
         ({"budget": None}, "budget is None; expected a Budget"),
         ({"design": 12}, "design is 12; expected a Design"),
         ({"space": {"x": 1}}, r"space is {'x': 1}; expected a Space"),

@@ -65,7 +65,8 @@ def test_flags_are_settings_of_the_study(tmp_path: Path) -> None:
         "--set", "space.width=8", "--no-report",
     )  # fmt: skip
     run = Run.open(store)
-    assert run.settings["budget"] == {"evaluations": 5, "wall": 3600}
+    budget = {name: v for name, v in run.settings["budget"].items() if v is not None}
+    assert budget == {"evaluations": 5, "wall": 3600}
     assert (run.settings["seed"], run.settings["batch"], run.settings["sync"]) == (7, 2, True)
     assert run.settings["durability"] == "process"
     assert {e.trial.config["width"] for e in run.history.evaluations} == {8}
