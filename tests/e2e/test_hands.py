@@ -41,6 +41,7 @@ def test_a_paused_run_survives_its_death_and_tries_what_was_asked_for(shell: She
     process.wait()
     assert "resume" in shell.spot("try", store, '{"x": 0.123, "kind": "b"}').stdout
 
+    assert "when it is resumed" in shell.spot("range", store, "x=0.05:0.6").stdout
     process = shell.begin("resume", store, "--local", "2")
     wait_until(lambda: Run.open(store).state == "running")
     time.sleep(2.0)
@@ -53,5 +54,8 @@ def test_a_paused_run_survives_its_death_and_tries_what_was_asked_for(shell: She
     trials = [e.trial for e in run.history.evaluations]
     assert sorted(t.number for t in trials) == list(range(12))
     assert [dict(t.config) for t in trials if t.origin is Origin.HAND] == [tried]
+    ((asked, _),) = run.fold.ranges
+    assert all(0.05 <= t.config["x"] <= 0.6 for t in trials if t.number >= asked)
+    assert "x: low 0.05" in str(run.within.difference(run.space))
     assert run.deviations() == []
     assert "trial" in shell.spot("try", store, "x=0.123", "kind=b").stderr
