@@ -408,7 +408,7 @@ class Settings(SettingsTable):
         help="End trainings that promise too little: rank, rank(share=0.5), asha; none is off.",
     )  # fmt: skip
     spare: float = setting(
-        share(0, 0.5), 0.1, before=0.0,
+        share(0, 0.5), 0.05, before=0.0,
         help="Share of what early stopping would end that goes on by chance: tells what it costs.",
     )  # fmt: skip
     length: str | None = setting(

@@ -79,7 +79,7 @@ class Result:
 @click.option("--quick", is_flag=True, help="Made-up problems only, two seeds, 32 trials.")
 @click.option("--verification", is_flag=True, help="Tasks that no rule was designed on.")
 @click.option("--rule", "rules", multiple=True, help="Default: rank and asha. With settings.")
-@click.option("--spare", default=0.1, show_default=True, help="Share that chance lets go on.")
+@click.option("--spare", default=0.05, show_default=True, help="Share that chance lets go on.")
 @click.option("--problem", "patterns", multiple=True, help="Default: all with learning curves.")
 @click.option("--seeds", default=5, show_default=True)
 @click.option("--trials", default=64, show_default=True, help="That the baseline trains.")

@@ -96,7 +96,9 @@ class Courses:
             return False  # no further on the axis on which rungs are
         others = [*self._ended.values()]
         others += [
-            replace(c, stopped=n in self._told) for n, c in self._curves.items() if n != number
+            replace(c, stopped=True) if n in self._told else c
+            for n, c in self._curves.items()
+            if n != number
         ]
         try:
             stops = bool(rule.stops(curve, others))

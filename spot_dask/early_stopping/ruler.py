@@ -32,7 +32,9 @@ class Ruler:
 
     def curve(self, trial: Trial, values: Sequence[float]) -> Curve:
         """The curve of a training that has reported these objectives by epoch (minimised)."""
-        (features,) = self._features([trial])
+        if trial.number not in self._known:  # asked for after every epoch
+            (self._known[trial.number],) = self._features([trial])
+        features = self._known[trial.number]
         return Curve(self._stretched(trial, values), number=trial.number, features=features)
 
     def ended(self, evaluations: Sequence[Evaluation]) -> list[Curve]:
@@ -74,6 +76,10 @@ class Ruler:
     def _length(self, trial: Trial) -> int:
         value = trial.config.get(self.length, 0) if self.length else 0
         return int(value) if isinstance(value, int | float) else 0
+
+    @cached_property
+    def _known(self) -> dict[int, Sequence[float]]:
+        return {}
 
     @cached_property
     def _default(self) -> int:
