@@ -453,12 +453,13 @@ def _objects(backend: Backend, generation: Generation) -> dict[str, bytes]:
 
 
 def problems(
-    journal: Journal, header: Header, rows: Sequence[Arrival] | None = None
+    journal: Journal, rows: Sequence[Arrival] | None = None, header: Header | None = None
 ) -> Iterator[str]:
     """What is wrong with the published tables, one line each; looks at every byte of them.
 
     ``rows`` are those of the journal's fold, which the tables are compared with; None, and not
-    compared, where the journal itself is damaged. ``header`` is the run's, as ``records.widened``.
+    compared, where the journal itself is damaged. ``header`` is the journal's, or that of
+    ``records.widened`` where ranges were changed.
     """
     backend, found = journal.backend, {}
     for key in _keys(backend):
@@ -477,7 +478,7 @@ def problems(
                 table = decode_table(metadata, objects)
             if rows is not None:
                 covered = [row for row in rows if row.seq < generation.through.seq]
-                yield from _differences(key, table, tabulate(header, covered))
+                yield from _differences(key, table, tabulate(header or journal.header, covered))
         except _DAMAGE as error:
             yield f"{key} is damaged: {error}"
     yield from _hint_problems(backend.get(HINT), found)

@@ -150,7 +150,7 @@ class _Check:
             with self._noted():
                 rows = None if self.problems else self.fold.rows
                 header = widened(self.journal.header, self.fold.settings)
-                self.problems.extend(tables.problems(self.journal, header, rows))
+                self.problems.extend(tables.problems(self.journal, rows, header))
 
     def _get(self, key: str) -> bytes | None:
         data = self.backend.get(key)
