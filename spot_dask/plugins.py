@@ -315,7 +315,8 @@ def _of_the_folder(
     if there and len(kinds) != 1:
         listed = ", ".join(each.__name__ for each in kinds) or "no public class"
         why = f" ({folder}.{head} has {listed} with {method!r}; expected one class)"
-    kind = folder.rpartition(".")[2].removesuffix("s")
+    kind = getattr(importlib.import_module(folder), "KIND", "")
+    kind = kind or folder.rpartition(".")[2].removesuffix("s")
     known = ", ".join([*names(folder, method), *also])
     raise ValueError(f"no {kind} named {shown(name)}{why}; there are: {known}")
 

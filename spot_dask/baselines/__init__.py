@@ -23,6 +23,9 @@ from spot_dask import plugins
 from spot_dask.space import Integer, Space
 from spot_dask.surrogates import FloatArray
 
+KIND = "search"
+"""What messages call a method of this folder, as its option does."""
+
 SPOT = "spot"
 """The name of the search by surrogate and criterion."""
 

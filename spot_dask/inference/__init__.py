@@ -163,7 +163,9 @@ def infer(seen: Evidence, sign: float, forced: str = "auto", seed: int = 0) -> I
     n = len(seen.v)
     if n < LEAST:
         return None
-    tried = candidates(seen.v) if forced == "auto" else [transform(forced, seen.v)]
+    tried = (
+        candidates(seen.v, sign < 0) if forced == "auto" else [transform(forced, seen.v, sign < 0)]
+    )
     kept = np.arange(n)
     features = seen.space.features(seen.X)
     if n > HELD:

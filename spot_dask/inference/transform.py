@@ -85,20 +85,28 @@ def unfit(name: str, v: FloatArray) -> str:
     return ""
 
 
-def candidates(v: FloatArray) -> list[Transform]:
+def candidates(v: FloatArray, maximised: bool = False) -> list[Transform]:
     """The transformations that the values v (n >= 1, finite) allow, the identity first.
 
-    A loss that was never negative is taken to have the bound 0, a share the bounds 0 and 1.
+    A loss that was never negative is taken to have the bound 0. Only what is maximised and stays
+    from 0 to 1 is taken for a share, such as an accuracy: that a loss has been below 1 so far
+    bounds nothing, and near 0 its logarithm is its logit. Of a share that is minimised, such as an
+    error rate, the study can say so: ``transform="logit"``.
     """
-    return [transform(name, v) for name in NAMES if not unfit(name, v)]
+    names = NAMES if maximised else [name for name in NAMES if name != "logit"]
+    return [transform(name, v, maximised) for name in names if not unfit(name, v)]
 
 
-def transform(name: str, v: FloatArray) -> Transform:
-    """The transformation of that name for values v (n); raises ValueError where they have none."""
+def transform(name: str, v: FloatArray, maximised: bool = False) -> Transform:
+    """The transformation of that name for values v (n); raises ValueError where they have none.
+
+    The objective is bounded by 1 where it is a share: ``maximised`` from 0 to 1, or a logit.
+    """
     problem = unfit(name, v)
     if problem:
         raise ValueError(f"transform: {problem}")
     low = 0.0 if (v >= 0).all() else -np.inf
-    high = 1.0 if low == 0.0 and (v <= 1).all() else np.inf
+    is_share = (maximised or name == "logit") and low == 0.0 and bool((v <= 1).all())
+    high = 1.0 if is_share else np.inf
     edge = name == "logit" and bool(((v == 0) | (v == 1)).any())
     return Transform(name, low, high, 1.0 / (4.0 * len(v)) if edge else 0.0)

@@ -274,6 +274,11 @@ class ReportContext:
         return objective if name == "identity" else f"{name}({objective})"
 
 
+def known(context: ReportContext) -> int | None:
+    """How many evaluations the model of inference rests on; None without a model."""
+    return None if context.inference is None else len(context.inference.z)
+
+
 def floats(values: Sequence[float] | FloatArray) -> Floats:
     """Numbers as JSON can hold them."""
     return tuple(float(v) for v in values)

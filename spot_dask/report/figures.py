@@ -122,7 +122,8 @@ def _embedded(svg: str, name: str, title: str, description: str) -> str:
     body = re.sub(r'font-family: [^;"]*;? ?', "", body)
     for colour, variable in zip(PALETTE, VARIABLES, strict=True):
         body = body.replace(colour, f"var(--{variable})")
-    body = re.sub(r"(?<=[ \"(,-])\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", body)
+    # Numbers of drawing commands, which stand within tags; texts stand between them.
+    body = re.sub(r"<[^>]*>", lambda tag: _rounded(tag[0]), body)
     body = re.sub(r"\s*\n\s*", "\n", body)
     box = re.search(r'viewBox="([^"]*)"', body)
     assert box is not None
@@ -134,6 +135,11 @@ def _embedded(svg: str, name: str, title: str, description: str) -> str:
         f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">{labels}'
     )
     return start + body[body.index(">") + 1 :].strip()
+
+
+def _rounded(tag: str) -> str:
+    """A tag with its numbers to two decimals: a hundredth of a dot."""
+    return re.sub(r"(?<=[ \"(,-])\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", tag)
 
 
 # --- what charts are drawn with ---------------------------------------------------------------

@@ -14,11 +14,23 @@ from spot_dask.report.context import HasFacts, Missing, ReportContext
 from spot_dask.report.sections.ablation import AblationSection, draw_ablation
 from spot_dask.report.sections.budget import BudgetSection, draw_outlook
 from spot_dask.report.sections.contour import ContourSection, contour_of, draw_contour
-from spot_dask.report.sections.curves import CurvesSection, draw_curves
+from spot_dask.report.sections.cost import SHOWN_ROWS, CostSection, draw_gantt, gantt_rows
+from spot_dask.report.sections.curves import CurvesSection, draw_best_epochs, draw_curves
 from spot_dask.report.sections.effects import EffectsSection, MainEffect, draw_effect
+from spot_dask.report.sections.failure_rates import (
+    SHOWN_GROUPS,
+    FailureRatesSection,
+    draw_failures,
+    failure_groups,
+)
 from spot_dask.report.sections.gain import GainSection, draw_pairs, draw_severity
-from spot_dask.report.sections.generalisation import GeneralisationSection, draw_test
+from spot_dask.report.sections.generalisation import (
+    GeneralisationSection,
+    draw_overtuning,
+    draw_test,
+)
 from spot_dask.report.sections.importance import ImportanceSection, draw_importance
+from spot_dask.report.sections.landscape import LandscapeSection, draw_screening
 from spot_dask.report.sections.noise import SHOWN_CONFIGURATIONS, NoiseSection, draw_noise
 from spot_dask.report.sections.progress import ProgressSection, draw_search
 from spot_dask.report.sections.regions import RegionsSection, draw_parallel
@@ -123,6 +135,13 @@ class Plots:
         found = self._facts(RegionsSection)
         return self._on(ax, lambda a: draw_parallel(a, found))
 
+    def landscape(self, ax: Axes | None = None) -> Axes:
+        """Elementary effects: how strongly a parameter acts, and how much that depends on where."""
+        found = self._facts(LandscapeSection).whole
+        if isinstance(found, Missing):
+            raise ValueError(f"no figure, because {found.reason}")
+        return self._on(ax, lambda a: draw_screening(a, found.screening))
+
     def noise(self, ax: Axes | None = None) -> Axes:
         """The values of configurations that were trained more than once."""
         found = self._facts(NoiseSection)
@@ -138,6 +157,25 @@ class Plots:
         """The objective on test data against that of the search."""
         found = self._facts(GeneralisationSection)
         return self._on(ax, lambda a: draw_test(a, found, self._objective))
+
+    def overtuning(self, ax: Axes | None = None) -> Axes:
+        """The value on test data of the best so far by that of the search."""
+        found = self._facts(GeneralisationSection)
+        return self._on(ax, lambda a: draw_overtuning(a, found))
+
+    def gantt(self, ax: Axes | None = None) -> Axes:
+        """When each training ran, by worker and slot."""
+        found = self._facts(CostSection)
+        rows = dict(list(gantt_rows(found.spans).items())[:SHOWN_ROWS])
+        return self._on(ax, lambda a: draw_gantt(a, rows, found.wall))
+
+    def failures(self, ax: Axes | None = None) -> Axes:
+        """The rate of failures by parameter, with 95 % intervals."""
+        found = self._facts(FailureRatesSection)
+        groups = failure_groups(found)[:SHOWN_GROUPS]
+        if not groups:
+            raise ValueError("no figure, because no parameter tells failures apart")
+        return self._on(ax, lambda a: draw_failures(a, groups))
 
     def trust(self, ax: Axes | None = None) -> Axes:
         """Each evaluation against its prediction from all the others."""
@@ -162,6 +200,13 @@ class Plots:
             near = did_you_mean(name, found.metrics)
             raise ValueError(f"no curves of {name!r}; there are {', '.join(found.metrics)}{near}")
         return self._on(ax, lambda a: draw_curves(a, found.metrics[name], name))
+
+    def best_epochs(self, ax: Axes | None = None) -> Axes:
+        """The epoch of the best value of each of the best trainings."""
+        found = self._facts(CurvesSection)
+        if not found.best_epochs:
+            raise ValueError("no figure, because the objective has no value by epoch")
+        return self._on(ax, lambda a: draw_best_epochs(a, found))
 
     def _facts(self, section: type[HasFacts[Facts | Missing]]) -> Facts:
         found = self._context[section]

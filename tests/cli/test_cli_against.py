@@ -77,7 +77,7 @@ def test_another_study_in_a_store_is_refused_in_one_line(tmp_path: Path) -> None
     ("names", "more", "message"),
     [
         ("spot", (), "spot is the study's own search"),
-        ("randm", (), "no baseline named 'randm'; there are: "),
+        ("randm", (), "no search named 'randm'; there are: "),
         ("random", ("--seeds", "0"), "--seeds"),
     ],
 )

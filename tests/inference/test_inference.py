@@ -39,7 +39,12 @@ def test_values_say_what_is_possible() -> None:
     assert [t.name for t in candidates(np.array([0.2, 0.9]))] == list(NAMES)
     assert [t.name for t in candidates(np.array([0.2, 9.0]))] == ["identity", "log", "sqrt"]
     assert [t.name for t in candidates(np.array([-0.2, 9.0]))] == ["identity"]
-    assert [t.name for t in candidates(np.array([0.0, 1.0]))] == ["identity", "logit"]
+    assert [t.name for t in candidates(np.array([0.0, 1.0]), True)] == ["identity", "logit"]
+    # A loss that has been below 1 so far is no share, and nothing bounds it by 1.
+    loss = candidates(np.array([0.02, 0.9]))
+    assert [t.name for t in loss] == ["identity", "log", "sqrt"]
+    assert {t.high for t in loss} == {np.inf}
+    assert transform("logit", np.array([0.02, 0.9])).high == 1.0
     assert "positive" in unfit("log", np.array([0.0, 1.0]))
     with pytest.raises(ValueError, match="log needs positive values; the least is -1"):
         transform("log", np.array([-1.0, 1.0]))

@@ -14,7 +14,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spot_dask import Budget, Categorical, FunctionTask, Real, Run, Space, Study
+from spot_dask import Budget, Categorical, Design, FunctionTask, Real, Run, Space, Study
 from spot_dask.report.context import Missing
 from spot_dask.report.plots import Plots
 
@@ -33,15 +33,18 @@ def noisy(cfg: Any, trial: Any) -> dict[str, float]:
     noise = 0.05 * float(np.random.default_rng(key).normal())
     for epoch in range(1, 4):
         trial.report(epoch, loss=4.0 - epoch)
+    if cfg.lr > 0.2 and cfg.kind == "b":
+        raise RuntimeError("diverged")
     loss = 1.0 + (np.log10(cfg.lr) + 2) ** 2 + (0.3 if cfg.kind == "a" else 0.0)
     return {"loss": loss + noise, "test_loss": loss + 0.1 - noise}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    study = Study(SPACE, FunctionTask(noisy), confirm=0.3, durability="process")
+    design = Design(initial=20)
+    study = Study(SPACE, FunctionTask(noisy), design=design, confirm=0.3, durability="process")
     store = tmp_path_factory.mktemp("plots") / "run.zarr"
-    return study.run(Budget(evaluations=34), local=0, store=store)
+    return study.run(Budget(evaluations=46), local=0, store=store)
 
 
 @pytest.fixture
@@ -77,6 +80,7 @@ def test_statements_are_those_of_the_report(run: Run) -> None:
     found = run.importances()
     assert not isinstance(found, Missing)
     assert found is run.context[ImportanceSection]
+    assert not isinstance(found.near, Missing)
     assert found.near.parameters[0].name == "lr"
     effects = run.context[EffectsSection]
     assert not isinstance(effects, Missing)

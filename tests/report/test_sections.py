@@ -11,6 +11,8 @@ import pytest
 from report_studies import Builder, fill
 
 from spot_dask.report import sections, write
+from spot_dask.report.context import Missing
+from spot_dask.report.page import to_json
 from spot_dask.space import Real, Space
 
 EXAMPLE = textwrap.dedent(re.search(r"::\n\n((?:    .*\n|\n)+)", sections.__doc__)[1])
@@ -65,3 +67,19 @@ def module(source):
 def test_what_a_section_lacks_is_named(source, complaint):
     with pytest.raises(ValueError, match=complaint):
         sections.of(module(source))
+
+
+def test_every_section_tells_its_method_from_how_many_evaluations_and_from_which_seed():
+    """What has numbers has them; what draws at random names the seed."""
+    context = fill(Builder(), 60, initial=30).context()
+    methods = to_json(context)["methods"]
+    facts = {name: context[type(section)] for name, section in sections.found()}
+    shown = [name for name, f in facts.items() if f != () and not isinstance(f, Missing)]
+    assert {"verdict", "importance", "effects", "landscape", "trust", "budget"} <= {*shown}
+    random = {"progress", "winner", "importance", "effects", "regions", "landscape", "budget"}
+    for name in shown:
+        method = methods[name]
+        assert method["how"], name
+        assert method["n"], name
+        drawn = re.search(r"drawn (at|from)|draws|random|bootstrap", method["how"])
+        assert (method["seed"] is not None) >= bool(drawn or name in random), name

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 from spot_dask.records import Value
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, Text, how, table
-from spot_dask.report.context import SEED, Missing, ReportContext
+from spot_dask.report.context import SEED, Missing, ReportContext, known
 from spot_dask.stats.shapley import ablation, ablation_game, ablation_of_draws
 
 FEW = 10  # players at most for all corners at once
@@ -121,7 +121,11 @@ class AblationSection:
             f"Computed from {drawn if found.orders else 'all combinations'}. What the model says "
             "of configurations between the two, which nobody trained, is in the shares."
         )
-        return [Text(_said(found)), chart, how(explanation)]
+        return [
+            Text(_said(found)),
+            chart,
+            how(explanation, n=known(context), seed=SEED if found.orders else None),
+        ]
 
 
 def _said(found: Shares) -> str:

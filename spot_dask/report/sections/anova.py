@@ -101,7 +101,7 @@ class AnovaSection:
                 "Regression table",
                 [table(("term", "coefficient", "standard error", "t", "p"), lines)],
             ),
-            how(explanation),
+            how(explanation, n=found.n),
         ]
 
 

@@ -13,7 +13,7 @@ from spot_dask.inference import Inference
 from spot_dask.records import Configuration, Value
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, Chart, Charts, DataTable, Text, how, table
-from spot_dask.report.context import Axis, Floats, Missing, ReportContext, floats, thinned
+from spot_dask.report.context import Axis, Floats, Missing, ReportContext, floats, known, thinned
 from spot_dask.report.sections.importance import LITTLE, ImportanceSection, RegionImportance
 from spot_dask.stats import FloatArray
 from spot_dask.stats.effects import section
@@ -82,13 +82,13 @@ class ContourSection:
         explanation = (
             "Sections of the model's median through the recommended configuration, for the "
             f"{text.plural(len(found), 'pair')} with the largest interaction near the best (of "
-            "parameters that are active there). Evaluations are drawn where their two parameters "
+            "parameters that are active there). Evaluations stand where their two parameters "
             "place them; their other parameters differ, so their values need not match the colour "
             "below them. Hatched: the model's standard deviation is more than half of what it "
             "would be without data, so it only guesses there."
         )
         charts = [_chart(c, i, name) for i, c in enumerate(found)]
-        return [Text(said), Charts(charts), how(explanation)]
+        return [Text(said), Charts(charts), how(explanation, n=known(context))]
 
 
 def chosen(near: RegionImportance, best: Configuration) -> list[tuple[tuple[str, str], float]]:

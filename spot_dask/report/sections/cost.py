@@ -200,7 +200,7 @@ def _slots(s: SlotTime) -> str:
 
 def _gantt(found: Cost) -> Block:
     """The chart of when each training ran."""
-    rows = _rows(found.spans)
+    rows = gantt_rows(found.spans)
     names = list(rows)
     shown = names[:SHOWN_ROWS]
     caption = "When each training ran, by worker and slot"
@@ -230,7 +230,7 @@ def _gantt(found: Cost) -> Block:
     )
 
 
-def _rows(spans: Sequence[TrainingSpan]) -> dict[str, list[TrainingSpan]]:
+def gantt_rows(spans: Sequence[TrainingSpan]) -> dict[str, list[TrainingSpan]]:
     """The trainings of each slot of each worker, by the name of the row."""
     rows: dict[str, list[TrainingSpan]] = {}
     for worker in sorted({s.worker for s in spans}):

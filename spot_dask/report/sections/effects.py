@@ -22,6 +22,7 @@ from spot_dask.report.context import (
     Missing,
     ReportContext,
     floats,
+    known,
     thinned,
 )
 from spot_dask.report.sections.importance import ImportanceSection
@@ -124,9 +125,9 @@ class EffectsSection:
             "effect, not how much single trainings scatter. Differences of levels have "
             "simultaneous 95 % intervals (Tukey's comparison for draws). Grey dots are the "
             "evaluations, whose other parameters differ. All charts share one vertical range; "
-            f"what lies far outside is not drawn. Seed {SEED}."
+            "what lies far outside is not drawn."
         )
-        return [*blocks, how(explanation)]
+        return [*blocks, how(explanation, n=known(context), seed=SEED)]
 
 
 def _effect(

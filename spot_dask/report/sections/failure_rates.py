@@ -68,7 +68,7 @@ class FailureRatesSection:
     def render(self, found: FailureRates, context: ReportContext) -> Sequence[Block]:
         blocks: list[Block] = [Text(_told_region(found), "lead")]
         parameters = sorted(found.by, key=lambda f: f.p_holm)
-        groups = [(f.name, rate) for f in parameters for rate in f.rates]
+        groups = failure_groups(found)
         rows = [
             [
                 f.name,
@@ -161,6 +161,12 @@ def _told_region(found: FailureRates) -> str:
         "elsewhere"
     )
     return f"{said}: {where} (p = {region.p:.2g} after all regions looked at)."
+
+
+def failure_groups(found: FailureRates) -> list[tuple[str, FailureRate]]:
+    """The rates with the names of their parameters, the surest first."""
+    parameters = sorted(found.by, key=lambda f: f.p_holm)
+    return [(f.name, rate) for f in parameters for rate in f.rates]
 
 
 def draw_failures(ax: Axes, groups: Sequence[tuple[str, FailureRate]]) -> None:

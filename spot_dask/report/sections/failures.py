@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from spot_dask.records import Evaluation
 from spot_dask.report import text
-from spot_dask.report.blocks import Block, Cell, Code, Details, Heading, Text, table
+from spot_dask.report.blocks import Block, Cell, Code, Details, Heading, Text, how, table
 from spot_dask.report.context import ReportContext
 
 SHOWN_KINDS = 30
@@ -75,4 +75,11 @@ class FailuresSection:
             for g in found[:SHOWN_TRACEBACKS]
             if g.traceback
         ]
-        return blocks
+        return [
+            *blocks,
+            how(
+                "Counts of the trainings as the store has them, by state, type and message of "
+                "what went wrong.",
+                n=len(context.evaluations),
+            ),
+        ]

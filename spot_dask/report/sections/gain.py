@@ -16,7 +16,9 @@ from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, Charts, DataTable, Heading, Text, how, table
 from spot_dask.report.context import Floats, Missing, ReportContext, floats
 from spot_dask.stats.finalists import Finalist
+from spot_dask.stats.intervals import SEED as BOOTSTRAP_SEED
 from spot_dask.stats.paired import PairedComparison, compare_paired, holm
+from spot_dask.stats.unpaired import WelchComparison, compare_unpaired
 
 SEVERE = 0.95
 POINTS = 60
@@ -61,6 +63,7 @@ class Gain:
     where there are none, ``observed`` the improvement that they show. All else comes from ``pairs``
     of fresh seeds: the ``comparison``, of which ``stated`` tells whether the pairs are enough for
     an interval, its ``severity``, and the pairs ``needed`` to see an improvement of ``mde``.
+    ``welch`` compares the two without their pairing, each with a noise of its own.
     """
 
     objective: str
@@ -76,6 +79,7 @@ class Gain:
     mde: float | None
     needed: int | None
     finalists: tuple[NamedFinalist, ...]
+    welch: WelchComparison | None
 
 
 class GainSection:
@@ -118,12 +122,18 @@ class GainSection:
             mde=mde,
             needed=found.needed_seeds(mde) if found is not None and stated and mde else None,
             finalists=_finalists(context),
+            welch=_welch(pairs, context.sign) if stated else None,
         )
 
     def render(self, found: Gain, context: ReportContext) -> Sequence[Block]:
         c, curve = found.comparison, found.severity
         if c is None or curve is None:
-            return [Text(_unconfirmed(found), "warning"), *_observed(found)]
+            origin = how(
+                "The means over the trainings of the search, whose configuration was chosen for "
+                "its value: that flatters it.",
+                n=found.default_trainings + found.tuned_trainings,
+            )
+            return [Text(_unconfirmed(found), "warning"), *_observed(found), origin]
         pairs = figures.chart(
             lambda ax: draw_pairs(ax, found),
             "gain-pairs",
@@ -166,8 +176,18 @@ class GainSection:
                 "Power is that of this t test, by the noncentral t. What is stated is about the "
                 "mean over all seeds, with the data and the split as the study makes them.",
                 *_observed(found),
+                n=c.n,
+                seed=BOOTSTRAP_SEED,
             ),
         ]
+
+
+def _welch(pairs: Sequence[FreshPair], sign: float) -> WelchComparison:
+    """The same improvement as if the seeds were not shared."""
+    tuned, default = (sign * np.array(side) for side in zip(
+        *((p.tuned, p.default) for p in pairs), strict=True
+    ))  # fmt: skip
+    return compare_unpaired(tuned, default)
 
 
 def severity_curve(comparison: PairedComparison) -> SeverityCurve:
@@ -257,6 +277,7 @@ def _numbers(g: Gain, c: PairedComparison) -> DataTable:
             "on a new seed; 95 % interval "
             f"{text.percent(c.share_interval.low)} to {text.percent(c.share_interval.high)}",
         ),
+        *([] if g.welch is None else [_unpaired(g.welch)]),
         ("effect size d_z", text.spread(c.d_z), "mean / sd of the differences"),
         (
             "smallest effect",
@@ -268,6 +289,11 @@ def _numbers(g: Gain, c: PairedComparison) -> DataTable:
         what = f"to see an improvement of {text.number(g.mde or 0.0)} (mde) with 80 %; there are"
         rows.append(("seeds needed", str(g.needed), f"{what} {c.n}"))
     return table(("", Heading("value", numeric=True), "what it is"), rows)
+
+
+def _unpaired(w: WelchComparison) -> tuple[str, str, str]:
+    said = f"two-sided; as if seeds were not shared: {text.interval(w.t.low, w.t.high)}"
+    return "p, Welch", f"{w.p:.2g}", said
 
 
 def _several(g: Gain) -> list[Block]:

@@ -16,7 +16,7 @@ from spot_dask.inference.gate import MORE
 from spot_dask.inference.near import NearOptimal, too_rough
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, Chart, Charts, DataTable, NotShown, Text, how, table
-from spot_dask.report.context import SEED, Missing, ReportContext
+from spot_dask.report.context import SEED, Missing, ReportContext, known
 from spot_dask.stats import FloatArray, Snap
 from spot_dask.stats.sensitivity import Estimates, sobol_posterior
 
@@ -142,11 +142,11 @@ class ImportanceSection:
             f"error of the sampling; near the best they hold {text.percent(NEAR_LEVEL)} of the "
             "draws, because those of 95 % were measured to hold the truth too seldom where a "
             "search chose the evaluations; estimator of Azzini, Mara & Rosati (2020) with "
-            f"{n.base_points} base points and seed {SEED}. Shares of "
+            f"{n.base_points} base points. Shares of "
             f"less than {text.percent(LITTLE)} count as none. Statements about the whole space "
             "are made only where evaluations that fill it are predicted by the model."
         )
-        return [*blocks, how(explanation)]
+        return [*blocks, how(explanation, n=known(context), seed=SEED)]
 
 
 def _doubted(model: Inference, near: NearOptimal) -> Missing | None:

@@ -13,7 +13,7 @@ from spot_dask.inference.near import columns
 from spot_dask.records import Configuration
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, NotShown, Text, how, table
-from spot_dask.report.context import SEED, Missing, ReportContext
+from spot_dask.report.context import SEED, Missing, ReportContext, known
 from spot_dask.stats.landscape import FitnessDistance, basins, fitness_distance
 from spot_dask.stats.landscape import ruggedness as ruggedness_of
 from spot_dask.stats.morris import elementary_effects
@@ -110,9 +110,9 @@ class LandscapeSection:
             "deviation. The screening is Morris' (1991): one parameter after the other is moved "
             f"by 4/7 of its range in {WALKS} random walks through the model's mean; mu* is the "
             "mean size of what that changes, sigma how much it depends on the place. All on the "
-            f"scale {context.on_scale(context.header.objective)}, seed {SEED}."
+            f"scale {context.on_scale(context.header.objective)}."
         )
-        return [*blocks, how(explanation)]
+        return [*blocks, how(explanation, n=known(context), seed=SEED)]
 
 
 def _whole(model: Inference, factors: Sequence[int], context: ReportContext) -> WholeLandscape:

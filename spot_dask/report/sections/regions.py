@@ -13,7 +13,16 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from spot_dask.records import Value
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, NotShown, Text, how, table
-from spot_dask.report.context import Axis, Floats, Missing, ReportContext, floats, thinned
+from spot_dask.report.context import (
+    SEED,
+    Axis,
+    Floats,
+    Missing,
+    ReportContext,
+    floats,
+    known,
+    thinned,
+)
 from spot_dask.space import Categorical, Space
 from spot_dask.stats import BoolArray, FloatArray
 
@@ -124,7 +133,7 @@ class RegionsSection:
             head: list[Block] = [NotShown(f"{found.near.reason} (the near-optimal region)")]
         else:
             head = [Text(_said(found.near)), _table(found.near)]
-        return [*head, chart, how(explanation)]
+        return [*head, chart, how(explanation, n=known(context), seed=SEED)]
 
 
 def near_region(context: ReportContext) -> NearRegion | Missing:

@@ -9,7 +9,7 @@ from typing import Any
 
 from spot_dask.infill import leaning
 from spot_dask.report import text
-from spot_dask.report.blocks import Block, Cell, Code, Details, Text, table
+from spot_dask.report.blocks import Block, Cell, Code, Details, Text, how, table
 from spot_dask.report.context import ReportContext
 from spot_dask.space import Space
 
@@ -38,6 +38,14 @@ def _ranges(context: ReportContext) -> dict[str, str]:
     return found
 
 
+def _scales(scores: Mapping[str, float], used: str) -> str:
+    """The scale in use and what the others are worth, in log density per evaluation."""
+    if not used:
+        return "–"
+    others = [f"{name} {s - scores[used]:+.2f}" for name, s in scores.items() if name != used]
+    return used + (f" (log density per evaluation: {', '.join(others)})" if others else "")
+
+
 class RunSection:
     title = "How can this be reproduced?"
     order = 170
@@ -45,12 +53,22 @@ class RunSection:
     def facts(self, context: ReportContext) -> dict[str, Any]:
         """The header of the store, the number of sessions, and how the last one ended.
 
-        ``ended`` is empty where the last session did not end in good order or still runs.
+        ``ended`` is empty where the last session did not end in good order or still runs. ``host``
+        coordinated it, ``workers`` trained. ``scores`` are the leave-one-out log densities per
+        evaluation of the scales of the objective that were tried, ``transform`` the one in use.
         """
         known = "run_id name created objective direction settings study versions space space_hash"
         header = {name: getattr(context.header, name) for name in known.split()}
-        ended = context.fold.closed or ""
-        return {**header, "sessions": context.fold.sessions, "ended": ended}
+        opened, model = context.fold.opened, context.inference
+        return {
+            **header,
+            "sessions": context.fold.sessions,
+            "ended": context.fold.closed or "",
+            "host": "" if opened is None else opened.host,
+            "workers": sorted({e.outcome.worker for e in context.evaluations} - {""}),
+            "scores": {} if model is None else model.scores,
+            "transform": "" if model is None else model.transform.name,
+        }
 
     def render(self, found: Mapping[str, Any], context: ReportContext) -> Sequence[Block]:
         header, study = context.header, context.header.study
@@ -63,6 +81,9 @@ class RunSection:
             "ended": found["ended"] or unclosed,
             "seed": header.settings.get("seed", "–"),
             "search space": header.space_hash[:16],
+            "coordinator": found["host"] or "–",
+            "trained on": text.listed(found["workers"]) or "–",
+            "scale of the objective": _scales(found["scores"], found["transform"]),
             "versions": ", ".join(versions) or "–",
         }
         rows |= _beliefs(context) | _ranges(context)
@@ -82,4 +103,9 @@ class RunSection:
         blocks += [Details("Settings", [Code(settings)]), Details("Search space", [Code(space)])]
         if study.get("text"):
             blocks.append(Details("Study file", [Code(str(study["text"]))]))
-        return blocks
+        said = (
+            "Read from the header of the store, its sessions and its evaluations. Scales of the "
+            "objective are compared by the leave-one-out log density of the model of inference, "
+            "Jacobian included."
+        )
+        return [*blocks, how(said, n=len(context.evaluations))]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from spot_dask.records import Configuration, Failure, Origin, Status
 from spot_dask.report import text
-from spot_dask.report.blocks import Block, Cell, Heading, NotShown, Text, table
+from spot_dask.report.blocks import Block, Cell, Heading, NotShown, Text, how, table
 from spot_dask.report.context import Missing, ReportContext
 from spot_dask.space import Categorical
 
@@ -86,6 +86,7 @@ class TrialsSection:
         return [
             Text(f"{said}. The recommended one is in bold."),
             table(titles, rows, tool=True),
+            how("As the store has them; times are those of the machine that trained.", n=len(rows)),
         ]
 
 

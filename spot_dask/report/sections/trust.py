@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from spot_dask.inference.gate import LEAST_P, LEAST_Q2, LEAST_WITHIN, FillingCheck
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, Charts, NotShown, Text, how, table
-from spot_dask.report.context import Floats, Missing, ReportContext, floats
+from spot_dask.report.context import Floats, Missing, ReportContext, floats, known
 
 WORST = 20
 FAR = 3.0
@@ -146,7 +146,7 @@ class TrustSection:
             Charts([scatter, errors, quantiles]),
             _hyperparameters(found),
             *_transformations(found, name),
-            how(_explanation(found)),
+            how(_explanation(found), n=known(context)),
         ]
 
 

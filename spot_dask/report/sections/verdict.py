@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from spot_dask.report import text
-from spot_dask.report.blocks import Block, Sentences, Text
+from spot_dask.report.blocks import Block, Sentences, Text, how
 from spot_dask.report.context import Missing, Recommendation, ReportContext
 from spot_dask.report.sections import budget, gain
 from spot_dask.report.sections.budget import BudgetSection
@@ -43,9 +43,13 @@ class VerdictSection:
         return said if context.is_confirmed else (*said, UNCONFIRMED)
 
     def render(self, found: tuple[str, ...], context: ReportContext) -> Sequence[Block]:
+        origin = how(
+            "Every sentence is that of a section below, which says how its numbers were computed.",
+            n=len(context.evaluations),
+        )
         if found[-1] == UNCONFIRMED:
-            return [Sentences(found[:-1]), Text(UNCONFIRMED, "warning")]
-        return [Sentences(found)]
+            return [Sentences(found[:-1]), Text(UNCONFIRMED, "warning"), origin]
+        return [Sentences(found), origin]
 
 
 def _run(context: ReportContext) -> str:

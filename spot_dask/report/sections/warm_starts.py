@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spot_dask.report import text
-from spot_dask.report.blocks import Block, Details, Sentences, Text, table
+from spot_dask.report.blocks import Block, Details, Sentences, Text, how, table
 from spot_dask.report.context import ReportContext
 
 SHOWN_REASONS = 200
@@ -51,7 +51,14 @@ class WarmStartsSection:
             blocks.append(Details("What was assumed", [Sentences(assumed)]))
         if dropped:
             blocks.append(Details("Why they were left out", [Sentences(dropped[:SHOWN_REASONS])]))
-        return blocks
+        return [
+            *blocks,
+            how(
+                "Counts as the store has them: what the sources held, and what did not fit this "
+                "run's space.",
+                n=sum(t.taken for t in found),
+            ),
+        ]
 
 
 def _summary(mode: str, found: Sequence[TakenOver]) -> Text:
