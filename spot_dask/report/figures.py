@@ -46,6 +46,9 @@ PALETTE = (INK, MUTED, GRID, ACCENT, SECOND, BAND, POINT, FAINT) = (
 VARIABLES = ("ink", "muted", "grid", "accent", "second", "band", "point", "faint")
 """The CSS variables of the page that the colours of the palette become."""
 
+LONG = re.compile(r"(?<=[ \"(,-])\d+\.\d{3,}")
+"""A number with many decimals."""
+
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "spot-dask",
@@ -122,8 +125,8 @@ def _embedded(svg: str, name: str, title: str, description: str) -> str:
     body = re.sub(r'font-family: [^;"]*;? ?', "", body)
     for colour, variable in zip(PALETTE, VARIABLES, strict=True):
         body = body.replace(colour, f"var(--{variable})")
-    # Numbers of drawing commands, which stand within tags; texts stand between them.
-    body = re.sub(r"<[^>]*>", lambda tag: _rounded(tag[0]), body)
+    # Numbers of drawing commands to a hundredth of a dot: those within tags, not those of texts.
+    body = re.sub("<[^>]+>", lambda tag: LONG.sub(lambda m: f"{float(m[0]):.2f}", tag[0]), body)
     body = re.sub(r"\s*\n\s*", "\n", body)
     box = re.search(r'viewBox="([^"]*)"', body)
     assert box is not None
@@ -135,11 +138,6 @@ def _embedded(svg: str, name: str, title: str, description: str) -> str:
         f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">{labels}'
     )
     return start + body[body.index(">") + 1 :].strip()
-
-
-def _rounded(tag: str) -> str:
-    """A tag with its numbers to two decimals: a hundredth of a dot."""
-    return re.sub(r"(?<=[ \"(,-])\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", tag)
 
 
 # --- what charts are drawn with ---------------------------------------------------------------

@@ -28,7 +28,7 @@ def history(y: list[float], origin: Origin = Origin.INFILL, seed: int = 5) -> Hi
 @given(st.lists(st.floats(1e-6, 1 - 1e-6), min_size=1, max_size=9))
 def test_transformations_are_undone_and_keep_the_order(values: list[float]) -> None:
     v = np.array(values)
-    for option in candidates(v):
+    for option in candidates(v, maximised=True):
         np.testing.assert_allclose(option.back(option.forward(v)), v, rtol=1e-6, atol=1e-9)
         h = 1e-6 * v * (1 - v)
         slope = (option.forward(v + h) - option.forward(v - h)) / (2 * h)
@@ -36,7 +36,7 @@ def test_transformations_are_undone_and_keep_the_order(values: list[float]) -> N
 
 
 def test_values_say_what_is_possible() -> None:
-    assert [t.name for t in candidates(np.array([0.2, 0.9]))] == list(NAMES)
+    assert [t.name for t in candidates(np.array([0.2, 0.9]), True)] == list(NAMES)
     assert [t.name for t in candidates(np.array([0.2, 9.0]))] == ["identity", "log", "sqrt"]
     assert [t.name for t in candidates(np.array([-0.2, 9.0]))] == ["identity"]
     assert [t.name for t in candidates(np.array([0.0, 1.0]), True)] == ["identity", "logit"]
@@ -51,7 +51,7 @@ def test_values_say_what_is_possible() -> None:
 
 
 def test_nothing_is_said_beyond_what_the_objective_can_be() -> None:
-    share, loss = (transform("identity", np.array(v)) for v in ([0.5, 1.0], [0.5, 3.0]))
+    share, loss = (transform("identity", np.array(v), True) for v in ([0.5, 1.0], [0.5, 3.0]))
     assert list(share.back(np.array([-1.0, 2.0]))) == [0.0, 1.0]
     assert list(loss.back(np.array([-1.0, 5.0]))) == [0.0, 5.0]
 

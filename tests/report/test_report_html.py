@@ -14,7 +14,7 @@ from report_studies import MIXED, Builder, fill
 
 import spot_dask
 from spot_dask.records import Failure
-from spot_dask.report import html, sections, to_json, write
+from spot_dask.report import figures, html, sections, to_json, write
 from spot_dask.space import Categorical, Integer, Real, Space
 
 EVIL = "<script>alert('1')</script>\"'>&"
@@ -213,3 +213,15 @@ def test_a_thousand_trials_stay_within_a_megabyte_and_a_half():
 def test_the_resources_of_the_page_are_in_the_package():
     folder = Path(spot_dask.__file__).parent / "report"
     assert {p.name for p in folder.glob("page.*")} >= {"page.html", "page.css", "page.js"}
+
+
+def test_numbers_in_texts_of_a_figure_are_not_rounded():
+    def draw(ax):
+        ax.plot([0.123456, 0.234567], [1.0, 2.0])
+        ax.annotate("0.123456, (0.98765)", (0.123456, 1.0))
+        ax.set_xlabel("from 1.23456")
+
+    svg = figures.chart(draw, "numbers", "Numbers", "", "").svg
+    assert ">0.123456, (0.98765)<" in svg
+    assert ">from 1.23456<" in svg
+    assert not re.search(r" d=\"[^\"]*\d\.\d{3}", svg)

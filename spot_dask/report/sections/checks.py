@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from spot_dask.inference.confirmed import FEWEST
 from spot_dask.records import Origin
 from spot_dask.report import text
-from spot_dask.report.blocks import Block, CheckList, HealthCheck, How, State, Text, how
+from spot_dask.report.blocks import Block, CheckList, HealthCheck, State, Text, how
 from spot_dask.report.context import LEAST_Q2, Missing, ReportContext
 from spot_dask.report.sections.cost import CostSection
 from spot_dask.report.sections.curves import CurvesSection
@@ -23,6 +23,11 @@ LEAST_BUSY = 0.6
 
 Seen = tuple[State, str]
 """The state of a check and what was seen."""
+
+LIMITS = (
+    "Checks compare what the sections below found with limits that were fixed beforehand; the "
+    "sections say how the numbers were computed. WARN asks for a look, FAIL for an action."
+)
 
 
 class ChecksSection:
@@ -58,15 +63,11 @@ class ChecksSection:
             sum(check.state == state for check in found) for state in ("PASS", "WARN", "FAIL")
         )
         summary = f"{text.plural(passed, 'check')} passed, {text.plural(warned, 'warning')}"
-        return [Text(f"{summary}, {failed} failed."), CheckList(found), _limits(context)]
-
-
-def _limits(context: ReportContext) -> How:
-    return how(
-        "Checks compare what the sections below found with limits that were fixed beforehand; the "
-        "sections say how the numbers were computed. WARN asks for a look, FAIL for an action.",
-        n=len(context.evaluations),
-    )
+        return [
+            Text(f"{summary}, {failed} failed."),
+            CheckList(found),
+            how(LIMITS, n=len(context.evaluations)),
+        ]
 
 
 def _confirmed(context: ReportContext) -> Seen | Missing:

@@ -108,6 +108,7 @@ class GainSection:
         found = None if context.confirmed is None else context.confirmed.gain
         stated, mde = found is not None and found.n >= FEWEST, context.settings.get("mde")
         expected = context.sign * float(np.mean(base)) if base else math.nan
+        minimised = context.sign * np.array([[p.default, p.tuned] for p in pairs]).T
         return Gain(
             objective=context.header.objective,
             default_observed=expected,
@@ -122,7 +123,7 @@ class GainSection:
             mde=mde,
             needed=found.needed_seeds(mde) if found is not None and stated and mde else None,
             finalists=_finalists(context),
-            welch=_welch(pairs, context.sign) if stated else None,
+            welch=compare_unpaired(minimised[1], minimised[0]) if stated else None,
         )
 
     def render(self, found: Gain, context: ReportContext) -> Sequence[Block]:
@@ -180,14 +181,6 @@ class GainSection:
                 seed=BOOTSTRAP_SEED,
             ),
         ]
-
-
-def _welch(pairs: Sequence[FreshPair], sign: float) -> WelchComparison:
-    """The same improvement as if the seeds were not shared."""
-    tuned, default = (sign * np.array(side) for side in zip(
-        *((p.tuned, p.default) for p in pairs), strict=True
-    ))  # fmt: skip
-    return compare_unpaired(tuned, default)
 
 
 def severity_curve(comparison: PairedComparison) -> SeverityCurve:
@@ -277,7 +270,6 @@ def _numbers(g: Gain, c: PairedComparison) -> DataTable:
             "on a new seed; 95 % interval "
             f"{text.percent(c.share_interval.low)} to {text.percent(c.share_interval.high)}",
         ),
-        *([] if g.welch is None else [_unpaired(g.welch)]),
         ("effect size d_z", text.spread(c.d_z), "mean / sd of the differences"),
         (
             "smallest effect",
@@ -285,15 +277,14 @@ def _numbers(g: Gain, c: PairedComparison) -> DataTable:
             "a true improvement that would have been seen with a probability of 80 %",
         ),
     ]
+    if g.welch is not None:
+        apart = text.interval(g.welch.t.low, g.welch.t.high)
+        said = f"two-sided; as if seeds were not shared: {apart}"
+        rows.append(("p, Welch", f"{g.welch.p:.2g}", said))
     if g.needed is not None:
         what = f"to see an improvement of {text.number(g.mde or 0.0)} (mde) with 80 %; there are"
         rows.append(("seeds needed", str(g.needed), f"{what} {c.n}"))
     return table(("", Heading("value", numeric=True), "what it is"), rows)
-
-
-def _unpaired(w: WelchComparison) -> tuple[str, str, str]:
-    said = f"two-sided; as if seeds were not shared: {text.interval(w.t.low, w.t.high)}"
-    return "p, Welch", f"{w.p:.2g}", said
 
 
 def _several(g: Gain) -> list[Block]:
