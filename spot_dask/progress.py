@@ -21,6 +21,7 @@ from spot_dask.coordinator import Lease
 from spot_dask.inference.confirmed import FEWEST, bounds_of, fresh_values
 from spot_dask.records import Evaluation, History, Value
 from spot_dask.stats.intervals import mean_interval
+from spot_dask.tuner.foretold import Foretold, foretold
 from spot_dask.tuner.model import Best
 
 SHOWN = 50
@@ -139,7 +140,7 @@ class Standing:
     ``left`` is the time (seconds) until the budget of evaluations will be used up; None where it
     cannot be judged. ``running`` lists the oldest trainings, ``busy`` counts all of them,
     ``failures`` counts evaluations without a result by their status, ``epochs`` those that were
-    trained.
+    trained; ``foretold`` says how well the model predicts its own proposals.
     """
 
     goal: Goal
@@ -155,6 +156,7 @@ class Standing:
     stopping: str | None
     paused: bool = False
     epochs: int = 0
+    foretold: Foretold | None = None
 
     @property
     def share(self) -> float:
@@ -179,6 +181,7 @@ class View:
         self._taken = 0.0  # when the update was taken, on our own clock
         self._counts: tuple[int, int, int] | None = None  # what the end was judged by
         self._end: float | None = None  # when the run will end, on the executor's clock
+        self._foretold: tuple[int, Foretold | None] = 0, None  # after so many evaluations
         self._judged_at = -math.inf  # when that was judged, on the executor's clock
 
     def take(self, update: Update) -> None:
@@ -224,7 +227,14 @@ class View:
             paused=update.paused,
             epochs=sum(e.outcome.epochs for e in update.history.evaluations)
             + sum(lease.epoch for lease in update.running),
+            foretold=self._told(update.history),
         )
+
+    def _told(self, history: History) -> Foretold | None:
+        """How well proposals were foretold, judged anew when an evaluation has ended."""
+        if self._foretold[0] != len(history.evaluations):
+            self._foretold = len(history.evaluations), foretold(history)
+        return self._foretold[1]
 
     def _judged(self, update: Update) -> float | None:
         """When the run will end, judged anew when trainings have begun or ended, once a second."""
@@ -347,7 +357,9 @@ class OnPage:
             standing = self._view.standing()
             if standing is None:
                 return None
-            return {**asdict(standing), **self._about, "share": standing.share}
+            told = standing.foretold
+            more = {"share": standing.share, "misled": None if told is None else told.warning}
+            return {**asdict(standing), **self._about, **more}
 
         def both(update: Update) -> None:
             self._view.take(update)

@@ -53,6 +53,21 @@ class Origin(StrEnum):
     HAND = "hand"  # asked for by somebody who watched: ``spot-dask try``
 
 
+LATER = {"later": True}
+"""Metadata of a field that older records do not have."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the model said of an evaluation before it was made: mean and sd, minimised.
+
+    The sd includes the noise. It is the honest judge of the model where it leads the search.
+    """
+
+    mean: float
+    sd: float
+
+
 @dataclass(frozen=True)
 class Trial:
     """A configuration to be run once, under one seed.
@@ -60,7 +75,7 @@ class Trial:
     ``number`` counts the trials of a study from 0 and is the trial's identity; trial 0 is the
     default configuration. ``replicate`` r has the same training seed for every configuration
     (common random numbers, so that paired tests are valid). A confirmation's ``replicate`` counts
-    seeds of its own, which no other trial has.
+    seeds of its own, which no other trial has. ``expected`` is there where a criterion chose.
     """
 
     number: int
@@ -68,6 +83,7 @@ class Trial:
     seed: int
     replicate: int = 0
     origin: Origin = Origin.INFILL
+    expected: Expected | None = field(default=None, metadata=LATER)
 
     @property
     def confirms(self) -> bool:
@@ -372,7 +388,7 @@ class Asked:
     trials: Sequence[Trial]
     known: int | None = None
     q: int | None = None
-    stage: Stage | None = field(default=None, metadata=_LATER)
+    stage: Stage | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -405,8 +421,8 @@ class Imported:
     source: str
     items: Sequence[Import]
     dropped: Sequence[str] = ()
-    mode: str = field(default="data", metadata=_LATER)
-    assumed: Sequence[str] = field(default=(), metadata=_LATER)
+    mode: str = field(default="data", metadata=LATER)
+    assumed: Sequence[str] = field(default=(), metadata=LATER)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import count
 from pathlib import Path, PurePath
@@ -33,6 +33,7 @@ from spot_dask.store.table import Table, tabulate, unfit
 from spot_dask.store.wishes import RANGES, pause, put_wish
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.confirmation import reserve, seeds_of
+from spot_dask.tuner.foretold import foretold
 from spot_dask.tuner.model import Best, Model
 from spot_dask.tuner.ranges import changed
 from spot_dask.tuner.stopping import Judgement, Stopping
@@ -335,7 +336,7 @@ class Run:
         history, budget = self.history, Budget(**self.settings["budget"])
         limit = budget.limit
         used = len(history.evaluations)
-        opened = self.fold.opened
+        opened, told = self.fold.opened, foretold(history)
         return {
             "schema": "spot-dask/status/1",
             "store": str(self.path),
@@ -366,6 +367,7 @@ class Run:
                 "hints": sum(map(len, history.priors)),
             },
             "incumbent": self.best_json(self.best),
+            "foretold": None if told is None else {**asdict(told), "warning": told.warning},
             "last_event": self.fold.last,
         }
 

@@ -103,7 +103,7 @@ def test_a_criterion_that_raises_is_replaced_by_log_ei(caplog):
         "infill Broken failed: RuntimeError: forced; another one serves"
     ]
     assert origins(history) == {Origin.FALLBACK: 12}
-    same = after(Tuner(SPACE), batches=5)
+    same = after(Tuner(SPACE, infill="log_ei"), batches=5)
     assert origins(same) == {Origin.INFILL: 12}
     assert_allclose(rows(Tuner(SPACE), history), rows(Tuner(SPACE), same), rtol=0)
 

@@ -54,7 +54,7 @@ early_stopping.*
 baselines
 baselines.*
 tuner.ranges tuner.design tuner.model tuner.replication tuner.stopping
-tuner.confirmation tuner.foreseen
+tuner.confirmation tuner.foreseen tuner.foretold
 tuner
 coordinator coordinator.curves coordinator.fleet
 coordinator.epochs

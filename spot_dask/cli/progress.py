@@ -28,10 +28,11 @@ from rich.text import Text
 from spot_dask.cli.options import clock, number, printable, rough, values
 from spot_dask.progress import BestSoFar, Goal, Listener, Standing, Training, Update, View
 from spot_dask.records import Evaluation
+from spot_dask.tuner.foretold import FEWEST, Foretold
 
 FAILURES_SHOWN = 3
 RUNNING_SHOWN = 8
-FIXED_ROWS = 5  # of the screen, beside running trainings and failures
+FIXED_ROWS = 7  # of the screen, beside running trainings and failures
 BAR_WIDTH = 20
 FRAME_SECONDS = 0.25
 STATUS_SECONDS = 60.0
@@ -128,6 +129,7 @@ class Screen:
             yield _line(f"best: {name} {estimate(standing.best)}", "bold")
             yield _line(f"  {values(standing.best.config)}")
         yield _line(slots(standing))
+        yield from (_line(f"model: {said}", style) for said, style in model(standing.foretold))
         room = max(1, min(RUNNING_SHOWN, console.height - FIXED_ROWS - len(self._failures) - 2))
         for running in standing.running[:room]:
             yield _line(f"  {training(running, name, standing.workers > 1)}")
@@ -220,6 +222,14 @@ def slots(standing: Standing) -> str:
     busy = f"{standing.busy} of {standing.slots} slots busy on {workers}"
     kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(standing.failures.items()))
     return f"{busy}; not ok: {kinds}" if kinds else busy
+
+
+def model(judged: Foretold | None) -> Iterator[tuple[str, str]]:
+    """How well the model predicts its own proposals, and a warning if it does not; with styles."""
+    if judged is not None and judged.n >= FEWEST:
+        yield judged.sentence, ""
+        if judged.warning is not None:
+            yield judged.warning, "yellow"
 
 
 def training(running: Training, objective: str, where: bool) -> str:

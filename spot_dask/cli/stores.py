@@ -43,7 +43,8 @@ def status(store: str, study: str | None, as_json: bool) -> None:
     if as_json:
         opt.emit("status", document)
         return
-    from spot_dask.cli.progress import failure
+    from spot_dask.cli.progress import failure, model
+    from spot_dask.tuner.foretold import foretold
 
     state, who = document["state"], ""
     if state in ("running", "elsewhere", "interrupted"):
@@ -77,6 +78,8 @@ def status(store: str, study: str | None, as_json: bool) -> None:
         click.echo(f"trial {evaluation.trial.number} {failure(evaluation)}")
     if document["incumbent"] is not None:
         _show_best(run, document["incumbent"])
+    for line, _ in model(foretold(run.history)):
+        click.echo(f"model        {line}")
 
 
 @opt.command(

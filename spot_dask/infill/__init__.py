@@ -51,14 +51,33 @@ class Request:
     leaning: Leaning | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """Proposed rows (q x d), and mean and sd (q each) of what is expected of evaluations there.
+
+    The sd includes the noise. A criterion that averages over several models tells what they say
+    together; for one that returns rows alone the surrogate tells.
+    """
+
+    rows: FloatArray
+    mean: FloatArray
+    sd: FloatArray
+
+
 class Infill(Protocol):
     """An infill criterion with its settings."""
 
     def propose(
         self, posterior: Posterior, request: Request, rng: np.random.Generator
-    ) -> FloatArray:
+    ) -> FloatArray | Proposal:
         """At most q new, distinct, snapped rows (<= q x d); fewer only if no more exist."""
         ...
+
+
+def rows_of(found: FloatArray | Proposal) -> FloatArray:
+    """The rows of what a criterion returned."""
+    rows = found.rows if isinstance(found, Proposal) else found
+    return np.asarray(rows, dtype=np.float64)
 
 
 def find(infill: str | Infill, *, trusted: bool = True) -> Infill:
@@ -90,7 +109,7 @@ def check(infill: str | Infill) -> None:
     posterior = Kriging(deterministic=True).fit(features, X.sum(axis=1), space.groups, rng)
     request = Request(space, 2, X, X[:0], frozenset(space.keys(X)))
     try:
-        rows = np.asarray(found.propose(posterior, request, rng), dtype=np.float64)
+        rows = rows_of(found.propose(posterior, request, rng))
     except Exception as error:
         raise ValueError(f"{label}: propose raises {error!r}") from error
     if rows.ndim != 2 or rows.shape[1] != space.d or not 1 <= len(rows) <= request.q:

@@ -77,31 +77,36 @@ def greedy(
     if len(request.evaluated) + len(request.pending) == 0:
         raise ValueError("nothing is evaluated or pending; expected an initial design first")
     with blas_threads(len(request.evaluated)):
-        known, risk = KnownRows.of(request), request.risk
+        known = KnownRows.of(request)
         means, _ = posterior.predict(request.space.features(known.rows))
-        evaluated = means[: len(request.evaluated)]
-        if risk is None:
-            believed = belief(score, posterior, request, evaluated, samples, rng)
-        else:
-            pending = request.space.features(request.pending)
-            likely = replace(request, pending=request.pending[risk.likely(pending)])
-            believed = Weighed(
-                belief(score, posterior, likely, evaluated, samples, rng), risk.after(pending)
-            )
-        if request.leaning is not None:
-            believed = Leaned(believed, request.leaning)
+        evaluated, likely = (
+            means[: len(request.evaluated)],
+            replace(request, pending=hoped(request)),
+        )
+        believed = weighed(belief(score, posterior, likely, evaluated, samples, rng), request)
         leaders = lowest_rows(known.rows, means, LEADERS)
-        polished = _polished(request.q, len(request.pending))
-        return _batch(believed, known, leaders, request.q, polished, search or Search(), rng)
+        polished = request.q if request.q <= LARGE else POLISHED
+        if len(request.pending) > CROWD:
+            polished = min(polished, FEW)
+        return batch(believed, known, leaders, request.q, polished, search or Search(), rng)
 
 
-def _polished(q: int, pending: int) -> int:
-    """How many of a batch's first points are improved beyond the pool."""
-    most = q if q <= LARGE else POLISHED
-    return min(most, FEW) if pending > CROWD else most
+def hoped(request: Request) -> FloatArray:
+    """The pending rows that are not likely to fail."""
+    if request.risk is None:
+        return request.pending
+    return request.pending[request.risk.likely(request.space.features(request.pending))]
 
 
-def _batch(
+def weighed(believed: Belief, request: Request) -> Belief:
+    """A belief, weighed by what is known of failures and by what the user believes."""
+    if request.risk is not None:
+        risk = request.risk.after(request.space.features(request.pending))
+        believed = Weighed(believed, risk)
+    return believed if request.leaning is None else Leaned(believed, request.leaning)
+
+
+def batch(
     believed: Belief,
     known: KnownRows,
     leaders: FloatArray,
@@ -110,6 +115,10 @@ def _batch(
     search: Search,
     rng: np.random.Generator,
 ) -> FloatArray:
+    """The rows (<= q x d) that are picked one after the other, each then believed.
+
+    Clouds of candidates surround the ``leaders``; the first ``polished`` points are improved.
+    """
     space, picked = known.space, np.empty((0, known.space.d))
     size = search.candidates * (2 if q > LARGE else 1)
     pool, complete = make_pool(known, leaders, size, rng)

@@ -10,6 +10,7 @@ n evaluations, d free parameters, q trials asked; rows are points of the unit cu
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,12 +23,13 @@ from spot_dask.baselines import SPOT, Baseline, Known
 from spot_dask.early_stopping import Rule
 from spot_dask.early_stopping.ruler import Ruler
 from spot_dask.errors import warn_once
-from spot_dask.infill import Infill, Request
+from spot_dask.infill import Infill, Proposal, Request
 from spot_dask.infill.leaning import Believed, Leaning, likeliest
 from spot_dask.infill.log_ei import LogEI
 from spot_dask.records import (
     Configuration,
     Evaluation,
+    Expected,
     History,
     Import,
     Objective,
@@ -96,7 +98,7 @@ class Tuner:
     start: Sequence[Configuration] = ()
     prior: Believed = field(default_factory=dict)
     surrogate: str | Surrogate = "kriging"
-    infill: str | Infill = "log_ei"
+    infill: str | Infill = "averaged_ei"
     budget: int | None = None
     search: str | Baseline = SPOT
     replication: float = 0.08
@@ -304,8 +306,10 @@ class Tuner:
         """The configuration of lowest posterior mean among the successful; None if there is none.
 
         A surrogate that predicts evaluations from all others no better than their mean does has no
-        say, and without one the configuration of lowest mean value is recommended. Imported
-        evaluations of the same objective take part; confirmations do not.
+        say, nor has one where replicates gave the same values again: of an objective without noise
+        nothing is better than the best value observed. Without a surrogate the configuration of
+        lowest mean value is recommended. Imported evaluations of the same objective take part;
+        confirmations do not.
         """
         return next(iter(self._ranked(history.searched, model)), None)
 
@@ -315,7 +319,7 @@ class Tuner:
         if self.within is not None:
             box = self.within
             found = [best for best in found if holds(box, best.config)] or found
-        if model is None or not found:
+        if model is None or not found or self._is_exact(history):
             return sorted(found, key=lambda best: best.observed)
         rows = rows_of(self.space, (best.config for best in found))
         try:
@@ -437,7 +441,7 @@ class Tuner:
         return foreseen(history, rule, Ruler(self.objective, self.space, self.length))
 
     def _is_exact(self, history: History) -> bool:
-        """Whether replicates of several configurations have each given the same value again."""
+        """Whether replicates, of several configurations, have each given the same value again."""
         again = [b.values for b in self._successes(history) if len(b.evaluations) > 1]
         return len(again) > 1 and all(min(values) == max(values) for values in again)
 
@@ -510,7 +514,8 @@ class Tuner:
         trials = [e.trial for e in history.evaluations] + list(history.pending)
         configs = [t.config for t in sorted(trials, key=lambda t: t.number)]
         known = rows_of(self.space, [i.config for i in history.imports] + configs)
-        fresh, origin = np.empty((0, self.space.d)), Origin.INFILL
+        none = np.empty((0, self.space.d))
+        fresh, expected, origin = none, list[Expected | None](), Origin.INFILL
         # A name of which there is none is the user's error; it is refused.
         infill = criteria.find(self.infill, trusted=self.trusted)
         if model is not None and q > 0:
@@ -524,7 +529,7 @@ class Tuner:
                 risk=risk_of(self.space, history),
                 leaning=self._leaning and self._leaning.after(len(history.evaluations)),
             )
-            fresh, origin = self._propose(infill, model, request, rng)
+            fresh, expected, origin = self._propose(infill, model, request, rng)
         fresh = fresh[:q]
         taken = np.vstack([known, fresh])
         more = space_filling(self.space, q - len(fresh), taken, rng)
@@ -532,15 +537,18 @@ class Tuner:
         if model is not None:
             filling = Origin.FALLBACK  # new configurations are left, and the criterion gave none
         origins = [origin] * len(fresh) + [filling] * len(more)
+        told = [*expected[:q], *[None] * len(more)]
         return [
-            Trial(history.asked + i, config, self._seed(0), origin=origin)
-            for i, (config, origin) in enumerate(zip(self.space.decode(rows), origins, strict=True))
+            Trial(history.asked + i, config, self._seed(0), origin=origin, expected=said)
+            for i, (config, origin, said) in enumerate(
+                zip(self.space.decode(rows), origins, told, strict=True)
+            )
         ]
 
     def _propose(
         self, infill: Infill, model: Model, request: Request, rng: np.random.Generator
-    ) -> tuple[FloatArray, Origin]:
-        """At most q new, distinct, snapped rows (<= q x d) and their origin, whatever fails.
+    ) -> tuple[FloatArray, list[Expected | None], Origin]:
+        """New, distinct, snapped rows, what is expected there, and their origin, whatever fails.
 
         Weeks of training must not end for one criterion: ``log_ei`` serves in place of another one
         that fails. Where that fails itself there are no rows.
@@ -548,14 +556,15 @@ class Tuner:
         origin = Origin.INFILL
         for criterion in (infill,) if isinstance(infill, LogEI) else (infill, LogEI()):
             try:
-                rows = criterion.propose(model.posterior, request, rng)
-                return _distinct(self.space, rows, request.forbidden), origin
+                found = criterion.propose(model.posterior, request, rng)
+                rows, kept = _distinct(self.space, criteria.rows_of(found), request.forbidden)
+                return rows, _expected(model, rows, found, kept), origin
             except Exception as error:
                 name, origin = type(criterion).__name__, Origin.FALLBACK
                 warn_once(
                     logger, f"infill {name} failed: %s; another one serves", _first_line(error)
                 )
-        return np.empty((0, self.space.d)), origin
+        return np.empty((0, self.space.d)), [], origin
 
     def _sources_of(self, history: History) -> list[KrigingPosterior]:
         """The models of other objectives; none, said once, where one cannot be learnt from."""
@@ -601,8 +610,10 @@ def _placed(history: History) -> int:
     return sum(trial.origin is not Origin.HAND for trial in asked)
 
 
-def _distinct(space: Space, rows: FloatArray, forbidden: frozenset[bytes]) -> FloatArray:
-    """The rows whose configuration is new, each once, snapped, in order."""
+def _distinct(
+    space: Space, rows: FloatArray, forbidden: frozenset[bytes]
+) -> tuple[FloatArray, list[int]]:
+    """The rows whose configuration is new, each once, snapped, in order; and their indices."""
     snapped = space.snap(rows)
     seen = set(forbidden)
     keep = []
@@ -610,4 +621,26 @@ def _distinct(space: Space, rows: FloatArray, forbidden: frozenset[bytes]) -> Fl
         if key not in seen:
             seen.add(key)
             keep.append(i)
-    return snapped[keep]
+    return snapped[keep], keep
+
+
+def _expected(
+    model: Model, rows: FloatArray, found: FloatArray | Proposal, kept: list[int]
+) -> list[Expected | None]:
+    """What is expected at rows (q x d), the ``kept`` ones of what was found.
+
+    By the criterion's own models where it has any, else by the surrogate's; None for what is not a
+    number, or where a surrogate does not tell its noise.
+    """
+    if isinstance(found, Proposal):
+        mean, sd = found.mean[kept], found.sd[kept]
+    else:
+        mean, sd = model.predict(rows)
+        noise = getattr(model.posterior, "nugget", math.nan) * getattr(
+            model.posterior, "variance", math.nan
+        )
+        sd = np.sqrt(sd**2 + noise)
+    return [
+        Expected(float(m), float(s)) if math.isfinite(m) and math.isfinite(s) else None
+        for m, s in zip(mean, sd, strict=True)
+    ]

@@ -46,7 +46,8 @@ def propose(criterion, space, X, y, q, pending=None, seed=0, surrogate=None):
     posterior = completed.fit(surrogate or Kriging(), space.features(X), y, space.groups, rng)
     forbidden = frozenset(space.keys(np.vstack((X, pending))))
     asked = Request(space, q, X, pending, forbidden)
-    return infill.find(criterion).propose(posterior, asked, np.random.default_rng(seed))
+    found = infill.find(criterion).propose(posterior, asked, np.random.default_rng(seed))
+    return infill.rows_of(found)
 
 
 def check_new(space, known, batch, q):

@@ -79,6 +79,7 @@ def test_derivatives_of_log_ei_are_those_of_its_differences(u):
 
 def test_criteria_are_found_by_name():
     assert plugins.names("spot_dask.infill", "propose") == [
+        "averaged_ei",
         "constant_liar",
         "log_ei",
         "log_nei",

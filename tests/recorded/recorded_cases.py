@@ -52,6 +52,7 @@ def space_of(data: Mapping[str, Mapping[str, Any]]) -> Space:
 def tuner_of(case: Case) -> Tuner:
     given = dict(case["tuner"])
     design = Design(**given.pop("design", {}))
+    given = {"infill": "log_ei"} | given  # the default when they were recorded
     return Tuner(space_of(case["space"]), design=design, **given)
 
 

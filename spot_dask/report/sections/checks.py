@@ -16,6 +16,8 @@ from spot_dask.report.sections.gain import GainSection
 from spot_dask.report.sections.generalisation import GeneralisationSection
 from spot_dask.report.sections.noise import NoiseSection
 from spot_dask.report.sections.parameters import ParametersSection
+from spot_dask.tuner.foretold import FEWEST as FEWEST_PROPOSALS
+from spot_dask.tuner.foretold import foretold
 
 TOO_MANY_FAILURES = 0.1
 LEAST_RANK = 0.5
@@ -41,6 +43,7 @@ class ChecksSection:
             "The model predicts evaluations it has not seen": _believable,
             "The model may speak of the whole space": _everywhere,
             "The model knows how wrong it may be": _calibrated,
+            "The model foretold its own proposals": _foretold,
             "The recommended values lie inside their ranges": _inside,
             "Few trainings failed": _few_failures,
             "The model could always choose": _fallbacks,
@@ -68,6 +71,19 @@ class ChecksSection:
             CheckList(found),
             how(LIMITS, n=len(context.evaluations)),
         ]
+
+
+def _foretold(context: ReportContext) -> Seen | Missing | None:
+    told = foretold(context.fold.history, last=len(context.fold.history.evaluations))
+    if told is None:
+        return None
+    if told.n < FEWEST_PROPOSALS:
+        return Missing(f"of {text.plural(told.n, 'proposal')} only")
+    said = f"{told.inside} of {told.n} lie in the 95 % interval that was expected before"
+    if told.rank is not None:
+        said += f"; rank correlation {told.rank:.2f}"
+    said += f"; {told.exploring} were to explore"
+    return ("WARN" if told.misleads else "PASS"), said
 
 
 def _confirmed(context: ReportContext) -> Seen | Missing:

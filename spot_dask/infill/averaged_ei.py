@@ -1,0 +1,223 @@
+"""Log expected improvement, averaged over draws of a richer Kriging model (``ensemble``).
+
+The log of the mean over K draws of EI_k(x) [Snoek, Larochelle & Adams 2012]. Each draw has an
+incumbent of its own, the lowest of its means at what is known, and believes open points to have its
+own mean (see ``fantasies``). n rows (evaluated, then open), m candidates, e columns:
+
+======== =========== =================================================================
+root     K x n x n   inverse Cholesky factor of R + nugget / counts, rows of open points last
+V        K x m x n   correlations of the candidates with the rows, times root'
+w, b     K x n       root 1 and root (y - level)
+unsaid   K x m       1 - V w, what the data leave unsaid about the level
+======== =========== =================================================================
+
+    mean = level + V b + drift     variance = s2 (1 - |V|^2 + unsaid^2 / |w|^2)
+
+An open point is one more row of root and of w, and 0 in b. Inside, y is standardised.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from spot_dask.infill import Proposal, Request
+from spot_dask.infill.candidates import KnownRows
+from spot_dask.infill.fantasies import BoolArray, lowest_rows
+from spot_dask.infill.log_ei import LogEI, log_expected_improvement
+from spot_dask.infill.optimise import LEADERS, Search, batch, hoped, weighed
+from spot_dask.surrogates import FloatArray, Posterior
+from spot_dask.surrogates.ensemble import Draws, Hyperprior, numeric_columns, sample
+from spot_dask.surrogates.numerics import blas_threads
+from spot_dask.surrogates.posterior import CENTRE, KrigingPosterior
+from spot_dask.surrogates.transfer import Drift, TransferPosterior
+
+FLOOR = 1e-10  # of a variance, as a share of the process variance
+JITTER = 1e-9  # on the diagonal: of open points, which are exact, and beside a nugget of nearly 0
+BLOCK = 64  # candidates at a time: what they need fits the cache
+
+
+@dataclass(frozen=True)
+class AveragedEI:
+    """A batch by averaged log EI up to ``until`` evaluations; beyond that by log EI.
+
+    Beyond, hyperparameters are known well enough. Log EI serves as well for a surrogate that is not
+    Kriging and in a space of unordered factors alone, of which the draws know nothing more.
+    """
+
+    prior: Hyperprior = field(default_factory=Hyperprior)
+    until: int = 100
+    search: Search = field(default_factory=lambda: Search(1024, starts=6, rounds=2, evaluations=20))
+
+    def propose(
+        self, posterior: Posterior, request: Request, rng: np.random.Generator
+    ) -> FloatArray | Proposal:
+        """At most q new, distinct, snapped rows (<= q x d); fewer only if no more exist."""
+        kriging = posterior.rest if isinstance(posterior, TransferPosterior) else posterior
+        space, known = request.space, KnownRows.of(request)
+        if (
+            not isinstance(kriging, KrigingPosterior)
+            or len(request.evaluated) > self.until
+            or not len(numeric_columns(space.groups))
+        ):
+            return LogEI().propose(posterior, request, rng)
+        drift = posterior.drift if isinstance(posterior, TransferPosterior) else None
+        with blas_threads(len(request.evaluated)):
+            draws = sample(kriging.data, space.groups, kriging.theta, self.prior, rng)
+            before = Averaged(kriging, draws, drift, rng)
+            averaged = copy(before)
+            averaged.scales = np.ones(space.d)
+            averaged.scales[space.groups] = draws.typical
+            averaged.believe(space.features(hoped(request)))
+            belief = weighed(averaged, request)
+            means = averaged.mean(space.features(known.rows))
+            leaders = lowest_rows(known.rows, means, LEADERS)
+            rows = batch(belief, known, leaders, request.q, request.q, self.search, rng)
+            return Proposal(rows, *before.predict(space.features(rows)))
+
+
+class Averaged:
+    """A belief: the log of the mean of the expected improvement over the draws.
+
+    Its arrays are never changed in place, so that a copy keeps what was believed when it was made.
+    """
+
+    def __init__(
+        self, kriging: KrigingPosterior, draws: Draws, drift: Drift | None, rng: np.random.Generator
+    ) -> None:
+        data, h = kriging.data, kriging.hyperparameters
+        n, X = len(data.y), data.X + CENTRE
+        self.draws, self.drift, self.offset, self.scale = draws, drift, h.offset, h.scale
+        self.scales = np.ones(data.X.shape[1])
+        self.rows = draws.scaled(X)
+        M = draws.correlations(self.rows, self.rows)
+        M[:, np.arange(n), np.arange(n)] = 1.0 + JITTER + draws.nuggets[:, None] / data.counts
+        self.root = np.linalg.inv(np.linalg.cholesky(M))
+        self.w = self.root.sum(axis=2)
+        solved = self.root @ data.y
+        self.level = (self.w * solved).sum(axis=1) / (self.w**2).sum(axis=1)
+        self.b = solved - self.level[:, None] * self.w
+        misfit = (self.b**2).sum(axis=1) + data.within / draws.nuggets
+        self.s2 = (misfit + 2.0) / rng.chisquare(len(data.values) + 1.0, draws.K)
+        self.watch(X[:0])
+        self.best = (self._moments(self._white(X))[0] + self._drift(X)).min(axis=1)
+        heard = kriging.Z[len(kriging.held) :] * kriging.columns + CENTRE
+        self.believe(heard, kriging.y[len(kriging.held) :])
+
+    def mean(self, X: FloatArray) -> FloatArray:
+        """The mean of the draws' means at features X (m x e), standardised: m."""
+        mean: FloatArray = self._moments(self._white(X))[0].mean(axis=0) + self._drift(X)
+        return mean
+
+    def predict(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and sd (m each) of an evaluation at X (m x e), noise included, in y's units."""
+        mean, sd, _ = self._moments(self._white(X))
+        noise = (self.draws.nuggets * self.s2)[:, None]
+        variance = (sd**2 + noise).mean(axis=0) + mean.var(axis=0)
+        centre = mean.mean(axis=0) + self._drift(X)
+        return self.offset + self.scale * centre, self.scale * np.sqrt(variance)
+
+    def values(self, X: FloatArray) -> FloatArray:
+        mean, sd, _ = self._moments(self._white(X))
+        return self._averaged(mean + self._drift(X), sd)[0]
+
+    def gradient(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        draws, P = self.draws, self.draws.scaled(X)
+        R, S = draws.correlations_and_slopes(P, self.rows)
+        V = R @ self.root.transpose(0, 2, 1)
+        mean, sd, unsaid = self._moments(V)
+        values, by_mean, by_sd = self._averaged(mean + self._drift(X), sd)
+        s2 = self.s2[:, None]
+        by_variance = np.where(sd > np.sqrt(2.0 * FLOOR * s2), 0.5 * by_sd * s2 / sd, 0.0)
+        # mean and variance by V, then V by R
+        pull = V @ self.root
+        pull += (unsaid / (self.w**2).sum(axis=1)[:, None])[..., None] * (
+            self.w[:, None] @ self.root
+        )
+        by_R = by_mean[..., None] * (self.b[:, None] @ self.root)
+        by_R -= 2.0 * by_variance[..., None] * pull
+        C = by_R * S  # e x K x m x n; dR/dP_j = -S_j (P_j - Q_j)
+        moved = np.einsum("jkmn,knj->kmj", C, self.rows)
+        moved -= C.sum(axis=-1).transpose(1, 2, 0) * P
+        slope = (moved * draws.slope(X)).sum(axis=0)
+        if self.drift is not None:
+            drifted = self.drift.at(X).gradient() / self.scale
+            slope += by_mean.sum(axis=0)[:, None] * drifted
+        return values, slope
+
+    def watch(self, X: FloatArray) -> None:
+        self.pool, self.pool_drift = self.draws.scaled(X), self._drift(X)
+        blocks = [X[i : i + BLOCK] for i in range(0, len(X), BLOCK)] or [X]
+        self.V = np.concatenate([self._white(block) for block in blocks], axis=1)
+        self.pool_mean, _, self.unsaid = self._moments(self.V)
+        self.left = 1.0 - np.einsum("kmn,kmn->km", self.V, self.V)
+
+    def watched(self, which: BoolArray) -> FloatArray:
+        values, some = np.full(len(which), -np.inf), np.flatnonzero(which)
+        sd = self._sd(self.left[:, some], self.unsaid[:, some])
+        values[some] = self._averaged(self.pool_mean[:, some] + self.pool_drift[some], sd)[0]
+        return values
+
+    def believe(self, X: FloatArray, values: FloatArray | None = None) -> None:
+        """Points (k x e) are open from now on, or have such values (k), standardised."""
+        for i, x in enumerate(X[:, None]):
+            self._add(x, None if values is None else float(values[i]))
+
+    def _add(self, x: FloatArray, value: float | None) -> None:
+        row, v = self.draws.scaled(x), self._white(x)[:, 0]
+        (K, n), mean = v.shape, self.level + (v * self.b).sum(axis=1)
+        pivot = np.sqrt(np.maximum(1.0 + JITTER - (v * v).sum(axis=1), JITTER))[:, None]
+        error = np.zeros((K, 1)) if value is None else (value - mean)[:, None] / pivot
+        last = (1.0 - (v * self.w).sum(axis=1))[:, None] / pivot
+        believed = mean if value is None else value
+        self.best = np.minimum(self.best, believed + self._drift(x))
+        root = np.zeros((K, n + 1, n + 1))
+        root[:, :n, :n] = self.root
+        root[:, n, :n] = -(v[:, None] @ self.root)[:, 0] / pivot
+        root[:, n, n:] = 1.0 / pivot
+        if len(self.pool_drift):
+            r = self.draws.correlations(self.pool, row)[..., 0]
+            column = (r - (self.V @ v[..., None])[..., 0]) / pivot
+            self.V = np.concatenate((self.V, column[..., None]), axis=2)
+            self.left = self.left - column**2
+            self.unsaid = self.unsaid - column * last
+            self.pool_mean = self.pool_mean + column * error
+        else:
+            self.V = np.zeros((K, 0, n + 1))
+        self.root, self.rows = root, np.concatenate((self.rows, row), axis=1)
+        self.w = np.concatenate((self.w, last), axis=1)
+        self.b = np.concatenate((self.b, error), axis=1)
+
+    def _drift(self, X: FloatArray) -> FloatArray:
+        """What models of other objectives say, standardised: m."""
+        return np.zeros(len(X)) if self.drift is None else self.drift(X) / self.scale
+
+    def _white(self, X: FloatArray) -> FloatArray:
+        R = self.draws.correlations(self.draws.scaled(X), self.rows)
+        white: FloatArray = R @ self.root.transpose(0, 2, 1)
+        return white
+
+    def _moments(self, V: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Means without the drift, sds and ``unsaid``: K x m each."""
+        mean = self.level[:, None] + (V @ self.b[..., None])[..., 0]
+        unsaid = 1.0 - (V @ self.w[..., None])[..., 0]
+        return mean, self._sd(1.0 - np.einsum("kmn,kmn->km", V, V), unsaid), unsaid
+
+    def _sd(self, left: FloatArray, unsaid: FloatArray) -> FloatArray:
+        variance = left + unsaid**2 / (self.w**2).sum(axis=1)[:, None]
+        sd: FloatArray = np.sqrt(np.maximum(variance, FLOOR) * self.s2[:, None])
+        return sd
+
+    def _averaged(
+        self, mean: FloatArray, sd: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The criterion (m) and its derivatives with respect to the draws' moments (K x m)."""
+        value, by_mean, by_sd = log_expected_improvement(mean, sd, self.best[:, None])
+        top = value.max(axis=0)
+        weight = np.exp(value - top)
+        total = weight.sum(axis=0)
+        weight /= total
+        averaged: FloatArray = top + np.log(total / len(value))
+        return averaged, weight * by_mean, weight * by_sd
