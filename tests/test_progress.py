@@ -181,7 +181,7 @@ def test_a_page_shows_how_a_run_stands_until_its_end() -> None:
     assert shown == {
         "name": "a study", "store": "run.zarr", "ended": "budget", "share": 0.25, "done": 2,
         "left": None, "stopping": None, "paused": False, "workers": 1, "slots": 2, "busy": 1,
-        "failures": {"failed": 1}, "epochs": 3,
+        "failures": {"failed": 1}, "epochs": 3, "foretold": None, "misled": None,
     }  # fmt: skip
 
 
