@@ -35,7 +35,7 @@ from spot_dask.tuner import Tuner
 from spot_dask.tuner.confirmation import reserve, seeds_of
 from spot_dask.tuner.foretold import foretold
 from spot_dask.tuner.model import Best, Model
-from spot_dask.tuner.ranges import changed
+from spot_dask.tuner.ranges import changed, hull_of
 from spot_dask.tuner.stopping import Judgement, Stopping
 
 if TYPE_CHECKING:
@@ -448,7 +448,11 @@ class Run:
         What is not given has its default. Returns the whole configuration. Raises ValueError where
         the space has none like it, StoreError where it was asked for or tried before.
         """
-        whole = self.space.validate(config)
+        space = self.space
+        for wish in self.journal.range_wishes():
+            box = changed(self.within, space, {k: str(v) for k, v in wish.config.items()})
+            space = hull_of(space, box)
+        whole = space.validate(config)
         trials = [e.trial for e in self.history.evaluations] + list(self.history.pending)
         for trial in trials:
             if dict(trial.config) == whole and not trial.confirms:
@@ -460,11 +464,18 @@ class Run:
 
     @property
     def least_budget(self) -> int:
-        """The least number of evaluations, in all, that lets the search have one more."""
+        """The least number of evaluations, in all, that leaves room for what waits to be tried.
+
+        Not below the budget that there is: more of it may be kept for confirmation than of a
+        smaller one that is not confirmed.
+        """
         confirm, asked = self.settings["confirm"], self.fold.asked
-        for evaluations in count(asked + 1):
+        waiting = max(1, len(self.journal.wishes()))
+        limit = Budget(**self.settings["budget"]).limit
+        for evaluations in count(max(asked + waiting, limit or 0)):
             seeds = seeds_of(confirm, evaluations)
-            if evaluations > asked + (reserve(self.history, seeds) if seeds else 0):
+            kept = reserve(self.history, seeds) if seeds else 0
+            if evaluations >= asked + kept + waiting:
                 break
         return evaluations
 

@@ -65,7 +65,7 @@ from spot_dask.records import (
 from spot_dask.store import Store
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.model import Best
-from spot_dask.tuner.ranges import changed, hull_of
+from spot_dask.tuner.ranges import changed, holds, hull_of
 
 logger = logging.getLogger(__name__)
 
@@ -392,7 +392,12 @@ class Incumbent:
     def of(self, history: History) -> Best | None:
         """The recommendation, or what was observed since the last look and is better."""
         later = history.evaluations[self._known :]
-        found = [Best((e,)) for e in later if e.ok and not e.trial.confirms]
+        box = self._tuner.within
+        found = [
+            Best((e,))
+            for e in later
+            if e.ok and not e.trial.confirms and (box is None or holds(box, e.trial.config))
+        ]
         if self._best is not None:
             found.append(self._best)
         return min(found, key=lambda best: best.expected, default=None)

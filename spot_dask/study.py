@@ -414,6 +414,7 @@ class Study(Settings):
                 "space": tuner.space,
                 "early_stopping": None if rule is None else early_stopping.find(rule),
                 "only": only,
+                "enough": tuner.enough(past.history.searched) is not None,
             }
         )
         coordinator = Coordinator(policy, past, executor.now())

@@ -74,16 +74,29 @@ def _like(run: Run, which: str) -> dict[str, Any]:
 
 def _when(run: Run) -> str:
     """When a configuration that was asked for is tried."""
-    limit, needed = run.status()["budget"]["limit"], run.least_budget
-    if limit is not None and needed > limit:
+    if (more := more_budget(run)) is not None:
         return (
             f"it waits, as the search's budget is used up; "
-            f"`spot-dask resume {run.path} --evaluations {needed}` tries it first"
+            f"`spot-dask resume {run.path} {more}` tries it first"
         )
     if run.state in ("running", "elsewhere"):
         paused = ", once it is not paused any more" if run.journal.paused else ""
         return f"tried next by the run{paused}"
-    return f"`spot-dask resume {run.path}` tries it first"
+    paused = f", once `spot-dask unpause {run.path}` lets it" if run.journal.paused else ""
+    return f"`spot-dask resume {run.path}` tries it first{paused}"
+
+
+def more_budget(run: Run) -> str | None:
+    """The option that lets what waits be tried; None where the budget has room for it."""
+    budget, needed = run.status()["budget"], run.least_budget
+    if budget["limit"] is not None and needed > budget["limit"]:
+        return f"--evaluations {needed}"
+    for option, kind in (("--epochs", "epochs"), ("--wall", "wall")):
+        unit = "_seconds" if kind == "wall" else ""
+        limit = budget[f"{kind}_limit{unit}"]
+        if limit is not None and budget[f"{kind}_used{unit}"] >= limit:
+            return f"{option} with more"
+    return None
 
 
 @opt.command("store", click.argument("ranges", nargs=-1, required=True))

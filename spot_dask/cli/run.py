@@ -219,11 +219,19 @@ def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any)
         elif finished.ended == "until":
             note = "nothing to do: the search has ended by --until; --until never goes on"
         elif flag is None:
-            note = f"nothing to do: all {done} configurations of the search space have been tried"
+            note = "nothing to do: every configuration of the ranges that are searched was tried"
         else:
             used = f"the budget is used up after {done} evaluations"
             note = f"nothing to do: {used}; raise it with {flag}"
         click.echo(note, err=True)
+    if waiting := len(finished.journal.wishes()):
+        from spot_dask.cards import counted
+        from spot_dask.cli.hands import more_budget
+
+        more = more_budget(finished)
+        then = "" if more is None else f"; `spot-dask resume {finished.path} {more}` tries them"
+        said = f"not tried yet: {counted(waiting, 'configuration')} asked for by `spot-dask try`"
+        click.echo(f"{said}{then}", err=True)
     _conclude(ctx, finished, where, options)
 
 

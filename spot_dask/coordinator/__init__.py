@@ -62,7 +62,8 @@ class Policy:
     the ``objective`` that they report (None: never), but for the share ``spare``, drawn by chance;
     it sees the configurations as rows of the ``space``, and curves as ``Ruler`` makes them with the
     parameter ``length``. An attempt is given up when nothing was heard
-    of it for ``silence`` seconds. A session is stopped after ``give_up`` failures if no training of
+    of it for ``silence`` seconds. The search has done ``enough`` where the tuner said so before. A
+    session is stopped after ``give_up`` failures if no training of
     the run has ever worked. Raises ValueError where a number is out of range.
     """
 
@@ -83,6 +84,7 @@ class Policy:
     length: str | None = None
     confirm: float | None = 0.0
     only: Stage | None = None
+    enough: bool = False
 
     def __post_init__(self) -> None:
         for name in ("evaluations", "epochs", "batch", "give_up"):

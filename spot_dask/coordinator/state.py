@@ -96,8 +96,8 @@ class Coordinator:
             self._enqueue(trial)
         self._asking: Question | None = None
         self._pace = Pace()
-        self._exhausted = False  # the search has nothing left to ask
-        self._enough = False  # because it has done enough
+        self._exhausted = policy.enough  # the search has nothing left to ask
+        self._enough = policy.enough  # because it has done enough
         self._confirmed = False  # nor has the stage that follows it
         self._extra = 0  # seeds above those that were kept for
         self._waits_for = -1  # so many evaluations were too few to ask for more
