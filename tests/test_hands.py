@@ -30,6 +30,7 @@ from spot_dask.errors import StoreError
 from spot_dask.fold import Fold
 from spot_dask.progress import Update
 from spot_dask.records import Asked, History, Origin, Outcome, Stage, Status, Trial
+from spot_dask.session import Incumbent
 from spot_dask.store.verify import verify
 from spot_dask.store.wishes import WISHES
 
@@ -199,6 +200,30 @@ def test_the_commands_tell_in_one_line_what_is_wrong(tmp_path: Path) -> None:
     assert "already; it waits" in spot("try", path, "x=0.25", "kind=b", code=2)
     assert json.loads(spot("status", path, "--json"))["trials"]["wished"] == 1
     assert "nothing to pause" in spot("pause", path, code=2)
+
+
+def test_what_waits_is_tried_with_the_budget_that_is_told(tmp_path: Path) -> None:
+    """The rest of a budget is kept for confirmation: room for a wish is above all of it."""
+    path = tmp_path / "a.zarr"
+    first = study(26).run(local=0, store=path)
+    assert len(first.history.confirmations) == 10
+    spot("try", path, "x=0.21")
+    told = spot("try", path, "x=0.22")
+    needed = Run.open(path).least_budget
+    assert f"--evaluations {needed}`" in told
+    assert needed > 26
+    again = study().resume(path, Budget(evaluations=needed), local=0)
+    tried = [e.trial.config["x"] for e in again.history.evaluations if e.trial.origin == "hand"]
+    assert sorted(tried) == [0.21, 0.22]
+
+
+def test_the_best_so_far_is_within_the_ranges() -> None:
+    trials = [trial(0, 0.3), trial(1, 0.8)]
+    history = History().ask(trials).tell(trials[0].result(0.1)).tell(trials[1].result(0.5))
+    box = Space(x=Real(0.7, 1.0, default=0.9), kind=SPACE.parameters["kind"])
+    best = Incumbent(Tuner(SPACE, within=box)).of(history)
+    assert best is not None
+    assert best.config["x"] == 0.8
 
 
 def test_a_pause_is_part_of_the_store(tmp_path: Path) -> None:

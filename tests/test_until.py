@@ -145,6 +145,9 @@ def test_a_run_ends_early_is_confirmed_and_says_why(tmp_path: Path) -> None:
     # It stays so when the run is resumed, and is taken back by who wants more.
     again = study().resume(tmp_path / "a.zarr", local=0)
     assert (again.ended, len(again.history.evaluations)) == ("until", search + 2 * LEAST)
+    # Nor is a rest of the budget that the search may not use spent on more confirmations.
+    again = study().resume(tmp_path / "a.zarr", Budget(evaluations=search + 2 * LEAST + 3), local=0)
+    assert (again.ended, len(again.history.evaluations)) == ("until", search + 2 * LEAST)
     on = study().resume(
         tmp_path / "a.zarr", Budget(evaluations=search + 2 * LEAST + 6, until="never"), local=0
     )
