@@ -220,7 +220,7 @@ def test_a_broken_file_is_told_at_once(folders: Path, changed: tuple[str, str], 
     assert told in spot("check", "study.py", "--set", "infill=broken", code=2)
     if "cannot be loaded" in told:
         said = spot("check", "study.py", "--set", "infill=improvment", code=2)
-        assert "no infill named 'improvment'; there are: broken, constant_liar" in said
+        assert "no infill named 'improvment'; there are: averaged_ei, broken, constant_liar" in said
 
 
 @pytest.mark.parametrize(

@@ -597,7 +597,7 @@ def test_a_prior_counts_as_nothing_and_is_kept_with_its_provenance(
     ]
     assert run.status()["trials"] == {
         "done": 9, "failed": 0, "stopped": 0, "pending": 0, "confirming": 0, "imported": 0,
-        "hints": 10,
+        "hints": 10, "wished": 0,
     }  # fmt: skip
     assert run.model is not None
     assert len(run.model.y) == 9

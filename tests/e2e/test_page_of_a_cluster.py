@@ -78,7 +78,7 @@ def test_a_plain_scheduler_shows_a_run_while_it_goes_on_and_after(shell: Shell) 
     assert held(told)
     text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", read(url)))
     assert "11 of 12 evaluations in 0:" in text
-    assert f"best loss {told['best']['value']:.4g}" in text
+    assert f"best loss {told['best']['value']:.3g}" in text
     assert f"in trial {told['best']['trial']}: x=" in text
     assert "not ok: 1 failed" in text
     assert "1 of 2 slots busy, 2 workers trial for epoch loss worker 4 0:" in text

@@ -90,6 +90,6 @@ def test_criteria_are_found_by_name():
     assert infill.find("spot_dask.infill.log_ei:LogEI") == LogEI()
     with pytest.raises(
         ValueError,
-        match=r"no infill named 'qie'; there are: constant_liar, log_ei, .*, ucb$",
+        match=r"no infill named 'qie'; there are: averaged_ei, constant_liar, log_ei, .*, ucb$",
     ):
         infill.find("qie")
