@@ -89,4 +89,4 @@ def test_failures_by_chance_do_no_harm() -> None:
             return math.nan if rng.random() < 0.3 else branin(config)
 
         regrets.append(best(run(Tuner(SQUARE, seed=seed), unlucky, 40, 1)))
-    assert np.median(regrets) < 0.2  # that of 28 random configurations is about 1
+    assert np.median(regrets) < 0.1
