@@ -41,6 +41,7 @@ class Story:
     """Executor, tuner and store that note what is done, in order; four trainings end at once."""
 
     concurrent = True
+    within = None
 
     def __init__(self, fail: int | None = None, lose: Lose | None = None) -> None:
         self.done: list[str] = []
