@@ -91,11 +91,12 @@ def more_budget(run: Run) -> str | None:
     budget, needed = run.status()["budget"], run.least_budget
     if budget["limit"] is not None and needed > budget["limit"]:
         return f"--evaluations {needed}"
-    for option, kind in (("--epochs", "epochs"), ("--wall", "wall")):
-        unit = "_seconds" if kind == "wall" else ""
-        limit = budget[f"{kind}_limit{unit}"]
-        if limit is not None and budget[f"{kind}_used{unit}"] >= limit:
-            return f"{option} with more"
+    for option, of, used in (
+        ("--epochs N", budget["epochs_limit"], budget["epochs_used"]),
+        ("--wall TIME", budget["wall_limit_seconds"], budget["wall_used_seconds"]),
+    ):
+        if of is not None and used >= of:
+            return option
     return None
 
 

@@ -62,7 +62,7 @@ class Foretold:
         return (
             f"the model does not know this objective yet: {self.n - self.inside} of its last "
             f"{self.n} proposals came out as it had all but excluded; space-filling evaluations "
-            "teach it most: spot-dask explore STORE -n 16"
+            "tell it of what it has not seen: spot-dask explore STORE -n 16"
         )
 
 
