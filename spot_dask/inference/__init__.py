@@ -30,8 +30,8 @@ LEAST = 4
 HELD = 600
 """The most evaluations that the process holds; further ones are left out, and it says so."""
 
-BLOCK = 64
-"""Rows at which drawn functions are computed at once: larger arrays are slower."""
+BLOCK = 2048
+"""Rows at which drawn functions are computed at once, that memory stays small."""
 
 COST = 400_000
 """p n^2 of the evaluations that hyperparameters are estimated from."""

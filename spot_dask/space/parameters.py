@@ -263,7 +263,7 @@ class Real(Parameter):
         up = _POWERS_OF_TEN[np.maximum(exponents, 0)]
         down = _POWERS_OF_TEN[np.maximum(-exponents, 0)]
         rounded = np.rint(codes / up * down) / down * up
-        at_low, at_high = 10.0 ** self._exponents(np.array([self.low, self.high]))
+        at_low, at_high = self._quanta
         # 3/4 of a quantum, not 1/2: a bound half way between two lattice points stays a bound.
         rounded = np.where(rounded - self.low < 0.75 * at_low, self.low, rounded)
         rounded = np.where(self.high - rounded < 0.75 * at_high, self.high, rounded)
@@ -290,14 +290,20 @@ class Real(Parameter):
             digits = max(digits, _DIGITS)
         return digits if digits <= _EXACT_DIGITS else None
 
+    @cached_property
+    def _quanta(self) -> FloatArray:
+        """The lattice's quantum at low and at high (2)."""
+        quanta = 10.0 ** self._exponents(np.array([self.low, self.high]))
+        return np.broadcast_to(quanta, 2)
+
     def _exponents(self, values: FloatArray) -> npt.NDArray[np.int64]:
-        """Powers of ten of the lattice's quantum at each value."""
+        """Powers of ten of the lattice's quantum at each value; one for all on a linear scale."""
         assert self._digits is not None
         if self.scale == "log":
             magnitudes = np.floor(np.log10(values)).astype(np.int64)
         else:
             largest = max(abs(self.low), abs(self.high))
-            magnitudes = np.full(values.shape, _magnitude(largest), dtype=np.int64)
+            magnitudes = np.array(_magnitude(largest))
         return magnitudes - self._digits + 1
 
 

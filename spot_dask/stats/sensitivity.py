@@ -66,7 +66,7 @@ def sobol_posterior(
     n: int | None = None,
     level: float = 0.95,
 ) -> SobolPosterior:
-    """Sobol indices of each function drawn, with n base points: n (2 d + 2) rows, n at a time.
+    """Sobol indices of each function drawn, with n base points: n (2 d + 2) rows.
 
     Two independent samples A and B of raw rows, and for each i A with column i of B and the
     reverse. With the differences a_i = f(A, i of B) - f(A) and b_i = f(B, i of A) - f(B),
@@ -83,15 +83,13 @@ def sobol_posterior(
     n = base_points(d) if n is None else n
     base = qmc.Sobol(2 * d, rng=rng).random(n)
     A, B = base[:, :d], base[:, d:]
-    f_A, f_B = paths(snap(A)), paths(snap(B))
+    f_A, a = _differences(paths, snap, A, B)
+    f_B, b = _differences(paths, snap, B, A)
     count, apart = len(f_A), f_A - f_B
     smallest = 1e-24 * np.square(np.maximum(np.abs(f_A).max(axis=1), np.abs(f_B).max(axis=1)))
-    a, b = np.empty((count, d, n)), np.empty((count, d, n))
     first, total = np.empty((PARTS + 1, count, d)), np.empty((PARTS + 1, count, d))
     variance = np.zeros(count)
     for i in range(d):
-        a[:, i] = paths(snap(_exchanged(A, B, i))) - f_A
-        b[:, i] = paths(snap(_exchanged(B, A, i))) - f_B
         four_v = _means(np.square(apart) + np.square(apart + a[:, i] - b[:, i]))
         first[..., i] = _ratio(_means(-2.0 * a[:, i] * b[:, i]), four_v, smallest)
         total[..., i] = _ratio(_means(np.square(a[:, i]) + np.square(b[:, i])), four_v, smallest)
@@ -112,11 +110,19 @@ def sobol_posterior(
     )
 
 
-def _exchanged(rows: FloatArray, others: FloatArray, i: int) -> FloatArray:
-    """The rows with column i of the others."""
-    mixed = rows.copy()
-    mixed[:, i] = others[:, i]
-    return mixed
+def _differences(
+    paths: Paths, snap: Snap, rows: FloatArray, others: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """f at raw rows (n x d): count x n; and what each column of the others changes: count x d x n.
+
+    All are asked for at once, for they have their values in common.
+    """
+    n, d = rows.shape
+    mixed = np.tile(rows, (d + 1, 1)).reshape(d + 1, n, d)
+    mixed[np.arange(d), :, np.arange(d)] = others.T
+    values = paths(snap(mixed.reshape(-1, d)))
+    values = values.reshape(len(values), d + 1, n)
+    return values[:, d], values[:, :d] - values[:, d:]
 
 
 def _means(terms: FloatArray) -> FloatArray:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from spot_dask.inference.process import WEIGHT, Conditioned, Data, Density, fit, matern
+from spot_dask.inference import process
+from spot_dask.inference.process import WEIGHT, Conditioned, Data, Density, fit, matern, within
 from spot_dask.surrogates import FloatArray
 from spot_dask.surrogates.numerics import descend
 
@@ -66,6 +69,56 @@ def test_the_gradient_is_that_of_the_density() -> None:
         (density(THETA + 1e-5 * e)[0] - density(THETA - 1e-5 * e)[0]) / 2e-5 for e in np.eye(5)
     ]
     np.testing.assert_allclose(density(THETA)[1], numeric, rtol=1e-6, atol=1e-7)
+
+
+def one_by_one(data: Data, n: int = 40) -> FloatArray:
+    """n rows, and all of them again with the next row's value of one parameter after the other."""
+    base = example(n, seed=3).F
+    rows = [base]
+    for g in range(data.p):
+        columns = data.member == g
+        rows.append(base.copy())
+        rows[-1][:, columns] = np.roll(base, 1, axis=0)[:, columns]
+    return np.vstack([*rows, base[:1], np.full((1, 5), 0.3)])
+
+
+def test_the_correlation_is_the_product_whatever_rows_repeat() -> None:
+    at = Conditioned(example(), THETA)
+    data, A = at.data, one_by_one(at.data)
+    columns = [data.member == g for g in range(data.p)]
+    expected = np.prod(
+        [
+            matern(np.linalg.norm(A[:, None, c] - data.F[None, :, c], axis=2) / at.scales[g])
+            for g, c in enumerate(columns)
+        ],
+        axis=0,
+    )
+    np.testing.assert_allclose(at.correlation(A, data.F), expected, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(at.correlation(A[:3], data.F), expected[:3], rtol=1e-12, atol=1e-15)
+
+
+def test_a_value_that_many_rows_have_is_compared_with_the_evaluations_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Effects and indices ask for rows that differ in one of many parameters: cost must not be p
+    times that of what differs."""
+    p, n, some = 20, 30, 32
+    rng = np.random.default_rng(0)
+    data = Data(rng.random((n, p)), rng.normal(size=n), np.arange(n), np.arange(p))
+    A = np.tile(rng.random((some, p)), (p + 1, 1))
+    for g in range(p):
+        A[some * (g + 1) : some * (g + 2), g] = rng.random(some)
+    compared = 0
+
+    def counting(first: FloatArray, second: FloatArray, *which: Any) -> FloatArray:
+        nonlocal compared
+        compared += len(first) * len(second)
+        return within(first, second, *which)
+
+    monkeypatch.setattr(process, "within", counting)
+    found = Conditioned(data, np.zeros(p + 2)).correlation(A, data.F)
+    assert found.shape == (len(A), n)
+    assert compared <= 0.1 * len(A) * n * p
 
 
 def test_left_out_values_are_predicted_as_by_a_process_without_them() -> None:
