@@ -37,6 +37,7 @@ from spot_dask.run import Run, tuner_of
 from spot_dask.session import Ending, Session
 from spot_dask.settings import Budget, Settings, one_line, shared
 from spot_dask.space import Space
+from spot_dask.space.config import TAKEN
 from spot_dask.store.backend import address
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
@@ -44,6 +45,7 @@ from spot_dask.store.tables import TableKeeper
 from spot_dask.surrogates import completed
 from spot_dask.tasks import Task
 from spot_dask.tasks.function import as_task
+from spot_dask.tasks.meant import meant
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.confirmation import seeds_of
 from spot_dask.tuner.model import Best
@@ -96,6 +98,12 @@ class Study(Settings):
         Conditions(self.limits, self.isolation)  # checks that they go together
         if not isinstance(self.space, Space):
             raise ValueError(f"space is {shown(self.space)}; expected a Space(NAME=Real(...), ...)")
+        for name in self.space.names:
+            if taken := TAKEN.intersection(name.split(".")):
+                raise ValueError(
+                    f"parameter {name!r}: cfg.{min(taken)} is a method of every configuration; "
+                    f"rename it, such as {name}_"
+                )
         if isinstance(self.start, Mapping):
             raise ValueError(f"start is {shown(self.start)}; expected a list of configurations")
         self.start = tuple(self.space.validate(config) for config in self.start)
@@ -115,6 +123,11 @@ class Study(Settings):
             if not isinstance(component, str) and not plugins.same(find(known), component):
                 raise ValueError(f"{component!r} is not what its name {known!r} stands for")
             check(component)
+
+    @property
+    def training(self) -> Task:
+        """The task as workers call it: with what named levels stand for."""
+        return meant(self.task, self.space.meanings)
 
     def __repr__(self) -> str:
         """What is tuned, in one line."""
@@ -370,7 +383,8 @@ class Study(Settings):
         """What runs the trainings of a run; outcomes that nobody hears go to the store's inbox."""
         conditions = Conditions(self.limits, self.isolation, place)
         inbox = Inbox(store if isinstance(store, str) else str(store.absolute()), run_id)
-        return executor_of(self.task, run_id, conditions, inbox.leave, course.client, course.local)
+        task, leave = self.training, inbox.leave
+        return executor_of(task, run_id, conditions, leave, course.client, course.local)
 
     def _run(self) -> Run:
         if self._last is None:

@@ -33,7 +33,7 @@ from spot_dask.settings import (
     parse_override,
     plain,
 )
-from spot_dask.space import Space
+from spot_dask.space import Integer, Real, Space
 from spot_dask.store.backend import address
 from spot_dask.study import Study
 
@@ -269,6 +269,7 @@ def _apply(study: Study, settings: Sequence[Given]) -> Loaded:
     values: dict[Key, Any] = {}
     prior: list[Given] = []
     for setting in settings:
+        setting = replace(setting, key=_with_dots(setting.key, study.space))
         declared = KEYS.get(setting.key)
         if setting.key[0] == "prior" and len(setting.key) in (2, 3):
             prior.append(setting)
@@ -320,10 +321,21 @@ def _space(space: Space, values: Mapping[Key, Any]) -> Space:
     return changed.fix(**fixed) if fixed else changed
 
 
+def _with_dots(key: Key, space: Space) -> Key:
+    """A key whose parts make up the name of a parameter with dots, such as ``space.optim.lr``."""
+    if key[0] in ("space", "prior"):
+        for end in range(len(key), 2, -1):
+            if (name := ".".join(key[1:end])) in space.parameters:
+                return (key[0], name, *key[end:])
+    return key
+
+
 def _space_keys(space: Space) -> list[Key]:
     keys: list[Key] = []
     for name, parameter in space.parameters.items():
-        fields = [f for f in parameter.to_json() if f not in ("type", "fixed", "when")]
+        fields = [f for f in parameter.to_json() if f not in ("type", "fixed", "when", "centred")]
+        if isinstance(parameter, Real | Integer) and "step" not in fields:
+            fields.append("step")
         keys += [("space", name), *(("space", name, field) for field in fields)]
     return keys
 

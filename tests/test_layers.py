@@ -22,8 +22,8 @@ records
 codec
 settings
 fold
-space.parameters
-space.conditions space.hyperdict
+space.config space.parameters
+space.conditions space.hyperdict space.predicates
 space.space
 space
 surrogates
@@ -60,7 +60,7 @@ coordinator coordinator.curves coordinator.fleet
 coordinator.epochs
 coordinator.state
 tasks tasks.data
-tasks.function tasks.snapshot
+tasks.function tasks.meant tasks.snapshot
 tasks.torch
 worker worker.checkpoints
 worker.context worker.limits

@@ -375,3 +375,41 @@ def test_a_resumed_run_has_the_surrogate_it_was_begun_with(
 def test_a_resumed_run_stops_no_training_early_if_it_was_begun_so() -> None:
     begun = study(early_stopping=None).settings
     assert study(early_stopping=Asha()).under(begun).early_stopping is None
+
+
+class Wide:
+    """A class as a level."""
+
+
+def uses_everything(cfg: Any) -> float:
+    assert cfg.net is Wide
+    assert cfg.crop is None or cfg.crop == (64, 64)
+    assert cfg.low < cfg.high
+    return float(cfg.optim.lr + (cfg.crop is None) + cfg.low)
+
+
+def test_a_run_with_named_levels_dots_steps_and_predicates_is_resumed(tmp_path: Path) -> None:
+    space = Space(
+        {
+            "optim.lr": Real(1e-3, 1, scale="log"),
+            "net": Categorical([Wide]),
+            "crop": Categorical({"none": None, "64x64": (64, 64)}),
+            "low": Real(0, 1, step=0.25, default=0),
+            "high": Real(0, 1, step=0.25, default=1),
+        }
+    ).where("low < high")
+    study = Study(space, uses_everything, budget=Budget(14), confirm=0)
+    run = study.run(local=0, store=tmp_path / "a.zarr")
+    assert run.best is not None
+    assert run.best.config["crop"] == "64x64"
+    more = study.resume(tmp_path / "a.zarr", Budget(20), local=0)
+    evaluations = more.fold.history.evaluations
+    assert len(evaluations) == 20
+    assert all(e.outcome.ok for e in evaluations), [e.outcome.error for e in evaluations]
+    assert all(e.trial.config["low"] < e.trial.config["high"] for e in evaluations)
+
+
+@pytest.mark.parametrize("name", ["items", "keys", "model.values", "get"])
+def test_a_name_that_every_configuration_has_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"parameter '{name}': cfg.* is a method of every config"):
+        Study(Space({name: Real(0, 1)}), uses_everything)

@@ -47,8 +47,9 @@ class Known:
     budget: int | None
 
     def fresh(self, rows: FloatArray, q: int) -> FloatArray:
-        """The first q of these rows, snapped, that were not asked yet, each once."""
+        """The first q of these rows, snapped and allowed, that were not asked yet, each once."""
         snapped, seen = self.space.snap(rows), set(self.space.keys(self.asked))
+        snapped = snapped[self.space.allowed(snapped)]
         kept: list[int] = []
         for i, key in enumerate(self.space.keys(snapped)):
             if key not in seen and len(kept) < q:

@@ -88,13 +88,15 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
                 row["type"],
                 row.get("scale", "-"),
                 _range(row),
-                opt.value_text(row["default"]),
+                opt.value_text(row["default"]) + (" (centre)" if row.get("centred") else ""),
                 _condition(row["when"]),
             )
             for row in rows
         ]
         headings = ("parameter", "type", "scale", "range", "default", "active when")
         opt.show_table(f"search space of {loaded.study.name}", headings, cells)
+        for predicate in loaded.study.space.predicates:
+            click.echo(f"where  {predicate.text}")
         for name, belief in described(loaded.study.space, loaded.study.prior).items():
             click.echo(f"prior  {name}: {belief}")
     with redirect_stdout(sys.stderr):
@@ -128,7 +130,7 @@ def _checks(study: Study) -> tuple[list[Check], Trained | None]:
     size = study.space.size
     many = "infinitely many" if size == math.inf else f"{size}"
     checks = [Check("space", "PASS", f"{study.space.d} free parameters, {many} configurations")]
-    problem = culprit(study.task)
+    problem = culprit(study.training)
     if problem is not None:
         skipped = "the task cannot travel to the process that would train it"
         checks.append(Check("pickling", "FAIL", problem))
@@ -155,7 +157,7 @@ def _train(study: Study) -> Trained:
     from spot_dask.worker import supervisor
 
     trial = study.tuner.ask(History(), 1)[0]
-    task = cloudpickle.dumps(study.task.shortened())
+    task = cloudpickle.dumps(study.training.shortened())
     began = time.monotonic()
     try:
         outcome = again = supervisor.run_trial(task, trial, 0)
@@ -199,7 +201,8 @@ def _range(row: dict[str, Any]) -> str:
         return "fixed"
     if "levels" in row:
         return (" < " if row["ordered"] else ", ").join(map(opt.value_text, row["levels"]))
-    return f"{opt.value_text(row['low'])} to {opt.value_text(row['high'])}"
+    steps = f" in steps of {opt.value_text(row['step'])}" if "step" in row else ""
+    return f"{opt.value_text(row['low'])} to {opt.value_text(row['high'])}{steps}"
 
 
 def _condition(when: dict[str, list[Any]]) -> str:

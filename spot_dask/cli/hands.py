@@ -54,7 +54,8 @@ def _given(values: tuple[str, ...]) -> dict[str, Any]:
             raise StudyError(f"not a JSON object: {one_line(error)}") from error
         return found
     given = [parse_override(text, "try") for text in values]
-    return {each.key[-1]: each.value for each in given}
+    names = (each.key[1:] if each.key[0] == "study" else each.key for each in given)
+    return {".".join(name): each.value for name, each in zip(names, given, strict=True)}
 
 
 def _like(run: Run, which: str) -> dict[str, Any]:

@@ -40,20 +40,25 @@ class NarrowedSpace:
     def python(self) -> str:
         """The space as Python code."""
         names = self.space.names
-        if any(keyword.iskeyword(name) for name in names):
+        where = self.space.conditions_text
+        if any(keyword.iskeyword(name) or not name.isidentifier() for name in names):
             lines = [f"    {name!r}: {self.space.parameters[name]!r}," for name in names]
-            return "\n".join(["space = Space({", *lines, "})"]) + "\n"
+            return "\n".join(["space = Space({", *lines, f"}}){where}"]) + "\n"
         lines = [f"    {name}={self.space.parameters[name]!r}," for name in names]
-        return "\n".join(["space = Space(", *lines, ")"]) + "\n"
+        return "\n".join(["space = Space(", *lines, f"){where}"]) + "\n"
 
     def toml(self) -> str:
         """The changes as a part of a study's TOML file."""
         fixed = {n: v for n, v in self.changes.items() if not isinstance(v, Mapping)}
-        lines = ["[space]", *(f"{name} = {_toml(value)}" for name, value in fixed.items()), ""]
+        lines = [
+            "[space]",
+            *(f"{_key(name)} = {_toml(value)}" for name, value in fixed.items()),
+            "",
+        ]
         for name, change in self.changes.items():
             if isinstance(change, Mapping):
                 own = [f"{key} = {_toml(value)}" for key, value in change.items()]
-                lines += [f"[space.{name}]", *own, ""]
+                lines += [f"[space.{_key(name)}]", *own, ""]
         return "\n".join(lines if fixed else lines[2:])
 
 
@@ -111,7 +116,7 @@ def _change(
     assert isinstance(parameter, Real | Integer)
     assert isinstance(best, int | float)
     low, high = (parameter.value(code) for code in parameter.code(positions[[0, -1]]))
-    if isinstance(parameter, Real):
+    if isinstance(parameter, Real) and parameter.step is None:
         low = max(_rounded(low, math.floor), parameter.low)
         high = min(_rounded(high, math.ceil), parameter.high)
     if low == high:
@@ -130,6 +135,11 @@ def _levels(factor: Categorical, positions: FloatArray, best: Value) -> Mapping[
         return kept[0]
     default = {"default": best if factor.parse(best) in codes else kept[0]}
     return default if len(kept) == factor.size else {"levels": kept, **default}
+
+
+def _key(name: str) -> str:
+    """A parameter's name as a key of TOML, in which a dot would open another table."""
+    return f'"{name}"' if "." in name else name
 
 
 def _rounded(value: float, towards: Callable[[float], int]) -> float:

@@ -23,6 +23,7 @@ APART = 1e-4  # in the unit cube, maximum norm
 ENUMERABLE = 10_000  # up to here every configuration is a candidate
 LISTABLE = 100_000  # up to here a space can be listed when random draws find nothing new
 DRAWS = 8
+OVERDRAWN = 6  # times that evenly spread rows are drawn where predicates exclude most
 RADII = (0.005, 0.2)  # of the clouds around the best rows
 
 
@@ -44,7 +45,8 @@ class KnownRows:
         return replace(self, rows=np.vstack((self.rows, row)))
 
     def new(self, rows: FloatArray) -> FloatArray:
-        """The new ones among snapped rows (m x d), each configuration once, in order."""
+        """The new ones among snapped rows (m x d) that the space allows, each once, in order."""
+        rows = rows[self.space.allowed(rows)]
         seen = set(self.forbidden)
         keep = []
         for i, key in enumerate(self.space.keys(rows)):
@@ -79,13 +81,27 @@ def make_pool(
         return known.new(space.grid()), True
     nearby = exchange(space, best[:3])
     for _ in range(DRAWS):
-        spread = qmc.Sobol(space.d, rng=rng).random_base2((size // 2 - 1).bit_length())
+        spread = _spread(space, size // 2, rng)
         around = _clouds(space, best, size - len(spread), rng)
         pool = known.new(np.vstack((space.snap(np.vstack((spread, around))), nearby)))
         if len(pool):
             return pool, False
     listed = space.grid() if space.size <= LISTABLE else np.empty((0, space.d))
     return known.new(listed), True
+
+
+def _spread(space: Space, m: int, rng: np.random.Generator) -> FloatArray:
+    """At least m rows spread evenly over the space, m or fewer of those that predicates allow."""
+    power = (m - 1).bit_length()
+    if not space.predicates:
+        return np.asarray(qmc.Sobol(space.d, rng=rng).random_base2(power))
+    found, drawn = np.empty((0, space.d)), qmc.Sobol(space.d, rng=rng)
+    for more in range(1, OVERDRAWN):
+        rows = space.snap(drawn.random(2**power * more))
+        found = np.vstack((found, rows[space.allowed(rows)]))
+        if len(found) >= m:
+            break
+    return found[:m]
 
 
 def exchange(space: Space, rows: Iterable[FloatArray]) -> FloatArray:

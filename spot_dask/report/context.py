@@ -292,6 +292,18 @@ def thinned(items: Sequence[Item]) -> list[Item]:
     return [items[i] for i in np.linspace(0, n - 1, SHOWN_POINTS).astype(int)]
 
 
+def centred_defaults(space: Space) -> str:
+    """Which defaults are the centres of ranges because none was given; empty if all were."""
+    names = space.centred
+    if not names:
+        return ""
+    which = "any parameter" if len(names) == len(space.free) else ", ".join(names)
+    return (
+        f"No default was given for {which}: it is the centre of the range on its scale, and the "
+        "first level of a factor."
+    )
+
+
 def kind_and_scale(parameter: Parameter) -> tuple[Kind, str]:
     """A parameter's type and scale in words."""
     if isinstance(parameter, Categorical):

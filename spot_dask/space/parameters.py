@@ -8,6 +8,9 @@ One value has three forms::
 
 ``code`` maps positions to codes and is where everything snaps; ``position`` is its right inverse:
 ``code(position(c)) == c`` bit for bit for every canonical code c. Both take and return arrays.
+
+A default that is not given is the centre of the range on its scale; of an unordered factor it is
+the first level.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, MISSING, dataclass, fields, replace
+from dataclasses import KW_ONLY, MISSING, dataclass, field, fields, replace
+from decimal import Decimal
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,13 +37,27 @@ Conditions = tuple[tuple[str, tuple[Value, ...]], ...]
 
 # 10 digits are far below any effect on a training and far above the rounding errors of encoding.
 _DIGITS = 10
+_DUST = 1e-9  # of a step
 # Decimal numbers of up to 15 digits survive the way through a float64 and back.
 _EXACT_DIGITS = 15
 _LARGEST_REAL = 1e150
 _LARGEST_INTEGER = 10**12
 MOST_LEVELS = 100_000
 _LISTED_LEVELS = 20
+_LONGEST_LABEL = 60
 _POWERS_OF_TEN = np.array([float(f"1e{i}") for i in range(301)])
+
+
+class _Centre:
+    def __repr__(self) -> str:
+        return "CENTRE"
+
+
+CENTRE: Any = _Centre()
+"""Stands for a default that is not given."""
+
+_OMITTED: JSON = {"step": (None, 1), "centred": (False,)}
+"""Values of optional fields that are left out of the JSON form, so that older ones stay equal."""
 
 
 def canonical_json(data: Any) -> str:
@@ -49,9 +67,35 @@ def canonical_json(data: Any) -> str:
 
 def check_name(name: object) -> str:
     """The name; raises ValueError if a parameter cannot have it."""
-    if isinstance(name, str) and name.isidentifier():
+    if isinstance(name, str) and all(part.isidentifier() for part in name.split(".")):
         return name
-    raise ValueError(f"{shown(name)} is not a parameter name; give letters, digits and underscores")
+    raise ValueError(
+        f"{shown(name)} is not a parameter name; give letters, digits and underscores, and dots"
+        " between such words"
+    )
+
+
+def label(value: object) -> Value:
+    """What stands for a level in stores, tables and reports: itself if it is a scalar.
+
+    None and a tuple stand for themselves as text, a class and a function for their names. Raises
+    ValueError for a value that has no such text.
+    """
+    value = _plain(value)
+    if isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if value is None or isinstance(value, tuple):
+        text = str(value)
+    else:
+        text = str(getattr(value, "__name__", ""))
+    if text and "<" not in text and len(text) <= _LONGEST_LABEL:
+        return text
+    raise ValueError(
+        f"level {_described(value)} has no name of its own;"
+        " give it one: Categorical({NAME: VALUE, ...})"
+    )
 
 
 @contextmanager
@@ -68,10 +112,12 @@ class Parameter(ABC):
 
     ``conditions`` holds the parents and those of their values that make the parameter active; all
     conditions must hold. A ``held`` parameter stays at its default although its bounds are wider.
+    ``centred`` says that no default was given.
     """
 
     kind: ClassVar[str]
     default: Value
+    centred: bool
     conditions: Conditions
     held: bool
 
@@ -109,6 +155,18 @@ class Parameter(ABC):
         """Whether only one value is possible."""
         return self.held or self.size == 1
 
+    def _set_default(self) -> None:
+        """Keep the default as a value of its own parameter: the centre if none is given."""
+        if self.default is CENTRE or self.centred:
+            object.__setattr__(self, "centred", True)
+            object.__setattr__(self, "default", self.value(self._centre()))
+        code = self.canonical(np.array([self.default_code]))[0]
+        object.__setattr__(self, "default", self.value(code))
+
+    def _centre(self) -> float:
+        """The code in the middle of the range on its scale."""
+        return float(self.code(np.array([0.5]))[0])
+
     @property
     def default_code(self) -> float:
         """The code of the default; raises ValueError if the default is impossible."""
@@ -117,7 +175,7 @@ class Parameter(ABC):
         except ValueError as error:
             raise ValueError(f"default {error}") from None
 
-    def when(self, /, **parents: Value | Iterable[Value]) -> Self:
+    def when(self, /, **parents: object) -> Self:
         """A copy that is active only if every named parent has (one of) the given value(s).
 
         Raises ValueError for a parent without values and for a value that is no scalar.
@@ -125,9 +183,11 @@ class Parameter(ABC):
         conditions = dict(self.conditions)
         for name, given in parents.items():
             check_name(name)
-            values = [given] if isinstance(given, str) or not isinstance(given, Iterable) else given
+            one = isinstance(given, str | type) or not isinstance(given, Iterable)
+            values = [given] if one else list(cast(Iterable[object], given))
             # By JSON text, so that the order of the values does not matter and True is not 1.
-            scalars = [_scalar(f"condition on {name}:", v) for v in values]
+            with naming(f"condition on {name}"):
+                scalars = [label(v) for v in values]
             by_text = {canonical_json(v): v for v in scalars}
             if not by_text:
                 raise ValueError(f"condition on {name} has no values; give at least one")
@@ -136,16 +196,18 @@ class Parameter(ABC):
 
     def hold(self, value: Value) -> Self:
         """A copy that is fixed at a value; its bounds are kept."""
-        return replace(self, default=value, held=True)  # type: ignore[type-var]
+        return replace(self, default=value, centred=False, held=True)  # type: ignore[type-var]
 
     def __repr__(self) -> str:
         """The parameter as it is written in Python."""
         words = []
         for item in fields(self):  # type: ignore[arg-type]
             value = getattr(self, item.name)
-            if item.name in ("conditions", "held") or value == item.default:
+            if item.name in ("conditions", "held", "centred", "meanings") or value == item.default:
                 continue
-            text = repr(list(value) if isinstance(value, tuple) else value)
+            if item.name == "default" and self.centred:
+                continue
+            text = self._written(item.name)
             words.append(f"{item.name}={text}" if item.kw_only else text)
         parents = ", ".join(
             f"{parent}={(values[0] if len(values) == 1 else list(values))!r}"
@@ -155,9 +217,17 @@ class Parameter(ABC):
         hold = f".hold({self.default!r})" if self.held else ""
         return f"{type(self).__name__}({', '.join(words)}){when}{hold}"
 
+    def _written(self, name: str) -> str:
+        """The value of a field as it is written in Python."""
+        return repr(getattr(self, name))
+
     def to_json(self) -> JSON:
         """The fields by name, with ``type``; ``fixed`` and ``when`` for held and conditions."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        for name, omitted in _OMITTED.items():
+            if name in data and data[name] in omitted:
+                del data[name]
+        data.pop("meanings", None)
         when = {name: list(values) for name, values in data.pop("conditions")}
         held = data.pop("held")
         if "levels" in data:
@@ -170,7 +240,8 @@ class Parameter(ABC):
 
         Raises ValueError for an unknown, missing or wrong field.
         """
-        own = [f for f in fields(cls) if f.name not in ("conditions", "held")]  # type: ignore[arg-type]
+        aside = ("conditions", "held", "meanings")
+        own = [f for f in fields(cls) if f.name not in aside]  # type: ignore[arg-type]
         known = [*(f.name for f in own), "fixed", "when"]
         for name in data:
             if name not in known:
@@ -183,6 +254,8 @@ class Parameter(ABC):
         when = given.pop("when", {})
         if not isinstance(when, Mapping):
             raise ValueError(f"when {shown(when)} is not a table; give the values by parent")
+        if isinstance(given.get("levels"), Mapping):  # what names stand for is never data
+            raise ValueError(f"levels {shown(given['levels'])} is not a list; give a list of names")
         given["held"] = given.pop("fixed", False)
         return cls(**given).when(**when)
 
@@ -203,58 +276,80 @@ class Real(Parameter):
 
     Values are rounded to a decimal lattice of at least 10 digits (of the range on the linear
     scale, of the value on the log scale); low and high are always possible as given. A range so
-    narrow that float64 leaves no room for such a lattice uses every float64 in it.
+    narrow that float64 leaves no room for such a lattice uses every float64 in it. With a ``step``
+    only low, low + step, ... are possible; the code is then the number of steps.
     """
 
     kind = "real"
     low: float
     high: float
     _: KW_ONLY
-    default: float
+    default: float = CENTRE
+    step: float | None = None
     scale: Literal["linear", "log"] = "linear"
+    centred: bool = False
     conditions: Conditions = ()
     held: bool = False
 
     def __post_init__(self) -> None:
         low, high = _real_bound("low", self.low), _real_bound("high", self.high)
         _set_bounds(self, low, high, ("linear", "log"), "> 0")
-        default = self.canonical(np.array([self.default_code]))
-        object.__setattr__(self, "default", float(default[0]))
+        if self.step is not None:
+            object.__setattr__(self, "step", _real_bound("step", self.step))
+            _check_step(self, self.step)
+        self._set_default()
 
     @property
     def size(self) -> int | float:
-        return 1 if self.low == self.high else math.inf
+        if self.low == self.high:
+            return 1
+        return math.inf if self.step is None else 1 + round((self.high - self.low) / self.step)
 
     def parse(self, value: object) -> float:
         value = _plain(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             wrong = f"{_described(value)} is not a number"
-        elif self.low <= value <= self.high:
+        elif not self.low <= value <= self.high:
+            wrong = f"{shown(value)} is outside the bounds"
+        elif self.step is None:
             return float(value)
         else:
-            wrong = f"{shown(value)} is outside the bounds"
+            code = float(round((value - self.low) / self.step))
+            if abs(self.value(code) - value) <= _DUST * self.step:
+                return code
+            wrong = f"{shown(value)} is no multiple of the step {self.step!r} above {self.low!r}"
         raise ValueError(f"{wrong}; give a number from {self.low!r} to {self.high!r}")
 
     def codes(self, values: Iterable[object]) -> FloatArray:
         given = list(values)
-        if all(type(value) is float for value in given):  # as nearly always: judged at once
+        nearly_always = all(type(value) is float for value in given) and self.step is None
+        if nearly_always:  # judged at once
             codes = np.array(given, dtype=np.float64)
             if ((self.low <= codes) & (codes <= self.high)).all():
                 return self.canonical(codes)
         return super().codes(given)
 
     def value(self, code: float) -> float:
-        return float(code)
+        if self.step is None:
+            return float(code)
+        # In decimals, so that 3 steps of 0.1 are 0.3.
+        return float(Decimal(repr(self.low)) + int(code) * Decimal(repr(self.step)))
 
     def code(self, u: FloatArray) -> FloatArray:
+        if self.step is not None:
+            return _cell(u, int(self.size))
         if self.scale == "log":
             return self.canonical(self.low + self.low * np.expm1(u * self._width))
         return self.canonical(self.low + u * self._width)
 
     def position(self, codes: FloatArray) -> FloatArray:
+        if self.step is not None:
+            return (codes + 0.5) / self.size
         return np.minimum(self._distance(codes) / self._width, 1.0)
 
     def canonical(self, codes: FloatArray) -> FloatArray:
+        if self.step is not None:
+            return codes
         codes = np.clip(codes, self.low, self.high)
         if self._digits is None:
             return codes + 0.0
@@ -312,6 +407,8 @@ class Real(Parameter):
 class Integer(Parameter):
     """An integer in [low, high]; on the scale ``power2`` only the powers of two in it.
 
+    With a ``step`` only low, low + step, ... are possible.
+
     Every value has a cell in the unit interval: cells of equal width (linear, power2), or from
     log(k - 1/2) to log(k + 1/2) on the log scale.
     """
@@ -320,8 +417,10 @@ class Integer(Parameter):
     low: int
     high: int
     _: KW_ONLY
-    default: int
+    default: int = CENTRE
+    step: int = 1
     scale: Literal["linear", "log", "power2"] = "linear"
+    centred: bool = False
     conditions: Conditions = ()
     held: bool = False
 
@@ -331,13 +430,16 @@ class Integer(Parameter):
         if self.scale == "power2":
             _check_power_of_two(low, "low ")
             _check_power_of_two(high, "high ")
-        object.__setattr__(self, "default", self.value(self.default_code))
+        object.__setattr__(self, "step", _integer_bound("step", self.step))
+        if self.step != 1:
+            _check_step(self, self.step)
+        self._set_default()
 
     @property
     def size(self) -> int:
         if self.scale == "power2":
             return self.high.bit_length() - self.low.bit_length() + 1
-        return self.high - self.low + 1
+        return (self.high - self.low) // self.step + 1
 
     def parse(self, value: object) -> float:
         value = _plain(value)
@@ -348,12 +450,19 @@ class Integer(Parameter):
         if not self.low <= value <= self.high:
             raise ValueError(f"{shown(value)} is outside the bounds; {hint}")
         if self.scale != "power2":
-            return float(value - self.low)
+            steps, rest = divmod(value - self.low, self.step)
+            if rest:
+                raise ValueError(
+                    f"{value} is no multiple of the step {self.step} above {self.low}; {hint}"
+                )
+            return float(steps)
         _check_power_of_two(value)
         return float(value.bit_length() - self.low.bit_length())
 
     def value(self, code: float) -> int:
-        return self.low << int(code) if self.scale == "power2" else self.low + int(code)
+        if self.scale == "power2":
+            return self.low << int(code)
+        return self.low + int(code) * self.step
 
     def code(self, u: FloatArray) -> FloatArray:
         if self.scale != "log":
@@ -376,26 +485,47 @@ class Integer(Parameter):
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Categorical(Parameter):
-    """A factor: one of a list of booleans, numbers or strings.
+    """A factor: one of a list of booleans, numbers or strings, or of anything else by its name.
 
     The levels of an ordered factor are ranks, those of an unordered one are all equally far apart.
-    Levels are told apart with their types: ``True`` is not ``1``.
+    Levels are told apart with their types: ``True`` is not ``1``. Given ``{NAME: VALUE}``, or None,
+    tuples, classes and functions, whose names are their own (``label``), stores and reports hold
+    the names, and a training gets what they stand for; ``meanings`` holds it by name.
     """
+
+    if TYPE_CHECKING:  # what can be given is more than what is kept
+
+        def __init__(
+            self,
+            levels: Iterable[Any] | Mapping[str, Any],
+            *,
+            default: Any = CENTRE,
+            ordered: bool = False,
+            centred: bool = False,
+            conditions: Conditions = (),
+            held: bool = False,
+            meanings: Mapping[Value, Any] | None = None,
+        ) -> None: ...
 
     kind = "categorical"
     levels: Sequence[Value]
     _: KW_ONLY
-    default: Value
+    default: Any = CENTRE
     ordered: bool = False
+    centred: bool = False
     conditions: Conditions = ()
     held: bool = False
+    meanings: Mapping[Value, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_flag("fixed", self.held)
         _check_flag("ordered", self.ordered)
-        if isinstance(self.levels, str | Mapping) or not isinstance(self.levels, Iterable):
+        if isinstance(self.levels, str) or not isinstance(self.levels, Iterable):
             raise ValueError(f"levels {shown(self.levels)} is not a list; give a list of levels")
-        object.__setattr__(self, "levels", tuple(_scalar("level", v) for v in self.levels))
+        named = _named(self.levels)
+        object.__setattr__(self, "levels", tuple(name for name, _ in named))
+        meant = {**self.meanings, **{name: v for name, v in named if v is not name}}
+        object.__setattr__(self, "meanings", {n: v for n, v in meant.items() if n in self.levels})
         if not self.levels:
             raise ValueError("levels is empty; give at least one level")
         if self.size > MOST_LEVELS:
@@ -404,16 +534,36 @@ class Categorical(Parameter):
             firsts = [int(self._codes[_identity(v)]) for v in self.levels]
             double = next(v for i, v in enumerate(self.levels) if firsts[i] != i)
             raise ValueError(f"levels has {shown(double)} more than once; give every level once")
-        object.__setattr__(self, "default", self.levels[int(self.default_code)])
+        self._set_default()
 
     @property
     def size(self) -> int:
         return len(self.levels)
 
+    def _centre(self) -> float:
+        return super()._centre() if self.ordered else 0.0
+
+    def meaning(self, level: Value) -> Any:
+        """What a level stands for: itself where it has no other meaning."""
+        return self.meanings.get(level, level)
+
+    def _written(self, name: str) -> str:
+        if name != "levels":
+            return super()._written(name)
+        if not self.meanings:
+            return repr(list(self.levels))
+        meant = ((v, self.meaning(v)) for v in self.levels)
+        named = (f"{name!r}: {getattr(v, '__qualname__', repr(v))}" for name, v in meant)
+        return f"{{{', '.join(named)}}}"
+
     def parse(self, value: object) -> float:
         value = _plain(value)
-        is_scalar = isinstance(value, bool | int | float | str)
-        code = self._codes.get(_identity(value)) if is_scalar else None
+        code = self._codes.get(_identity(value)) if _is_scalar(value) else None
+        if code is None:
+            named = (name for name, v in self.meanings.items() if _same(v, value))
+            code = next((self._codes[_identity(name)] for name in named), None)
+            if code is not None:
+                return code
         # An integer stands for the equal float, as for a Real; a float never for an integer.
         if code is None or (type(value) is float and type(self.levels[int(code)]) is int):
             listed = ", ".join(map(shown, self.levels[:_LISTED_LEVELS]))
@@ -437,6 +587,32 @@ class Categorical(Parameter):
     def _codes(self) -> dict[tuple[bool, Any], float]:
         """Codes by level, in reverse, so that of equal levels the first keeps its code."""
         return {_identity(v): float(i) for i, v in reversed(list(enumerate(self.levels)))}
+
+
+def _named(levels: Iterable[Any] | Mapping[str, Any]) -> list[tuple[Value, Any]]:
+    """Levels with their names; a level that is its own name is the same object twice."""
+    if isinstance(levels, Mapping):
+        named = [(_scalar("name of a level", name), v) for name, v in levels.items()]
+        return [(name, name if _same(name, v) else v) for name, v in named]
+    found = []
+    for value in levels:
+        name = label(value)
+        found.append((name, name if _is_scalar(value) else value))
+    return found
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, bool | int | float | str | np.generic)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are one level; what cannot be compared is the same as itself only."""
+    if one is other:
+        return True
+    try:
+        return type(one) is type(other) and bool(one == other)
+    except Exception:  # of the value's own comparison, such as that of arrays
+        return False
 
 
 def _cell(u: FloatArray, size: int) -> FloatArray:
@@ -491,6 +667,24 @@ def _set_bounds(
         )
     object.__setattr__(axis, "low", low)
     object.__setattr__(axis, "high", high)
+
+
+def _check_step(axis: Real | Integer, step: float) -> None:
+    """Raises ValueError unless a number of steps leads from low to high."""
+    if axis.scale != "linear":
+        raise ValueError(
+            f"step {step!r} does not fit the {axis.scale} scale; leave one of them out"
+        )
+    if step <= 0:
+        raise ValueError(f"step {step!r} is not positive; give a step above 0")
+    low, high, each = (Decimal(repr(v)) for v in (axis.low, axis.high, step))
+    steps = (high - low) // each
+    if abs(low + steps * each - high) > Decimal(_DUST) * each:
+        last = type(axis.high)(low + steps * each)
+        raise ValueError(
+            f"high {axis.high!r} is no multiple of the step {step!r} above low {axis.low!r};"
+            f" the last one below it is {last!r}"
+        )
 
 
 def _check_power_of_two(value: int, what: str = "") -> None:

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from types import MappingProxyType
@@ -31,6 +32,7 @@ from spot_dask.cards import Card, counted
 from spot_dask.errors import did_you_mean, shown
 from spot_dask.records import Configuration, Value
 from spot_dask.space.conditions import Requirement, active, count, holds, narrowed, requirements
+from spot_dask.space.config import Config
 from spot_dask.space.hyperdict import parameters_from_hyperdict
 from spot_dask.space.parameters import (
     JSON,
@@ -43,8 +45,10 @@ from spot_dask.space.parameters import (
     check_name,
     naming,
 )
+from spot_dask.space.predicates import Predicate, check_names, checked
 
 _FORMAT = "spot-dask/space/1"
+_TRIED = 4096
 _LARGEST_GRID = 100_000
 _MANY_VALUES = 20
 _SPREAD_VALUES = 8
@@ -68,8 +72,12 @@ class Space:
                     f"{name}: {shown(parameter)} is not a parameter;"
                     " give a Real, Integer or Categorical"
                 )
+            group = next((n for n in parameters if n.startswith(f"{name}.")), None)
+            if group is not None:
+                raise ValueError(f"{name}: is the name of a group, too, that of {group}; rename it")
         self.parameters: Mapping[str, Parameter] = MappingProxyType(parameters)
         self.names = tuple(parameters)
+        self.predicates: tuple[Predicate, ...] = ()
         self._requirements = requirements(parameters)
         self.free = tuple(
             n for n in self.names if self._requirements[n] is not None and not parameters[n].fixed
@@ -81,7 +89,7 @@ class Space:
         self._neutral = np.array(
             [p.position(np.array([p.default_code]))[0] for p in self._free], dtype=np.float64
         )
-        self.continuous = np.array([isinstance(p, Real) for p in self._free], dtype=np.bool_)
+        self.continuous = np.array([p.size == math.inf for p in self._free], dtype=np.bool_)
         # What a local search may move by a gradient, as steps hardly show in it.
         self.climbable = self.continuous | np.array(
             [p.size > _MANY_VALUES and not _unordered_levels(p) for p in self._free], dtype=np.bool_
@@ -102,22 +110,98 @@ class Space:
         """The default configuration."""
         return self.validate({})
 
+    @property
+    def centred(self) -> tuple[str, ...]:
+        """The free parameters that no default was given for: it is the centre of their ranges."""
+        return tuple(n for n in self.free if self.parameters[n].centred)
+
+    # Predicates
+
+    def where(self, condition: str | Callable[[Config], Any], text: str | None = None) -> Space:
+        """A space of those configurations only that also meet a condition.
+
+        An expression such as ``"low < high"``, or a function of a configuration with its text, as
+        ``where(lambda c: c.low < c.high, "low < high")``; the text of a function is all that a
+        store holds of it. Raises ValueError for what is no condition, and if the default or
+        hardly any configuration meets it.
+        """
+        if isinstance(condition, str):
+            if text is not None:
+                raise ValueError(f"where: two texts, {condition!r} and {text!r}; give one of them")
+            predicate = checked(condition)
+        elif not callable(condition):
+            raise ValueError(f"where {shown(condition)} is no condition; expected 'low < high'")
+        elif not isinstance(text, str) or not text.strip():
+            raise ValueError("where: a function needs its text; give where(function, 'low < high')")
+        else:
+            predicate = Predicate(text, condition, expression=False)
+        return self._under((*self.predicates, predicate)).checked()
+
+    def checked(self) -> Space:
+        """The space itself; raises ValueError if its predicates leave hardly anything of it."""
+        for predicate in self.predicates:
+            check_names(predicate, self.parameters)
+        with naming("default"):
+            _ = self.default
+        if self.predicates and self.d:
+            tried = np.random.default_rng(0).random((_TRIED, self.d))
+            if not self.allowed(self.snap(tried)).any():
+                raise ValueError(
+                    f"where {' and '.join(p.text for p in self.predicates)}: none of {_TRIED} "
+                    "random configurations meets it; narrow the ranges or declare the parameters "
+                    "otherwise, such as high = low + width"
+                )
+        return self
+
+    def allowed(self, X: FloatArray) -> npt.NDArray[np.bool_]:
+        """Which rows (n x d) meet the predicates: n booleans; what is not known counts as met."""
+        known = [p for p in self.predicates if p.known]
+        if not known:
+            return np.ones(len(X), dtype=np.bool_)
+        configs = [self.meant(config) for config in self.decode(X)]
+        met = [all(p.holds(config) for p in known) for config in configs]
+        return np.array(met, dtype=np.bool_)
+
+    def meant(self, config: Configuration) -> dict[str, Any]:
+        """A configuration with what its named levels stand for, as trainings get it."""
+        return {
+            name: p.meaning(value) if isinstance(p := self.parameters[name], Categorical) else value
+            for name, value in config.items()
+        }
+
+    @property
+    def meanings(self) -> dict[str, Mapping[Value, Any]]:
+        """What named levels stand for, by parameter, where there are any."""
+        factors = {n: p for n, p in self.parameters.items() if isinstance(p, Categorical)}
+        return {name: factor.meanings for name, factor in factors.items() if factor.meanings}
+
+    def _under(self, predicates: Sequence[Predicate]) -> Space:
+        made = Space(self.parameters)
+        made.predicates = tuple(predicates)
+        return made
+
     # Configurations
 
     def validate(self, config: Mapping[str, Any]) -> dict[str, Value]:
         """The canonical configuration: defaults filled in, inactive dropped, reals rounded.
 
         Raises ValueError for an unknown name, a wrong type, a value out of bounds, an unknown
-        level and a value of a fixed parameter other than the fixed one.
+        level, a value of a fixed parameter other than the fixed one, and what a predicate excludes.
         """
         self._check_names(config)
         given = {name: float(self._parse(name, [value])[0]) for name, value in config.items()}
         codes = self._codes | given
-        return {
+        found = {
             name: parameter.value(codes[name])
             for name, parameter in self.parameters.items()
             if holds(self._requirements[name], codes)
         }
+        for predicate in self.predicates:
+            if not predicate.holds(self.meant(found)):
+                named = [n for n in predicate.names() if n in found] or list(found)
+                values = ", ".join(f"{n} = {shown(found[n])}" for n in named[:_SHOWN])
+                raise ValueError(f"{predicate.text!r} does not hold for {values}")
+        return found
 
     def encode(self, configs: Sequence[Mapping[str, Any]]) -> FloatArray:
         """Configurations as snapped rows (n x d); accepts what ``validate`` accepts."""
@@ -179,14 +263,23 @@ class Space:
 
     @cached_property
     def size(self) -> int | float:
-        """Number of distinct configurations; ``math.inf`` with a free real."""
+        """Number of distinct configurations; ``math.inf`` with a free real.
+
+        With predicates an upper bound where they are too many to be listed.
+        """
+        size = self._unbounded
+        return len(self.grid()) if self.predicates and size <= _LARGEST_GRID else size
+
+    @cached_property
+    def _unbounded(self) -> int | float:
+        """The size without the predicates."""
         if self.continuous.any():
             return math.inf
         return count(dict(zip(self.free, self._free, strict=True)), self._needs)
 
     def grid(self) -> FloatArray:
         """The rows of all distinct configurations; ValueError above 100,000 of them."""
-        size = self.size
+        size = self._unbounded
         if size > _LARGEST_GRID:
             raise ValueError(
                 f"the space has {size} configurations, a grid at most {_LARGEST_GRID};"
@@ -199,7 +292,7 @@ class Space:
             which = np.concatenate([np.arange(c) for c in copies])
             rows, varied = np.repeat(rows, copies, axis=0), np.repeat(copies > 1, copies)
             rows[:, j] = np.where(varied, positions[which], rows[:, j])
-        return rows
+        return rows[self.allowed(rows)]
 
     def neighbours(self, row: FloatArray) -> FloatArray:
         """All configurations that differ from a row (d) in one active discrete parameter: m x d.
@@ -226,7 +319,8 @@ class Space:
 
     def to_json(self) -> JSON:
         entries = [{"name": n, **p.to_json()} for n, p in self.parameters.items()]
-        return {"format": _FORMAT, "parameters": entries}
+        where = [predicate.to_json() for predicate in self.predicates]
+        return {"format": _FORMAT, "parameters": entries} | ({"where": where} if where else {})
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Space:
@@ -246,20 +340,31 @@ class Space:
                 raise ValueError(f"{name}: given twice; give every parameter once")
             with naming(name):
                 parameters[name] = _parameter_from_json({k: entry[k] for k in entry if k != "name"})
-        return Space(parameters)
+        where = data.get("where", [])
+        if not isinstance(where, list | tuple):
+            raise ValueError(f"where {shown(where)} is not a list; give a list of conditions")
+        return Space(parameters)._under([Predicate.from_json(item) for item in where])
 
     @staticmethod
-    def from_hyperdict(data: Mapping[str, Any]) -> Space:
+    def from_hyperdict(data: Mapping[str, Any], /, **changes: Mapping[str, Any]) -> Space:
         """The space of one core model in spotPython's hyperdict format, in natural units.
 
-        Raises ValueError naming the entry that is wrong or has no equivalent.
+        ``changes`` replaces keys of entries, such as ``units={"upper": 6}``, in the entries' own
+        units and before they are read. Raises ValueError naming the entry that is wrong or has no
+        equivalent.
         """
-        return Space(parameters_from_hyperdict(data))
+        return Space(parameters_from_hyperdict(data, changes))
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the canonical JSON, as hex; the order of the parameters matters."""
-        return hashlib.sha256(canonical_json(self.to_json()).encode()).hexdigest()
+        """SHA-256 of the canonical JSON, as hex; the order of the parameters matters.
+
+        Whether a default was given does not: one that is equal to the centre is the same search.
+        """
+        data = self.to_json()
+        for entry in data["parameters"]:
+            entry.pop("centred", None)
+        return hashlib.sha256(canonical_json(data).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Space) and self.hash == other.hash
@@ -267,15 +372,25 @@ class Space:
     def __hash__(self) -> int:
         return hash(self.hash)
 
-    def __reduce__(self) -> tuple[type[Space], tuple[dict[str, Parameter]]]:
-        return Space, (dict(self.parameters),)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Space, (dict(self.parameters),), {"predicates": self.predicates}
 
     def __repr__(self) -> str:
         """The space as it is written in Python; cut after a few parameters."""
-        shown = [f"{n}={p!r}" for n, p in islice(self.parameters.items(), _SHOWN)]
+        plain = all(map(str.isidentifier, self.names))
+        shown = [
+            f"{n}={p!r}" if plain else f"{n!r}: {p!r}"
+            for n, p in islice(self.parameters.items(), _SHOWN)
+        ]
         if len(self.names) > _SHOWN:
             shown.append(f"and {len(self.names) - _SHOWN} more")
-        return f"Space({', '.join(shown)})"
+        inside = ", ".join(shown) if plain else f"{{{', '.join(shown)}}}"
+        return f"Space({inside}){self.conditions_text}"
+
+    @property
+    def conditions_text(self) -> str:
+        """The predicates as they follow a space in Python."""
+        return "".join(f".where({predicate.text!r})" for predicate in self.predicates)
 
     def _repr_html_(self) -> str:
         """The parameters as a notebook shows them."""
@@ -291,10 +406,14 @@ class Space:
         for name in shared:
             here, there = self.parameters[name].to_json(), other.parameters[name].to_json()
             lines += [
-                f"{name}: {field} {here[field]!r} here, {there[field]!r} there"
-                for field in (here if here["type"] == there["type"] else ["type"])
-                if canonical_json(here[field]) != canonical_json(there[field])
+                f"{name}: {field} {here.get(field)!r} here, {there.get(field)!r} there"
+                for field in ({**here, **there} if here["type"] == there["type"] else ["type"])
+                if field != "centred"
+                and canonical_json(here.get(field)) != canonical_json(there.get(field))
             ]
+        ours, theirs = ([p.text for p in space.predicates] for space in (self, other))
+        lines += [f"where {text}: only here" for text in ours if text not in theirs]
+        lines += [f"where {text}: only there" for text in theirs if text not in ours]
         if not lines and self.names != other.names:
             lines = [f"order: {', '.join(self.names)} here; {', '.join(other.names)} there"]
         return lines
@@ -318,7 +437,7 @@ class Space:
             change = changes.get(name, {})
             if isinstance(change, Mapping) and "when" not in change:
                 parameters[name] = parameters[name].when(**narrowed(name, parameters))
-        return Space(parameters)
+        return Space(parameters)._under(self.predicates).checked()
 
     def fix(self, /, **values: Value) -> Space:
         """A space in which parameters are held at values; their bounds are kept."""
@@ -327,7 +446,7 @@ class Space:
         for name, value in values.items():
             with naming(name):
                 parameters[name] = parameters[name].hold(value)
-        return Space(parameters)
+        return Space(parameters)._under(self.predicates).checked()
 
     def adopt(self, config: Configuration, source: Space) -> dict[str, Value]:
         """A configuration of ``source`` as one of this space, for a warm start.
@@ -413,13 +532,19 @@ def _parameter_from_json(data: JSON) -> Parameter:
 
 
 def _changed(parameter: Parameter, change: Mapping[str, Any]) -> Parameter:
+    fields = {**parameter.to_json(), **change}
+    if "default" in change:
+        fields.pop("centred", None)
     try:
-        return _parameter_from_json({**parameter.to_json(), **change})
+        made = _parameter_from_json(fields)
     except ValueError as error:
         reason = str(error).removeprefix("default ")
         if "default" in change or reason == str(error):
             raise
         raise ValueError(f"needs a new default too: the old one, {reason}") from None
+    if isinstance(parameter, Categorical) and isinstance(made, Categorical):
+        made = replace(made, meanings={**parameter.meanings, **made.meanings})
+    return made
 
 
 def _unordered_levels(parameter: Parameter) -> int:

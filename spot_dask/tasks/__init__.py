@@ -18,42 +18,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
 from spot_dask.errors import did_you_mean, shown
-from spot_dask.records import Configuration, Value
+from spot_dask.space import Config as Config
 
 Direction = Literal["min", "max"]
 
 PARTIAL = ".partial"
 """The end of the name of a file that is still being written."""
-
-
-class Config(Mapping[str, Value]):
-    """A configuration whose parameters are also attributes: ``cfg.lr`` is ``cfg["lr"]``."""
-
-    def __init__(self, values: Configuration) -> None:
-        self._values = dict(values)
-
-    def __getitem__(self, name: str) -> Value:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        try:
-            return self._values[name]
-        except KeyError:
-            active = ", ".join(self._values)
-            raise AttributeError(
-                f"no active parameter {name!r} in this configuration; active: {active}"
-            ) from None
-
-    def __repr__(self) -> str:
-        return f"Config({self._values!r})"
 
 
 class Context(Protocol):

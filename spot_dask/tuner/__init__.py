@@ -613,12 +613,12 @@ def _placed(history: History) -> int:
 def _distinct(
     space: Space, rows: FloatArray, forbidden: frozenset[bytes]
 ) -> tuple[FloatArray, list[int]]:
-    """The rows whose configuration is new, each once, snapped, in order; and their indices."""
+    """The allowed rows whose configuration is new, each once, snapped; and their indices."""
     snapped = space.snap(rows)
-    seen = set(forbidden)
+    seen, allowed = set(forbidden), space.allowed(snapped)
     keep = []
     for i, key in enumerate(space.keys(snapped)):
-        if key not in seen:
+        if allowed[i] and key not in seen:
             seen.add(key)
             keep.append(i)
     return snapped[keep], keep

@@ -38,7 +38,8 @@ def initial_design(
     wanted = design.size(space) - len(rows)
     if wanted > 0:
         draw = _latin_hypercube if design.kind == "lhs" else _sobol
-        rows = _extended(space, rows, draw(space, wanted, rows, rng))[: design.size(space)]
+        drawn = draw(space, wanted, rows, rng)
+        rows = _extended(space, rows, drawn[space.allowed(drawn)])[: design.size(space)]
         missing = design.size(space) - len(rows)
         rows = np.vstack([rows, space_filling(space, missing, rows, rng)])
     return list(space.decode(rows))
@@ -89,7 +90,7 @@ def _candidates(space: Space, n: int, known: FloatArray, rng: np.random.Generato
         found = known
         for _ in range(_ATTEMPTS):
             drawn = space.snap(rng.random((max(_CANDIDATES, 4 * n), space.d)))
-            found = _extended(space, found, drawn)
+            found = _extended(space, found, drawn[space.allowed(drawn)])
             if len(found) >= len(known) + n:
                 return found[len(known) :]
         if size > _LARGEST_GRID:

@@ -21,6 +21,8 @@ from spot_dask.records import Configuration, History, Value
 from spot_dask.space import Categorical, Integer, Real, Space
 from spot_dask.surrogates import FloatArray
 
+DUST = 1e-9  # of a step
+
 
 def changed(box: Space, hull: Space, ranges: Mapping[str, str]) -> Space:
     """The box with other ranges: ``LOW:HIGH`` of numbers, levels with commas of factors.
@@ -69,7 +71,20 @@ def _ends(name: str, parameter: Real | Integer, text: str) -> dict[str, Any]:
         what = "integers" if read is int else "numbers"
         raise ValueError(f"{name}: {text!r} is no range; its ends are {what}") from None
     first, last = ends
+    if parameter.step not in (None, 1):
+        _check_steps(name, parameter, ends)
     return {"low": first, "high": last, "default": min(max(parameter.default, first), last)}
+
+
+def _check_steps(name: str, parameter: Real | Integer, ends: Sequence[float]) -> None:
+    """Raises ValueError unless the old range's steps lead to both ends of the new one."""
+    for end in ends:
+        steps = (end - parameter.low) / float(parameter.step or 1)
+        if abs(steps - round(steps)) > DUST:
+            raise ValueError(
+                f"{name}: {end!r} is no number of steps of {parameter.step!r} from "
+                f"{parameter.low!r}; give ends that are"
+            )
 
 
 def hull_of(hull: Space, box: Space) -> Space:

@@ -61,7 +61,7 @@ def test_differences_are_named_one_a_line(space: Space) -> None:
         ([], "is not a space"),
         ({"format": "spot-dask/space/1"}, "no parameters"),
         ({"type": "rael", "low": 0}, "a: type 'rael' .* did you mean 'real'"),
-        ({"type": "real", "low": 0, "high": 1}, "a: real needs default"),
+        ({"type": "real", "low": 0}, "a: real needs high"),
         ({"type": "real", "low": 0, "high": 1, "default": 0, "hi": 1}, "a: real has no field 'hi'"),
         ({"type": "integer", "low": 0, "high": 1, "default": 0, "when": 3}, "a: when 3"),
     ],

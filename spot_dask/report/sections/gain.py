@@ -14,7 +14,7 @@ from spot_dask.inference.confirmed import FEWEST, fresh_values, paired
 from spot_dask.records import Configuration
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, Charts, DataTable, Heading, Text, how, table
-from spot_dask.report.context import Floats, Missing, ReportContext, floats
+from spot_dask.report.context import Floats, Missing, ReportContext, centred_defaults, floats
 from spot_dask.stats.finalists import Finalist
 from spot_dask.stats.intervals import SEED as BOOTSTRAP_SEED
 from spot_dask.stats.paired import PairedComparison, compare_paired, holm
@@ -128,13 +128,15 @@ class GainSection:
 
     def render(self, found: Gain, context: ReportContext) -> Sequence[Block]:
         c, curve = found.comparison, found.severity
+        centred = centred_defaults(context.space)
+        noted = [Text(f"{centred} That is what is compared with.")] if centred else []
         if c is None or curve is None:
             origin = how(
                 "The means over the trainings of the search, whose configuration was chosen for "
                 "its value: that flatters it.",
                 n=found.default_trainings + found.tuned_trainings,
             )
-            return [Text(_unconfirmed(found), "warning"), *_observed(found), origin]
+            return [Text(_unconfirmed(found), "warning"), *noted, *_observed(found), origin]
         pairs = figures.chart(
             lambda ax: draw_pairs(ax, found),
             "gain-pairs",
@@ -162,6 +164,7 @@ class GainSection:
         )
         return [
             Text(sentence(found)),
+            *noted,
             Charts([pairs, severity]),
             _numbers(found, c),
             *_several(found),

@@ -22,10 +22,16 @@ from spot_dask.report.blocks import (
     how,
     table,
 )
-from spot_dask.report.context import Kind, Missing, ReportContext, kind_and_scale
+from spot_dask.report.context import (
+    Kind,
+    Missing,
+    ReportContext,
+    centred_defaults,
+    kind_and_scale,
+)
 from spot_dask.report.sections.importance import ImportanceSection
 from spot_dask.report.sections.regions import NearRange, RegionsSection
-from spot_dask.space import Categorical, Integer, Parameter, Real
+from spot_dask.space import Categorical, Integer, Parameter, Real, Space
 
 NEAR_BOUND = 0.01  # as a share of the range
 
@@ -44,6 +50,7 @@ class TunedParameter:
     kind: Kind
     scale: str
     domain: tuple[Value, ...]
+    step: Value | None
     condition: str
     fixed: bool
     default: Value | None
@@ -65,8 +72,9 @@ class ParametersSection:
 
     def render(self, found: tuple[TunedParameter, ...], context: ReportContext) -> Sequence[Block]:
         r, shown = context.recommended, _table(found, context)
+        noted = [Text(sentence) for sentence in _notes(context.space)]
         if isinstance(r, Missing):
-            return [NotShown(r.reason), shown]
+            return [NotShown(r.reason), shown, *noted]
         better = "highest" if context.header.direction == "max" else "lowest"
         said = f"the {better} estimate of the model among the configurations that were tried, not "
         said += "the luckiest single value"
@@ -76,6 +84,7 @@ class ParametersSection:
         return [
             Text(f"That of {r.name}: {said}.{known}"),
             shown,
+            *noted,
             how(
                 "Near-optimal are the values of configurations that may be as good as the best "
                 "(section on regions). What matters is the share of the variance that a parameter "
@@ -86,6 +95,20 @@ class ParametersSection:
             ),
             *(Details(f"Copy as {name}", [Code(code)]) for name, code in _copies(r.config)),
         ]
+
+
+def _notes(space: Space) -> list[str]:
+    """What a reader of the table must know: defaults that nobody gave, and predicates."""
+    notes = []
+    if centred := centred_defaults(space):
+        notes.append(centred)
+    if space.predicates:
+        texts = text.listed([f"“{predicate.text}”" for predicate in space.predicates])
+        notes.append(
+            f"Only configurations with {texts} are possible. Statements over the whole space also "
+            "cover those that this excludes."
+        )
+    return notes
 
 
 def _copies(config: Configuration) -> list[tuple[str, str]]:
@@ -113,10 +136,12 @@ def _parameter(context: ReportContext, name: str, near: NearRange | None) -> Tun
     tuned = {} if context.best is None else context.best.config
     p, free = space.parameters[name], name in space.free
     domain: tuple[Value, ...] = ()
+    step: Value | None = None
     if isinstance(p, Categorical):
         domain = tuple(p.levels)
     elif isinstance(p, (Real, Integer)):
         domain = (p.low, p.high)
+        step = None if p.step == 1 and isinstance(p, Integer) else p.step
     kind, scale = kind_and_scale(p)
     conditions = (
         f"only if {parent} is {' or '.join(map(text.value, values))}"
@@ -127,6 +152,7 @@ def _parameter(context: ReportContext, name: str, near: NearRange | None) -> Tun
         kind=kind,
         scale=scale,
         domain=domain,
+        step=step,
         condition=" and ".join(conditions),
         fixed=not free,
         default=default.get(name),
@@ -139,7 +165,7 @@ def _parameter(context: ReportContext, name: str, near: NearRange | None) -> Tun
 def _bound(p: Parameter, tuned: Value) -> Literal["", "lower", "upper"]:
     if not isinstance(p, (Real, Integer)) or p.low == p.high:
         return ""
-    if isinstance(p, Integer):
+    if isinstance(p, Integer) or p.step is not None:
         return "lower" if tuned == p.low else "upper" if tuned == p.high else ""
     low, high, at = float(p.low), float(p.high), float(tuned)
     if p.scale == "log":
@@ -157,6 +183,8 @@ def _table(parameters: Sequence[TunedParameter], context: ReportContext) -> Data
     rows = []
     for p in parameters:
         domain = _values(p.domain, p.kind != "categorical")
+        if p.step is not None:
+            domain += f" in steps of {text.value(p.step)}"
         tuned = text.value(p.tuned) + (f" ({p.bound} bound)" if p.bound else "")
         rows.append(
             [
