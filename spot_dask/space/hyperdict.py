@@ -10,6 +10,9 @@ in the table below and never evaluated.
 - ``transform_multby2_int`` becomes an ordered factor of the even numbers.
 - A factor's lower and upper are the first and last index of the levels in use. An upper index
   beyond the levels, as spotPython's own files have, is taken as the last one, with a warning.
+- ``transform_none_to_None`` makes the level "none" stand for None.
+- A default outside of its bounds, as spotPython's own files have, is the nearest bound, with a
+  warning.
 - A factor of type ``bool`` with the levels 0 and 1 has the levels False and True.
 """
 
@@ -38,10 +41,24 @@ _LARGEST_EXPONENT = 60
 _KINDS = ("int", "float", "factor")
 
 
-def parameters_from_hyperdict(data: Mapping[str, Any]) -> dict[str, Parameter]:
-    """The parameters of one core model; raises ValueError naming the entry that is wrong."""
+def parameters_from_hyperdict(
+    data: Mapping[str, Any], changes: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Parameter]:
+    """The parameters of one core model, some keys of its entries changed before they are read.
+
+    Raises ValueError naming the entry that is wrong.
+    """
     if not isinstance(data, Mapping):
         raise ValueError(f"{shown(data)} is not a table of entries; give one core model's")
+    for name, change in changes.items():
+        if name not in data:
+            raise ValueError(f"no entry {shown(name)} to be changed{did_you_mean(name, data)}")
+        if not isinstance(change, Mapping) or not isinstance(data[name], Mapping):
+            raise ValueError(f"{name}: {shown(change)} is no change; give such as {{'upper': 5}}")
+    data = {
+        name: {**entry, **changes[name]} if name in changes else entry
+        for name, entry in data.items()
+    }
     parameters = {}
     for name, entry in data.items():
         check_name(name)
@@ -64,6 +81,7 @@ def _parameter(name: str, entry: object) -> Parameter:
     transform = "None" if transform is None else transform
     if kind == "factor":
         return _factor(name, entry, transform)
+    entry = {**entry, "default": _inside(name, entry)}
     if kind == "int" and transform == "transform_multby2_int":
         half = Integer(entry["lower"], entry["upper"], default=entry["default"])
         if half.size > MOST_LEVELS:
@@ -87,11 +105,6 @@ def _factor(name: str, entry: Entry, transform: object) -> Categorical:
     levels, default = entry.get("levels"), entry["default"]
     if not isinstance(levels, list | tuple) or not levels:
         raise ValueError(f"levels {shown(levels)} is not a list of levels; give at least one")
-    if transform == "transform_none_to_None" and "none" in levels:
-        raise ValueError(
-            "transform 'transform_none_to_None' cannot be represented: a level is never None;"
-            " set it to 'None' and translate the level 'none' in the model"
-        )
     if transform not in ("None", "transform_none_to_None"):
         raise ValueError(
             f"transform {shown(transform)} of a factor cannot be represented; remove it"
@@ -103,7 +116,22 @@ def _factor(name: str, entry: Entry, transform: object) -> Categorical:
     used = levels[first : last + 1]
     if entry.get("core_model_parameter_type") == "bool":
         used, default = [_boolean(v) for v in used], _boolean(default)
+    if transform == "transform_none_to_None":
+        return Categorical({v: None if v == "none" else v for v in used}, default=default)
     return Categorical(used, default=default)
+
+
+def _inside(name: str, entry: Entry) -> Any:
+    """The default of a number, or the nearest bound, which a warning tells."""
+    low, high, default = (entry[key] for key in ("lower", "upper", "default"))
+    if not all(type(v) in (int, float) for v in (low, high, default)) or low <= default <= high:
+        return default
+    nearest = low if default < low else high
+    _log.warning(
+        "%s: default %r is outside of its bounds %r to %r; taken as %r",
+        name, default, low, high, nearest,
+    )  # fmt: skip
+    return nearest
 
 
 def _indices_in_use(name: str, entry: Entry, size: int) -> tuple[int, int]:

@@ -129,7 +129,6 @@ def test_indices_within_the_levels_select_from_them(caplog: pytest.LogCaptureFix
         (number("int", -1, 3, 2, "transform_power_2_int"), "p: exponent -1 is not an integer"),
         (number("int", 1, 3000, 2, "transform_power_2_int"), "p: exponent 3000"),
         (number("float", -400, 1, 0, "transform_power_10"), "p: exponent -400 is not a number"),
-        (number("int", 8, 10, 3, "transform_power_2_int"), "p: default 8 is outside the bounds"),
         (number("int", 3, 1, 2), "p: low 3 is above high 1"),
         (number("int", 1, 3, 2.0), "p: default 2.0 .float. is not an integer"),
         (number("flaot", 1, 3, 2), "p: type 'flaot' .* did you mean 'float'"),
@@ -143,10 +142,6 @@ def test_indices_within_the_levels_select_from_them(caplog: pytest.LogCaptureFix
         (factor(["a", "b"], "a", lower=2), "p: lower 2 and upper 1 are not indices"),
         (factor(["a", "b"], "a", lower=2, upper=3), "p: lower 2 is beyond the last level"),
         (factor(["a", "b"], "a", transform="transform_power_2_int"), "p: transform .* of a factor"),
-        (
-            factor(["a", "none"], "a", transform="transform_none_to_None"),
-            "transform 'transform_none_to_None' cannot be represented",
-        ),
         (factor(["a", "b"], "a", "bool"), "p: level 'a' of a factor of type bool"),
     ],
 )
@@ -155,3 +150,39 @@ def test_what_cannot_be_represented_is_refused_naming_the_entry(entry: Any, mess
         converted(entry)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("p: ")
+
+
+def test_a_level_none_stands_for_none_where_the_transform_says_so() -> None:
+    entry = factor(["a", "none"], "none", transform="transform_none_to_None")
+    space = Space.from_hyperdict({"p": entry})
+    assert space.default == {"p": "none"}
+    assert space.meant({"p": "none"}) == {"p": None}
+    assert space.meant({"p": "a"}) == {"p": "a"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "default"),
+    [
+        (number("int", 8, 10, 3, "transform_power_2_int"), 256),
+        (number("float", 0.0, 0.1, 0.5), 0.1),
+        (number("int", 1, 4, 9, "transform_multby2_int"), 8),
+    ],
+)
+def test_a_default_outside_of_its_bounds_is_the_nearest_bound(
+    entry: Any, default: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert converted(entry).default == default
+    assert "p: default" in caplog.text
+    assert "is outside of its bounds" in caplog.text
+
+
+def test_an_entry_is_changed_before_it_is_refused() -> None:
+    data = {"units": number("int", 2, 99, 5, "transform_power_2_int"), "p": factor(["a"], "a")}
+    with pytest.raises(ValueError, match="units: exponent 99"):
+        Space.from_hyperdict(data)
+    space = Space.from_hyperdict(data, units={"upper": 6, "default": 3})
+    assert space.parameters["units"] == Integer(4, 64, default=8, scale="power2")
+    with pytest.raises(ValueError, match="no entry 'unit' to be changed; did you mean 'units'"):
+        Space.from_hyperdict(data, unit={"upper": 6})
+    with pytest.raises(ValueError, match="units: 6 is no change"):
+        Space.from_hyperdict(data, units=6)  # type: ignore[arg-type]
