@@ -25,7 +25,8 @@ from spot_dask.coordinator import (
 )
 from spot_dask.coordinator.state import Coordinator
 from spot_dask.fold import Fold
-from spot_dask.inference.confirmed import confirmation
+from spot_dask.inference.confirmed import bounds_of, confirmation
+from spot_dask.inference.transform import transform
 from spot_dask.records import History, Origin, Outcome, Stage, Status, Trial
 from spot_dask.tuner.confirmation import FROM, LEAST, reserve, seeds_of
 
@@ -240,3 +241,37 @@ def test_only_seeds_that_both_succeeded_with_are_compared() -> None:
     found = confirmation(history, tuned, default, 1.0)
     assert found is not None
     assert found.gain is not None
+
+
+@pytest.mark.parametrize(
+    ("sign", "values", "ends"),
+    [
+        (1.0, [0.2, 0.9, 0.7], (0.0, np.inf)),  # a loss may well be more than 1
+        (-1.0, [0.2, 0.9, 0.7], (0.0, 1.0)),
+        (-1.0, [0.0, 1.0], (0.0, 1.0)),
+        (-1.0, [0.2, 1.7], (0.0, np.inf)),
+        (1.0, [-0.1, 0.5], (-np.inf, np.inf)),
+        (1.0, [], (-np.inf, np.inf)),
+    ],
+)
+def test_the_bounds_of_confirmed_values_are_those_of_all_statements(
+    sign: float, values: list[float], ends: tuple[float, float]
+) -> None:
+    history = History()
+    for i, v in enumerate(values):
+        trial = Trial(i, {"x": 0.5}, i, i, Origin.CONFIRM)
+        history = history.ask([trial]).tell(trial.result(sign * v))
+    assert bounds_of(history, sign) == ends
+    if values:
+        told = transform("identity", np.array(values), sign < 0)
+        assert (told.low, told.high) == ends
+
+
+def test_the_interval_of_a_loss_that_was_below_one_may_go_beyond() -> None:
+    history = History()
+    for i, v in enumerate([0.7, 0.99, 0.8]):
+        trial = Trial(i, {"x": 0.5}, i, i, Origin.CONFIRM)
+        history = history.ask([trial]).tell(trial.result(v))
+    found = confirmation(history, {"x": 0.5}, {"x": 0.5}, 1.0)
+    assert found is not None
+    assert found.value.t.high > 1.0

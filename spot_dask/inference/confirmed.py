@@ -6,11 +6,11 @@ configuration has seen. Values are in the user's sign.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from spot_dask.inference.transform import bounds
 from spot_dask.records import Configuration, History
 from spot_dask.stats.intervals import EVERYWHERE, MeanEstimate, mean_interval
 from spot_dask.stats.paired import PairedComparison, compare_paired
@@ -75,9 +75,9 @@ def confirmation(
     tuned, base = (fresh_values(history, c, sign) for c in (config, default))
     if not tuned.values:
         return None
-    bounds = bounds_of(history, sign)
+    ends = bounds_of(history, sign)
     is_default = dict(config) == dict(default)
-    value = mean_interval(tuned.values, bounds=bounds)
+    value = mean_interval(tuned.values, bounds=ends)
     gain = None
     if not is_default:
         pairs = paired(base, tuned)
@@ -88,7 +88,7 @@ def confirmation(
     return Confirmation(
         tuned,
         value,
-        mean_interval(base.values, bounds=bounds) if known else None,
+        mean_interval(base.values, bounds=ends) if known else None,
         base if known else None,
         gain,
         is_default,
@@ -102,9 +102,9 @@ def paired(first: FreshValues, second: FreshValues) -> list[tuple[float, float]]
 
 
 def bounds_of(history: History, sign: float) -> tuple[float, float]:
-    """What the objective can be, as far as all its values tell: (0, 1), (0, inf) or no bounds."""
-    values: Sequence[float] = [sign * e.y for e in history.ok]
-    values = [*values, *(sign * i.y for i in history.imports)]
-    if not values or min(values) <= 0:
-        return EVERYWHERE
-    return (0.0, 1.0) if max(values) < 1 else (0.0, np.inf)
+    """What the objective can be, as far as all its values tell: (0, 1), (0, inf) or no bounds.
+
+    The same as for all other statements (``inference.transform.bounds``).
+    """
+    values = [*(sign * e.y for e in history.ok), *(sign * i.y for i in history.imports)]
+    return bounds(np.array(values), sign < 0) if values else EVERYWHERE

@@ -97,16 +97,21 @@ def candidates(v: FloatArray, maximised: bool = False) -> list[Transform]:
     return [transform(name, v, maximised) for name in names if not unfit(name, v)]
 
 
+def bounds(v: FloatArray, maximised: bool) -> tuple[float, float]:
+    """What the objective can be, as far as its values v (n >= 1) tell, as ``candidates`` says."""
+    if not (v >= 0).all():
+        return -np.inf, np.inf
+    return 0.0, 1.0 if maximised and bool((v <= 1).all()) else np.inf
+
+
 def transform(name: str, v: FloatArray, maximised: bool = False) -> Transform:
     """The transformation of that name for values v (n); raises ValueError where they have none.
 
-    The objective is bounded by 1 where it is a share: ``maximised`` from 0 to 1, or a logit.
+    Of a logit the objective is a share, whatever its direction.
     """
     problem = unfit(name, v)
     if problem:
         raise ValueError(f"transform: {problem}")
-    low = 0.0 if (v >= 0).all() else -np.inf
-    is_share = (maximised or name == "logit") and low == 0.0 and bool((v <= 1).all())
-    high = 1.0 if is_share else np.inf
+    low, high = bounds(v, maximised or name == "logit")
     edge = name == "logit" and bool(((v == 0) | (v == 1)).any())
     return Transform(name, low, high, 1.0 / (4.0 * len(v)) if edge else 0.0)
