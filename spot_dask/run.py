@@ -300,7 +300,8 @@ class Run:
         try:
             if isinstance(near, Missing) or best is None:
                 raise ValueError(near.reason if isinstance(near, Missing) else "nothing succeeded")
-            return narrowed(self.space, near, best.config, width)
+            configs = self.space.decode(near.rows[near.chosen])
+            return narrowed(self.within, configs, best.config, width)
         except ValueError as error:
             raise StoreError(f"no smaller space follows from {self.path}: {error}") from error
 
@@ -617,5 +618,7 @@ def tuner_of(
         space = values["space"] = Space.from_json(settings.ranges["hull"])
         values["within"] = Space.from_json(settings.ranges["within"])
     if (until := settings.budget.until) is not None:
-        values["stopping"] = Stopping(space, until, objective.sign, settings.transform)
+        values["stopping"] = Stopping(
+            space, until, objective.sign, settings.transform, values.get("within")
+        )
     return Tuner(**values, trusted=trusted)

@@ -37,7 +37,7 @@ stats
 stats.diagnostics stats.effects stats.intervals stats.power stats.progress
 stats.*
 stats.anova stats.failures stats.finalists stats.several
-inference.process inference.transform
+inference.present inference.process inference.transform
 inference inference.confirmed
 inference.*
 inference.narrowed

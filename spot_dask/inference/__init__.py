@@ -13,14 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import LinAlgError
 
+from spot_dask.inference.present import lies_in, present_box
 from spot_dask.inference.process import SETS, Data, Process, fit
 from spot_dask.inference.transform import Transform, candidates, transform
 from spot_dask.records import Configuration, Evaluation, History, Origin
 from spot_dask.space import Space
+from spot_dask.stats import BoolArray
+from spot_dask.stats.region import Box
 from spot_dask.surrogates import FloatArray, IntArray
 from spot_dask.surrogates.points import good_near_and_spread
 
@@ -42,7 +46,9 @@ class Evidence:
     """Values v (n) in the user's sign at rows X (n x d), with their seeds' blocks (n).
 
     ``numbers`` (n) are trial numbers, -1 for imported ones, and ``filling`` (n) tells which
-    evaluations were placed to fill the space, not where the search expected something.
+    evaluations were placed to fill the space, not where the search expected something. ``within``
+    are the ranges that are searched at present, which are part of ``space``; None where they are
+    the space.
     """
 
     space: Space
@@ -50,7 +56,29 @@ class Evidence:
     v: FloatArray
     blocks: IntArray
     numbers: IntArray
-    filling: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    filling: BoolArray
+    within: Space | None = None
+
+    @cached_property
+    def changed(self) -> bool:
+        """Whether the present ranges are less than the space."""
+        return self.within is not None and self.within != self.space
+
+    @cached_property
+    def region(self) -> Box:
+        """The present ranges as a box of raw rows."""
+        return present_box(self.space, self.within or self.space)
+
+    def inside(self, raw: FloatArray) -> FloatArray:
+        """Raw rows (m x d) of the unit cube as raw rows of the present ranges."""
+        return self.region(raw) if self.changed else raw
+
+    @cached_property
+    def present(self) -> BoolArray:
+        """Which evaluations (n) lie in the present ranges."""
+        if not self.changed:
+            return np.ones(len(self.v), dtype=np.bool_)
+        return lies_in(self.space, self.region, self.X)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +103,10 @@ class Inference:
     @property
     def space(self) -> Space:
         return self.evidence.space
+
+    def snap(self, raw: FloatArray) -> FloatArray:
+        """Raw rows (m x d) of the present ranges as snapped rows of the space."""
+        return self.space.snap(self.evidence.inside(raw))
 
     def mean(self, rows: FloatArray) -> FloatArray:
         """Posterior mean of z (m) at rows (m x d): the objective over all seeds."""
@@ -126,8 +158,10 @@ class Inference:
         return float(np.sqrt(error)), float(np.sqrt(seed))
 
 
-def evidence(space: Space, history: History, sign: float) -> Evidence:
+def evidence(space: Space, history: History, sign: float, within: Space | None = None) -> Evidence:
     """What succeeded: the search's evaluations and imported ones.
+
+    ``within`` are the present ranges where they were changed; else they are those of the space.
 
     Confirmations stay out, so that what they confirm does not depend on them. Evaluations with the
     same seed share a block; an imported one shares it with the others of its source.
@@ -145,6 +179,7 @@ def evidence(space: Space, history: History, sign: float) -> Evidence:
         np.array([place[label] for label in labels], dtype=np.int64),
         np.array([-1] * len(imports) + [e.trial.number for e in own], dtype=np.int64),
         np.array([False] * len(imports) + [e.trial.origin in planned for e in own], dtype=bool),
+        within,
     )
 
 
@@ -197,7 +232,7 @@ def infer(seen: Evidence, sign: float, forced: str = "auto", seed: int = 0) -> I
     scores = {option.name: float(score) for score, option, *_ in found}
     part = Evidence(
         seen.space, seen.X[kept], seen.v[kept], seen.blocks[kept], seen.numbers[kept],
-        seen.filling[kept],
+        seen.filling[kept], seen.within,
     )  # fmt: skip
     return Inference(
         part, sign, option, process, offset, scale, scores, forced != "auto", n - len(kept)

@@ -59,8 +59,8 @@ class FillingCheck:
 
 
 def filling_check(inference: Inference) -> FillingCheck:
-    """The check of a model by the space-filling evaluations that it holds."""
-    filling = np.flatnonzero(inference.evidence.filling)
+    """The check of a model by the space-filling evaluations that it holds, in present ranges."""
+    filling = np.flatnonzero(inference.evidence.filling & inference.evidence.present)
     needed = max(LEAST, 2 * inference.space.d + 2)
     if not len(filling):
         return FillingCheck(0, needed, np.nan, np.nan, np.nan)

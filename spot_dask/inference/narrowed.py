@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import keyword
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from spot_dask.inference.near import NearOptimal, columns
+from spot_dask.inference.present import columns
 from spot_dask.records import Configuration, Value
 from spot_dask.space import Categorical, Integer, Parameter, Real, Space
 from spot_dask.stats.region import box_around
@@ -63,14 +63,14 @@ class NarrowedSpace:
 
 
 def narrowed(
-    space: Space, near: NearOptimal, config: Configuration, width: float = 0.1
+    space: Space, near: Sequence[Configuration], config: Configuration, width: float = 0.1
 ) -> NarrowedSpace:
-    """The box of the near-optimal rows as a space around the recommended configuration.
+    """The box of near-optimal configurations as a space around the recommended one.
 
     A range is at least ``width`` of the old one (on its scale) wide. ValueError where nothing is
     excluded.
     """
-    rows = near.rows[near.chosen]
+    rows = space.encode(near)
     active, (levels, factors) = space.active(rows), columns(space)
     changed, changes, left = space, dict[str, Mapping[str, Any] | Value](), []
     smaller = False

@@ -1,20 +1,20 @@
 """Where good configurations are: what the search knows best, because it looked there.
 
 A configuration that was evaluated is *near-optimal* if it may, with a probability of at least 5 %,
-be within delta of the best of them. Rows are snapped points of the unit cube, d free parameters.
+be within delta of the best of them. Where ranges were changed, only those count that lie in the
+present ones. Rows are snapped points of the unit cube, d free parameters.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from spot_dask.inference import Inference
-from spot_dask.space import Categorical, Integer, Space
+from spot_dask.inference.present import columns
 from spot_dask.stats import BoolArray
 from spot_dask.stats.best import best_chances
-from spot_dask.stats.effects import raw_sample
 from spot_dask.stats.landscape import ruggedness
 from spot_dask.stats.region import Box, box_around
 from spot_dask.surrogates import FloatArray, IntArray
@@ -27,8 +27,6 @@ TURNS = 4.0  # of the model along the whole range of a parameter: more are not t
 TURNS_INSIDE = 2.0  # within the box
 
 DRAWS = 512
-PROBES = 1024  # rows that tell the values of a column
-MOST_LEVELS = 64  # an integer with more values is as good as continuous
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +54,24 @@ class NearOptimal:
 def near_optimal(
     inference: Inference, rng: np.random.Generator, mde: float | None = None
 ) -> NearOptimal:
-    """What is near-optimal; ``mde`` is the smallest difference that matters, in the user's unit."""
+    """What is near-optimal; ``mde`` is the smallest difference that matters, in the user's unit.
+
+    ValueError where no evaluation lies in the present ranges.
+    """
     seen = inference.evidence
-    rows = np.unique(seen.X, axis=0)
+    if not seen.present.any():
+        raise ValueError("no evaluation that succeeded lies in the present ranges")
+    rows = np.unique(seen.X[seen.present], axis=0)
     draws = inference.paths(DRAWS, rng)(rows)
     mean = draws.mean(axis=0)
     delta = _delta(inference, float(mean.min()), mde)
     chances = best_chances(draws, delta)
     chosen = chances.within >= min(CHANCE, float(chances.within.max()))
     levels, factors = columns(inference.space)
-    box = box_around(rows[chosen], levels, factors)
+    box = box_around(rows[chosen], {**levels, **seen.region.levels}, factors)
+    box = replace(
+        box, low=np.maximum(box.low, seen.region.low), high=np.minimum(box.high, seen.region.high)
+    )
     apart = np.maximum(box.low - seen.X, seen.X - box.high)
     inside = apart.max(axis=1) <= 1e-9
     for i in factors:
@@ -97,21 +103,6 @@ def _delta(inference: Inference, best: float, mde: float | None) -> float:
             worse = float(inference.internal(at + inference.sign * mde)[0])
         if np.isfinite(worse):
             return max(0.0, worse - best)
-    filling = inference.evidence.filling
+    filling = inference.evidence.filling & inference.evidence.present
     typical = float(np.median(inference.z[filling] if filling.any() else inference.z))
     return max(0.0, SHARE * (typical - best))
-
-
-def columns(space: Space) -> tuple[dict[int, FloatArray], frozenset[int]]:
-    """The values of every discrete column of snapped rows, and the columns of unordered factors."""
-    rows = space.snap(raw_sample(PROBES, space.d, np.random.default_rng(0)))
-    levels: dict[int, FloatArray] = {}
-    factors = set()
-    for i, name in enumerate(space.free):
-        parameter = space.parameters[name]
-        values = np.unique(rows[:, i])
-        if isinstance(parameter, (Categorical, Integer)) and len(values) <= MOST_LEVELS:
-            levels[i] = values
-        if isinstance(parameter, Categorical) and not parameter.ordered:
-            factors.add(i)
-    return levels, frozenset(factors)

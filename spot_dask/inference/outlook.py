@@ -16,6 +16,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from spot_dask.inference import LEAST, Inference
+from spot_dask.inference.present import lies_in
 from spot_dask.inference.process import Conditioned
 from spot_dask.stats.advice import RECENT, confidence_factor
 from spot_dask.surrogates import FloatArray
@@ -47,9 +48,13 @@ class Outlook:
 
 
 def outlook(model: Inference) -> Outlook:
-    """The outlook of a fitted model; a pure function of it."""
-    known = model.mean(model.evidence.X)
-    base = model.space.features(model.evidence.X[[int(known.argmin())]])
+    """The outlook of a fitted model; a pure function of it.
+
+    ValueError where no evaluation lies in the present ranges.
+    """
+    tried = model.evidence.X[model.evidence.present]
+    known = model.mean(tried)
+    base = model.space.features(tried[[int(known.argmin())]])
     rows = candidates(model)
     features = model.space.features(rows)
     mean, sd = model.process.contrast(features, base)
@@ -77,14 +82,20 @@ def candidates(model: Inference) -> FloatArray:
     """Snapped rows (m x d) that fill the space, and rows near the best that were tried."""
     rng = np.random.default_rng(SEED)
     cells = np.tile(np.arange(SPREAD)[:, None], (1, model.space.d))
-    raw = [(rng.permuted(cells, axis=0) + rng.random(cells.shape)) / SPREAD]
-    best = np.argsort(model.mean(model.evidence.X), kind="stable")[:NEIGHBOURS]
-    for row in model.evidence.X[best]:
+    raw = (rng.permuted(cells, axis=0) + rng.random(cells.shape)) / SPREAD
+    seen = model.evidence
+    tried = seen.X[seen.present]
+    best = np.argsort(model.mean(tried), kind="stable")[:NEIGHBOURS]
+    near: list[FloatArray] = []
+    for row in tried[best]:
         # Steps of all sizes from a fifth of the space down, in about half of the columns.
         size = 0.2 * rng.random((NEAR, 1)) ** 2
         moved = rng.random((NEAR, len(row))) < 0.5
-        raw.append(np.clip(row + moved * size * rng.standard_normal((NEAR, len(row))), 0.0, 1.0))
-    return model.space.snap(np.vstack(raw))
+        near.append(np.clip(row + moved * size * rng.standard_normal((NEAR, len(row))), 0.0, 1.0))
+    around = model.space.snap(np.vstack(near))
+    if seen.changed:
+        around = around[lies_in(seen.space, seen.region, around)]
+    return np.vstack([model.snap(raw), around])
 
 
 def expected_improvement(
@@ -124,13 +135,13 @@ def _recent(model: Inference, features: FloatArray) -> tuple[tuple[float, ...], 
     sides = np.column_stack([R, np.ones(n), part.data.z])
     solved = solve_triangular(part.factor, sides, lower=True, check_finite=False)
     counts = tuple(range(max(LEAST, n - RECENT + 1), n + 1))
-    found = []
+    here, found = model.evidence.present[order], []
     for k in counts:
         V, ones, z = solved[:k, :-2], solved[:k, -2], solved[:k, -1]
         level = float(ones @ z) / float(ones @ ones)
         alpha = z - level * ones
         known = level + alpha @ V[:, m : m + k]
-        b = int(known.argmin())
+        b = int(np.where(here[:k] | ~here[:k].any(), known, np.inf).argmin())
         apart = V[:, :m] - V[:, m + b, None]
         u = ones @ apart
         variance = 2.0 - 2.0 * R[b, :m] + u * u / float(ones @ ones)

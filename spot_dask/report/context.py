@@ -26,10 +26,12 @@ from spot_dask.space import Categorical, Integer, Parameter, Real, Space
 from spot_dask.stats import FloatArray
 from spot_dask.stats.diagnostics import LeaveOneOut
 from spot_dask.tuner.model import Best, Model
+from spot_dask.tuner.ranges import holds
 
 SEED = 0
 LEAST_Q2 = 0.1
 SHOWN_POINTS = 300
+NONE_PRESENT = "no evaluation that succeeded lies in the ranges that are searched now"
 
 Found_co = TypeVar("Found_co", covariant=True)
 Item = TypeVar("Item")
@@ -115,6 +117,24 @@ class ReportContext:
         return Space.from_json(self.header.space)
 
     @cached_property
+    def within(self) -> Space:
+        """The ranges that are searched at present: ``space``, or a part of it if they changed."""
+        ranges = self.settings.get("ranges")
+        return Space.from_json(ranges["within"]) if ranges else self.space
+
+    def competes(self, config: Configuration) -> bool:
+        """Whether a configuration competes with the recommended one.
+
+        Where that lies in the ranges that are searched at present, those do that lie there too.
+        """
+        return not self._confined or holds(self.within, config)
+
+    @cached_property
+    def _confined(self) -> bool:
+        best = self.best
+        return self.within != self.space and best is not None and holds(self.within, best.config)
+
+    @cached_property
     def arrivals(self) -> tuple[tuple[Evaluation, float], ...]:
         """The evaluations in order, and the working time of the study (seconds) by then."""
         return tuple((a.evaluation, a.elapsed) for a in self.fold.arrivals if a.evaluation)
@@ -170,7 +190,7 @@ class ReportContext:
 
     @cached_property
     def _evidence(self) -> Evidence:
-        return evidence(self.space, self.fold.history, self.sign)
+        return evidence(self.space, self.fold.history, self.sign, self.within)
 
     @property
     def _unfit(self) -> str:
@@ -222,6 +242,8 @@ class ReportContext:
             return Missing("no parameter is free")
         if isinstance(model, Missing):
             return model
+        if not model.evidence.present.any():
+            return Missing(NONE_PRESENT)
         n, d, loo = len(model.z), model.space.d, self.left_out
         assert not isinstance(loo, Missing)  # there is a model
         least = 2 * d + 2
@@ -329,17 +351,18 @@ class Axis:
         return cls(name, *kind_and_scale(parameter), levels)
 
     def values(
-        self, space: Space, row: FloatArray, most: int
+        self, seen: Evidence, row: FloatArray, most: int
     ) -> tuple[tuple[Value, ...], FloatArray]:
         """At most so many distinct values of the parameter, and their raw positions (as many).
 
-        The parameter is active in the raw row (d), which holds the other parameters. Of a factor
-        all levels are returned.
+        Those in the ranges that are searched at present. The parameter is active in the raw row
+        (d), which holds the other parameters. Of a factor all levels are returned.
         """
+        space = seen.space
         j = list(space.free).index(self.name)
         fine = most if self.kind == "real" else 512
         rows = np.tile(row, (fine, 1))
-        rows[:, j] = np.linspace(0.0, 1.0, fine)
+        rows[:, j] = seen.inside(np.tile(np.linspace(0.0, 1.0, fine)[:, None], space.d))[:, j]
         positions: dict[Value, float] = {}
         snapped = space.snap(rows)
         for config, position in zip(space.decode(snapped), snapped[:, j], strict=True):

@@ -112,19 +112,22 @@ def basins(
     factors: Sequence[int] = (),
     starts: int = 32,
     depth: float | None = None,
+    region: Snap = np.asarray,
 ) -> Basins:
     """Local descents of f from ``starts`` (a power of two) space-filling rows.
 
     Moves change one column: of a factor to any other level, else up or down by a step that becomes
     smaller, to the next level or 1/256 of the range [Hooke & Jeeves 1961]. ``depth`` is the least
     rise between two minima that makes two of them; 5 % of the sd of f over the starts by default.
+    ``region`` maps raw rows to those of the part of the space that is meant.
     About 100 predictions a start for 3 parameters, 1,600 for 20.
     """
     if d < 1 or starts < 2 or starts & (starts - 1):
         raise ValueError(f"got d={d}, starts={starts}: expected d >= 1 and a power of two")
-    values = column_values(snap(qmc.Sobol(d, rng=rng).random(PROBES)))
+    limits = region(np.array([np.zeros(d), np.ones(d)]))
+    values = column_values(snap(region(qmc.Sobol(d, rng=rng).random(PROBES))), limits)
     descent = _Descent(predict, snap, values, frozenset(factors))
-    raw = snap(qmc.Sobol(d, rng=rng).random(starts))
+    raw = snap(region(qmc.Sobol(d, rng=rng).random(starts)))
     at = np.stack([_nearest(v, raw[:, i]) for i, v in enumerate(values)], axis=1)
     first = descent.f(at)
     least = DEPTH * float(first.std()) if depth is None else depth
@@ -145,10 +148,14 @@ def basins(
     return Basins(rows, f[kept], counts / starts, unseen, least, starts)
 
 
-def column_values(rows: FloatArray) -> list[FloatArray]:
-    """The values that each column can be moved to, from many snapped rows (m x d)."""
+def column_values(rows: FloatArray, ends: FloatArray) -> list[FloatArray]:
+    """The values that each column can be moved to, from many snapped rows (m x d).
+
+    Of a continuous one so many between its ``ends`` (2 x d).
+    """
     found = [np.unique(column) for column in rows.T]
-    return [v if len(v) <= MOST_LEVELS else np.linspace(0.0, 1.0, GRID) for v in found]
+    lines = np.linspace(ends[0], ends[1], GRID).T
+    return [v if len(v) <= MOST_LEVELS else line for v, line in zip(found, lines, strict=True)]
 
 
 def _nearest(values: FloatArray, column: FloatArray) -> IntArray:

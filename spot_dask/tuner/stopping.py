@@ -60,14 +60,16 @@ class Judgement:
 class Stopping:
     """The rule ``until`` of a study: ``"noise"``, or a number in units of its objective.
 
-    ``sign`` is -1 where the objective is maximised; ``transform`` is that of statements. Under
-    ``"never"`` it never says so.
+    ``sign`` is -1 where the objective is maximised; ``transform`` is that of statements; ``within``
+    are the ranges that are searched at present, where they were changed: elsewhere nothing can be
+    gained. Under ``"never"`` it never says so.
     """
 
     space: Space
     until: str | float
     sign: float = 1.0
     transform: str = "auto"
+    within: Space | None = None
 
     def verdict(self, history: History) -> Judgement | None:
         """The judgement that ends the search; None while there is none."""
@@ -91,11 +93,12 @@ class Stopping:
         return self._known[key]
 
     def _judge(self, history: History) -> Judgement | None:
+        known = evidence(self.space, history, self.sign, self.within)
         try:
-            model = infer(evidence(self.space, history, self.sign), self.sign, self.transform)
+            model = infer(known, self.sign, self.transform)
         except ValueError:  # the transform that is forced is impossible: nothing can be said
             return None
-        if model is None:
+        if model is None or not model.evidence.present.any():
             return None
         trials, seen = len(history.evaluations), outlook(model)
         if self.until == NOISE:

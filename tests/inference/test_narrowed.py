@@ -11,8 +11,6 @@ import pytest
 
 from spot_dask import Budget, Categorical, FunctionTask, Integer, Real, Space, StoreError, Study
 from spot_dask.inference.narrowed import NarrowedSpace, narrowed
-from spot_dask.inference.near import NearOptimal
-from spot_dask.stats.region import Box
 
 SPACE = Space(
     lr=Real(1e-4, 1.0, default=1e-2, scale="log"),
@@ -25,15 +23,8 @@ SPACE = Space(
 )
 
 
-def near(space: Space, *configs: dict[str, Any]) -> NearOptimal:
-    rows = space.encode(list(configs))
-    ones = np.ones(len(rows))
-    box = Box(rows.min(axis=0), rows.max(axis=0), {})
-    return NearOptimal(rows, ones, ones, 0.0, box, np.arange(len(rows)))
-
-
 def of(*configs: dict[str, Any], width: float = 0.05) -> NarrowedSpace:
-    return narrowed(SPACE, near(SPACE, *configs), SPACE.validate(configs[0]), width)
+    return narrowed(SPACE, configs, SPACE.validate(configs[0]), width)
 
 
 A = {"lr": 0.0123456, "width": 32, "depth": 4, "opt": "sgd", "momentum": 0.91, "norm": True}
@@ -74,7 +65,7 @@ def test_every_good_configuration_is_in_the_new_space() -> None:
         raw = rng.uniform(0, share, (count, SPACE.d))
         configs = SPACE.decode(raw)
         try:
-            found = narrowed(SPACE, near(SPACE, *configs), configs[0], 0.01)
+            found = narrowed(SPACE, configs, configs[0], 0.01)
         except ValueError:
             continue
         for config in configs:
@@ -96,7 +87,7 @@ def test_both_texts_make_the_space(configs: tuple[dict[str, Any], ...]) -> None:
 
 def test_names_that_are_words_of_python_are_written_as_a_mapping() -> None:
     space = Space({"lambda": Real(0, 1, default=0.5)})
-    found = narrowed(space, near(space, {"lambda": 0.2}), {"lambda": 0.2})
+    found = narrowed(space, [{"lambda": 0.2}], {"lambda": 0.2})
     scope: dict[str, Any] = {}
     exec(found.python(), {"Space": Space, "Real": Real}, scope)
     assert scope["space"] == found.space
@@ -106,7 +97,7 @@ def test_nothing_is_left_out_where_good_ones_are_everywhere() -> None:
     space = Space(x=Real(0, 1, default=0.5), k=Categorical(["a", "b"], default="a"))
     configs = [{"x": 0.0, "k": "a"}, {"x": 1.0, "k": "b"}]
     with pytest.raises(ValueError, match="spread over the whole space"):
-        narrowed(space, near(space, *configs), configs[0])
+        narrowed(space, configs, configs[0])
 
 
 def bowl(cfg: Any) -> float:

@@ -94,7 +94,7 @@ def mixed(X):
 
 
 def test_of_a_mixed_space_levels_are_told_from_numbers():
-    values = column_values(mixed(rng().random((1024, 3))))
+    values = column_values(mixed(rng().random((1024, 3))), np.array([[0.0] * 3, [1.0] * 3]))
     assert_allclose(values[0], np.arange(4) / 3)
     assert_allclose(values[1], np.arange(5) / 4)
     assert len(values[2]) == 257

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from spot_dask.inference import outlook
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, Heading, NotShown, Text, how, table
-from spot_dask.report.context import LEAST_Q2, Floats, Missing, ReportContext
+from spot_dask.report.context import LEAST_Q2, NONE_PRESENT, Floats, Missing, ReportContext
 from spot_dask.stats.advice import Advice, Trend, advise, trend
 from spot_dask.stats.diagnostics import LeaveOneOut
 from spot_dask.tuner.stopping import Stopping
@@ -51,6 +51,8 @@ class BudgetSection:
         model, c = context.inferred, context.confirmed
         if isinstance(model, Missing):
             return model
+        if not model.evidence.present.any():
+            return Missing(NONE_PRESENT)
         loo = LeaveOneOut(model.z, *model.leave_one_out())
         if math.isnan(loo.q2):
             return Missing("all values of the objective are equal, so there is nothing to improve")
@@ -142,7 +144,8 @@ def _ended(context: ReportContext) -> str:
     if until is None:
         return ""
     forced = context.settings.get("transform", "auto")
-    verdict = Stopping(context.space, until, context.sign, forced).verdict(context.fold.history)
+    rule = Stopping(context.space, until, context.sign, forced, context.within)
+    verdict = rule.verdict(context.fold.history)
     return "" if verdict is None else str(verdict)
 
 

@@ -112,8 +112,8 @@ def contour_of(
     space = model.space
     row = space.encode([best])[0]
     x_axis, y_axis = (Axis.of(space, name) for name in names)
-    x, grid_x = x_axis.values(space, row, SIDE)
-    y, grid_y = y_axis.values(space, row, SIDE)
+    x, grid_x = x_axis.values(model.evidence, row, SIDE)
+    y, grid_y = y_axis.values(model.evidence, row, SIDE)
     columns = (list(space.free).index(names[0]), list(space.free).index(names[1]))
 
     def both(rows: FloatArray) -> FloatArray:

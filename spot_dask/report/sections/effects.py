@@ -94,7 +94,7 @@ class EffectsSection:
             return importance
         assert not isinstance(model, Missing)  # importance is the model's
         rng = np.random.default_rng(SEED)
-        sample = raw_sample(SAMPLE, model.space.d, rng)
+        sample = model.evidence.inside(raw_sample(SAMPLE, model.space.d, rng))
         paths = model.paths(DRAWS, rng)
         named = importance.order[:SHOWN]
         effects = (_effect(context, model, paths, sample, name) for name in named)
@@ -143,7 +143,7 @@ def _effect(
         return None
     axis = Axis.of(space, name)
     row = space.encode([best.config])[0] if in_best else sample[active][0]
-    values, grid = axis.values(space, row, GRID)
+    values, grid = axis.values(model.evidence, row, GRID)
     section = average = None
     compared: tuple[LevelContrast, ...] = ()
     if in_best:

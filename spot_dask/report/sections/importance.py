@@ -101,11 +101,11 @@ class ImportanceSection:
         if isinstance(model, Missing):
             return model
         assert not isinstance(near, Missing)  # there is a model
-        snap = model.space.snap
-        found = region_importance(model, lambda raw: snap(near.box(raw)), NEAR_LEVEL)
+        box, snap = near.box, model.space.snap
+        found = region_importance(model, lambda raw: snap(box(raw)), NEAR_LEVEL)
         return Importances(
             near=_doubted(model, near) or found,
-            whole=whole if isinstance(whole, Missing) else region_importance(model, snap),
+            whole=whole if isinstance(whole, Missing) else region_importance(model, model.snap),
             scale=context.on_scale(context.header.objective),
             evaluations=len(near.inside),
             order=tuple(p.name for p in found.parameters),

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from spot_dask.inference import Inference
-from spot_dask.inference.near import columns
+from spot_dask.inference.present import columns
 from spot_dask.records import Configuration
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, NotShown, Text, how, table
@@ -84,7 +84,7 @@ class LandscapeSection:
         error, seed = model.noise
         lengths = np.exp(np.mean([np.log(s.scales) for s in sets], axis=0))
         rugged = ruggedness_of(error**2 + seed**2, process, lengths)
-        filling = model.evidence.filling
+        filling = model.evidence.filling & model.evidence.present
         _, factors = columns(model.space)
         distance = fitness_distance(model.evidence.X[filling], model.z[filling], sorted(factors))
         return Landscape(
@@ -118,8 +118,9 @@ class LandscapeSection:
 def _whole(model: Inference, factors: Sequence[int], context: ReportContext) -> WholeLandscape:
     space, rng = model.space, np.random.default_rng(SEED)
     starts = STARTS if space.d <= MANY else FEWER_STARTS
-    found = basins(model.mean, space.snap, space.d, rng, factors, starts)
-    effects = elementary_effects(model.mean, space.snap, space.d, rng, WALKS)
+    inside = model.evidence.inside
+    found = basins(model.mean, space.snap, space.d, rng, factors, starts, region=inside)
+    effects = elementary_effects(model.mean, model.snap, space.d, rng, WALKS)
     scale = model.scale
     screening = [
         Screening(

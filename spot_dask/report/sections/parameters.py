@@ -132,7 +132,7 @@ def _toml(value: Value) -> str:
 
 def _parameter(context: ReportContext, name: str, near: NearRange | None) -> TunedParameter:
     """The parameter of that name in the default and in the recommended configuration."""
-    space, default = context.space, context.space.default
+    space, default = context.within, context.space.default
     tuned = {} if context.best is None else context.best.config
     p, free = space.parameters[name], name in space.free
     domain: tuple[Value, ...] = ()

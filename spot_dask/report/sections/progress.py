@@ -170,7 +170,7 @@ def _simulated(model: Inference, k: int, failing: float) -> tuple[FloatArray, ..
     # Evenly spread in every column (a Latin hypercube), lest all draws share one sample's luck.
     cells = np.tile(np.arange(max(FEWEST_ROWS, 2 * k))[:, None], (1, model.space.d))
     raw = (rng.permuted(cells, axis=0) + rng.random(cells.shape)) / len(cells)
-    z = model.paths(PATHS, rng)(model.space.snap(raw))
+    z = model.paths(PATHS, rng)(model.snap(raw))
     z = z + model.noise[0] * rng.standard_normal(z.shape)
     y = model.sign * model.user(z)
     fails = rng.random(y.shape) < failing

@@ -25,6 +25,7 @@ from spot_dask.report.context import (
 )
 from spot_dask.space import Categorical, Space
 from spot_dask.stats import BoolArray, FloatArray
+from spot_dask.stats.region import Box
 
 BEST = 0.1  # share of the evaluations that are drawn bold
 MOST = 12  # parameters side by side
@@ -144,11 +145,10 @@ def near_region(context: ReportContext) -> NearRegion | Missing:
     assert not isinstance(near, Missing)  # there is a model
     space = model.space
     active = space.active(near.rows[near.chosen])
+    whole = model.evidence.region
     ranges = tuple(
-        _range(space, i, near.rows[near.chosen], active, near.box.low, near.box.high,
-               near.box.levels.get(i))
-        for i in range(space.d)
-    )  # fmt: skip
+        _range(space, i, near.rows[near.chosen], active, near.box, whole) for i in range(space.d)
+    )
     volume = float(np.prod([r.share for r in ranges if r.values]))
     return NearRegion(
         ranges, len(near.inside), int(near.chosen.sum()), len(near.rows), volume,
@@ -161,28 +161,28 @@ def _range(
     i: int,
     rows: FloatArray,
     active: BoolArray,
-    low: FloatArray,
-    high: FloatArray,
-    levels: FloatArray | None,
+    box: Box,
+    whole: Box,
 ) -> NearRange:
-    """Of column i of the near-optimal rows (m x d)."""
+    """Of column i of the near-optimal rows (m x d) in a box, as a part of the ``whole``."""
     name = space.free[i]
     parameter = space.parameters[name]
     if not active[:, i].any():
         return NearRange(name, (), False, 1.0)
-    row = rows[active[:, i]][0]
+    row, levels = rows[active[:, i]][0], box.levels.get(i)
+    width = float(whole.high[i] - whole.low[i]) or 1.0
     if levels is not None and len(levels):
         at = np.tile(row, (len(levels), 1))
         at[:, i] = levels
         values = tuple(config[name] for config in space.decode(space.snap(at)))
         if isinstance(parameter, Categorical):
-            return NearRange(name, values, False, len(values) / len(parameter.levels))
+            return NearRange(name, values, False, len(values) / len(whole.levels[i]))
         ends = np.unique([levels[0], levels[-1]])
-        return NearRange(name, (values[0], values[-1]), True, float(np.ptp(ends)))
+        return NearRange(name, (values[0], values[-1]), True, float(np.ptp(ends)) / width)
     at = np.tile(row, (2, 1))
-    at[:, i] = low[i], high[i]
+    at[:, i] = box.low[i], box.high[i]
     values = tuple(config[name] for config in space.decode(space.snap(at)))
-    return NearRange(name, values, True, float(high[i] - low[i]))
+    return NearRange(name, values, True, float(box.high[i] - box.low[i]) / width)
 
 
 def _said(near: NearRegion) -> str:

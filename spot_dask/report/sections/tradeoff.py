@@ -180,7 +180,7 @@ def _timed(context: ReportContext) -> dict[tuple[tuple[str, str], ...], Timed]:
     """The configurations that succeeded and whose time is known."""
     times: dict[tuple[tuple[str, str], ...], list[tuple[Configuration, int, float]]] = {}
     for e in context.evaluations:
-        if e.ok and e.outcome.seconds > 0:
+        if e.ok and e.outcome.seconds > 0 and context.competes(e.trial.config):
             found = (e.trial.config, e.trial.number, e.outcome.seconds)
             times.setdefault(_key(e.trial.config), []).append(found)
     return {

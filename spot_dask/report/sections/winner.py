@@ -186,8 +186,10 @@ def _delta(
 def _tried(context: ReportContext) -> list[_Tried]:
     """The configurations that succeeded in the search or were imported, best observed first."""
     history = context.fold.history
-    own = sorted(history.searched.ok, key=lambda e: e.trial.number)
-    configs = [e.trial.config for e in own] + [i.config for i in history.imports]
+    present = (e for e in history.searched.ok if context.competes(e.trial.config))
+    own = sorted(present, key=lambda e: e.trial.number)
+    imports = [i for i in history.imports if context.competes(i.config)]
+    configs = [e.trial.config for e in own] + [i.config for i in imports]
     rows = context.space.encode(configs)
     groups: dict[bytes, list[int]] = {}
     for i, key in enumerate(context.space.keys(rows)):
@@ -197,7 +199,7 @@ def _tried(context: ReportContext) -> list[_Tried]:
         _Tried(
             rows[at[0]],
             tuple(own[i] for i in at if i < n),
-            tuple(history.imports[i - n] for i in at if i >= n),
+            tuple(imports[i - n] for i in at if i >= n),
         )
         for at in groups.values()
     ]
