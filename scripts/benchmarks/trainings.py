@@ -22,7 +22,7 @@ Train = Callable[[Configuration, int], float]
 """(configuration, seed) -> what a training shows; finite."""
 
 TRUTH_SEEDS = 4
-_FOLDER = Path("runs/benchmarks/truth")
+FOLDER = Path("runs/benchmarks/truth")
 
 
 @dataclass(frozen=True)
@@ -38,24 +38,32 @@ class Known:
 
 def training(name: str, space: Space, train: Train, known: Known, version: str) -> Problem:
     """The problem ``name`` of a training; ``version`` is that of the package that trains."""
-    kept = Kept(_FOLDER / f"{name.replace('/', '-')}-{version}.jsonl")
+    kept = Kept(FOLDER / f"{name.replace('/', '-')}-{version}.jsonl")
 
-    def quiet(config: Configuration, seed: int) -> float:
-        with warnings.catch_warnings():  # a training that is cut off before it converges
-            warnings.simplefilter("ignore")
-            return train(config, seed)
+    train = quiet(train)
 
     def mean(config: Configuration) -> float:
-        return float(np.mean([quiet(config, seed) for seed in range(TRUTH_SEEDS)]))
+        return float(np.mean([train(config, seed) for seed in range(TRUTH_SEEDS)]))
 
     def truth(configs: Sequence[Configuration]) -> FloatArray:
         return np.array([kept.value(config, mean) for config in configs])
 
     def observe(config: Configuration, rng: np.random.Generator) -> float:
-        return quiet(config, int(rng.integers(TRUTH_SEEDS, 2**31)))
+        return train(config, int(rng.integers(TRUTH_SEEDS, 2**31)))
 
     space = with_random_default(space, name)
     return Problem(name, space, truth, observe, known.optimum, median=known.median)
+
+
+def quiet(train: Train) -> Train:
+    """The training without warnings: it may well be cut off before it converges."""
+
+    def trained(config: Configuration, seed: int) -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return train(config, seed)
+
+    return trained
 
 
 class Kept:

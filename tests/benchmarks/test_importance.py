@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from benchmarks import importance
-from benchmarks.problems import find
+from benchmarks.problems import find, reference, stream, uniform
 from spot_dask.report.sections.importance import Share
 
 
@@ -30,3 +30,31 @@ def test_explored_evaluations_are_added_to_a_search_and_not_searched_from():
     assert [t.trial.origin.value for t in seen[1].evaluations][-2:] == ["explore"] * 2
     searched = [t.trial.config for t in seen[2].evaluations]
     assert [t.trial.config for t in seen[0].evaluations] == searched[:9]
+
+
+def test_the_truth_of_a_training_is_that_of_its_random_configurations(tmp_path, monkeypatch):
+    trained = []
+
+    def train(config, seed):
+        trained.append(seed)
+        noise = 0.05 * np.random.default_rng(seed).standard_normal()
+        return float(np.exp(0.3 * np.log10(config["lr"]) ** 2 - 1.0 + noise))
+
+    monkeypatch.setattr(reference, "TRAIN", train)
+    monkeypatch.setattr(reference, "FOLDER", tmp_path)
+    monkeypatch.setattr(reference, "WHOLE", 80)
+    monkeypatch.setattr(reference, "NEAR", 30)
+    for _ in range(2):  # what was trained is kept
+        reference.values.cache_clear()
+        reference.reference.cache_clear()
+        problem = find("reference/mlp_digits")
+        first, total = importance.truth(problem, problem.space.snap, None)
+    assert len(trained) == len(set(trained)) == 110
+    assert list(problem.space.free)[int(np.argmax(total))] == "lr"
+    assert total.max() > 0.95
+    assert sorted(first)[-2] < 0.02
+    configs = uniform(problem.space, 50, stream("held out"))
+    truth = [np.exp(0.3 * np.log10(c["lr"]) ** 2 - 1.0) for c in configs]
+    assert_allclose(problem.truth(configs), truth, rtol=0.15)
+    reference.values.cache_clear()
+    reference.reference.cache_clear()

@@ -32,6 +32,9 @@ from benchmarks.trainings import Known, Train, training
 from spot_dask import Categorical, Integer, Real, Space
 from spot_dask.records import Configuration
 
+WRONG = "accuracy"
+"""The name of the score from which the share that is wrong is computed."""
+
 _FOLDS = 3
 _ROWS = 400
 """As many rows of a data set are used at most: a training shall take a tenth of a second."""
@@ -56,21 +59,24 @@ def make(name: str) -> Problem:
     if name not in _TASKS:
         raise ValueError(f"no sklearn/{name}; there are: {', '.join(NAMES)}")
     task = _TASKS[name]
-    return training(f"sklearn/{name}", task.space, _trainer(task), task.known, sklearn.__version__)
+    train = trainer(task.build, task.data, task.scoring)
+    return training(f"sklearn/{name}", task.space, train, task.known, sklearn.__version__)
 
 
 def kind(name: str) -> str:
     return "mixed" if name.startswith("choice") else "other learners"
 
 
-def _trainer(task: Task) -> Train:
+def trainer(build: Build, data: str, scoring: str) -> Train:
+    """The training of what is built on a data set, told by scikit-learn's score of that name."""
+
     def train(config: Configuration, seed: int) -> float:
-        X, y = _data(task.data)
-        folds = KFold if task.data == "diabetes" else StratifiedKFold
+        X, y = _data(data)
+        folds = KFold if data == "diabetes" else StratifiedKFold
         split = folds(_FOLDS, shuffle=True, random_state=seed)
-        model = make_pipeline(StandardScaler(), task.build(config, seed))
-        scores = cross_val_score(model, X, y, scoring=task.scoring, cv=split)
-        return float(1.0 - scores.mean() if task.scoring == "accuracy" else -scores.mean())
+        model = make_pipeline(StandardScaler(), build(config, seed))
+        scores = cross_val_score(model, X, y, scoring=scoring, cv=split)
+        return float(1.0 - scores.mean() if scoring == WRONG else -scores.mean())
 
     return train
 
@@ -96,7 +102,7 @@ _FOREST = Space(
     features=Real(0.05, 1.0, default=1.0),
     bootstrap=Categorical([True, False], default=True),
 )
-_MLP = Space(
+MLP = Space(
     width=Integer(2, 48, scale="log", default=16),
     layers=Integer(1, 3, default=1),
     lr=Real(1e-5, 0.3, scale="log", default=1e-3),
@@ -146,7 +152,7 @@ def _forest(model: Any) -> Build:
     return build
 
 
-def _mlp(c: Configuration, seed: int) -> Any:
+def mlp(c: Configuration, seed: int) -> Any:
     return MLPClassifier(
         (c["width"],) * c.get("layers", 1),
         activation=c.get("activation", "relu"),
@@ -174,20 +180,20 @@ def _boosting(model: Any) -> Build:
 
 
 def _choice(c: Configuration, seed: int) -> Any:
-    builds = {"svm": _svm, "forest": _forest(RandomForestClassifier), "mlp": _mlp}
+    builds = {"svm": _svm, "forest": _forest(RandomForestClassifier), "mlp": mlp}
     return builds[c["model"]](c, seed)
 
 
-_WRONG, _ENTROPY, _RMSE = "accuracy", "neg_log_loss", "neg_root_mean_squared_error"
+_ENTROPY, _RMSE = "neg_log_loss", "neg_root_mean_squared_error"
 
 # Optimum and median of `python -m benchmarks.best_known sklearn/NAME --samples 64 --rounds 5
 # --children 2`, 124 true values with scikit-learn 1.9.1: a longer search may find lower ones.
 _TASKS = {
-    "svm_digits": Task(_SVM, _svm, "digits", _WRONG, Known(0.0393895, 0.678052)),
+    "svm_digits": Task(_SVM, _svm, "digits", WRONG, Known(0.0393895, 0.678052)),
     "forest_diabetes": Task(
         _FOREST, _forest(RandomForestRegressor), "diabetes", _RMSE, Known(56.5897, 60.3146)
     ),
-    "mlp_wine": Task(_MLP, _mlp, "wine", _ENTROPY, Known(0.0524621, 1.06303)),
+    "mlp_wine": Task(MLP, mlp, "wine", _ENTROPY, Known(0.0524621, 1.06303)),
     "boosting_breast_cancer": Task(
         _BOOSTING,
         _boosting(GradientBoostingClassifier),
@@ -198,6 +204,6 @@ _TASKS = {
     "boosting_diabetes": Task(
         _BOOSTING, _boosting(GradientBoostingRegressor), "diabetes", _RMSE, Known(56.3779, 64.0269)
     ),
-    "choice_digits": Task(_CHOICE, _choice, "digits", _WRONG, Known(0.0456225, 0.421857)),
+    "choice_digits": Task(_CHOICE, _choice, "digits", WRONG, Known(0.0456225, 0.421857)),
 }
 NAMES = list(_TASKS)
