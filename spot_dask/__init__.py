@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from spot_dask.study import Study
     from spot_dask.tasks import replacing
     from spot_dask.tasks.function import FunctionTask
-    from spot_dask.tasks.torch import Split, TorchTask
+    from spot_dask.tasks.torch import Data, Fit, Metric, Split, TorchTask
     from spot_dask.tuner import Tuner
     from spot_dask.warmstart import WarmStart
 
@@ -26,11 +26,14 @@ _HOMES = {
     "Budget": "settings",
     "Categorical": "space",
     "ClusterError": "errors",
+    "Data": "tasks.torch",
     "Design": "settings",
     "Evaluation": "records",
+    "Fit": "tasks.torch",
     "FunctionTask": "tasks.function",
     "History": "records",
     "Integer": "space",
+    "Metric": "tasks.torch",
     "Real": "space",
     "Run": "run",
     "Space": "space",
@@ -50,11 +53,14 @@ __all__ = [
     "Budget",
     "Categorical",
     "ClusterError",
+    "Data",
     "Design",
     "Evaluation",
+    "Fit",
     "FunctionTask",
     "History",
     "Integer",
+    "Metric",
     "Real",
     "Run",
     "Space",

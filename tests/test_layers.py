@@ -59,8 +59,9 @@ tuner
 coordinator coordinator.curves coordinator.fleet
 coordinator.epochs
 coordinator.state
-tasks tasks.data
-tasks.function tasks.meant tasks.snapshot
+tasks tasks.columns tasks.nested
+tasks.data tasks.function tasks.meant tasks.metrics tasks.snapshot
+tasks.batches tasks.fit
 tasks.torch
 worker worker.checkpoints
 worker.context worker.limits

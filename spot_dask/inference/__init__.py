@@ -19,7 +19,7 @@ import numpy as np
 from scipy.linalg import LinAlgError
 
 from spot_dask.inference.present import lies_in, present_box
-from spot_dask.inference.process import SETS, Data, Process, fit
+from spot_dask.inference.process import SETS, Observed, Process, fit
 from spot_dask.inference.transform import Transform, candidates, transform
 from spot_dask.records import Configuration, Evaluation, History, Origin
 from spot_dask.space import Space
@@ -216,7 +216,7 @@ def infer(seen: Evidence, sign: float, forced: str = "auto", seed: int = 0) -> I
             offset, scale = float(t.mean()), float(t.std())
             if not scale > 1e-12 * abs(offset):
                 scale = abs(offset) or 1.0
-            data = Data(features[kept], (t - offset) / scale, seen.blocks[kept], member)
+            data = Observed(features[kept], (t - offset) / scale, seen.blocks[kept], member)
             process = fit(data, rng, tuned, start, sets=1)
             start = start if len(tried) == 1 else process.mode.theta
             mean, sd = process.leave_one_out()
@@ -224,7 +224,7 @@ def infer(seen: Evidence, sign: float, forced: str = "auto", seed: int = 0) -> I
             score += float(option.log_jacobian(seen.v[kept]).mean())
             found.append((score, option, offset, scale, data.z))
         score, option, offset, scale, z = max(found, key=lambda item: item[0])
-        data = Data(features[kept], z, seen.blocks[kept], member)
+        data = Observed(features[kept], z, seen.blocks[kept], member)
         sets = SETS if len(kept) <= 300 else 2
         process = fit(data, rng, tuned, sets=sets)
     except LinAlgError:

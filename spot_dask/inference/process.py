@@ -54,7 +54,7 @@ FAILED = 1e10
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
+class Observed:
     """Features F (n x e), values z (n), seed blocks (n) and the parameter of each column (e)."""
 
     F: FloatArray
@@ -84,9 +84,9 @@ class Data:
         found = [within(self.F, self.F, self.member, g)[self.pairs] for g in range(self.p)]
         return np.array(found).reshape(self.p, len(self.pairs[0]))
 
-    def rows(self, chosen: IntArray) -> Data:
+    def rows(self, chosen: IntArray) -> Observed:
         """The values with these indices."""
-        return Data(self.F[chosen], self.z[chosen], self.blocks[chosen], self.member)
+        return Observed(self.F[chosen], self.z[chosen], self.blocks[chosen], self.member)
 
 
 def within(A: FloatArray, B: FloatArray, member: IntArray, g: int) -> FloatArray:
@@ -119,7 +119,7 @@ def matern(scaled: FloatArray) -> FloatArray:
 class Density:
     """Minus the log posterior density of theta, up to a constant, with its gradient."""
 
-    data: Data
+    data: Observed
 
     def moments(self) -> tuple[FloatArray, FloatArray]:
         """Centre and sd of the prior of theta (p + 2 each)."""
@@ -225,7 +225,7 @@ class Density:
 class Conditioned:
     """The process under one set of hyperparameters, given all the data."""
 
-    data: Data
+    data: Observed
     theta: FloatArray
 
     @cached_property
@@ -481,7 +481,7 @@ def _inflated(at: Conditioned) -> float:
 
 
 def fit(
-    data: Data,
+    data: Observed,
     rng: np.random.Generator,
     tuned: IntArray | None = None,
     start: FloatArray | None = None,

@@ -54,7 +54,7 @@ class Context(Protocol):
         """Whether a next attempt would find ``checkpoint``; else it is a temporary directory."""
         ...
 
-    def report(self, epoch: int, **metrics: float) -> None:
+    def report(self, epoch: int, /, **metrics: float) -> None:
         """Record the metrics of a finished epoch (counted from 1) as points of learning curves.
 
         Raises StoppedEarly if the training shall end now; the metrics reported so far count.

@@ -1,26 +1,95 @@
-"""Data of a training: the result of ``data()``, its hold-out split and its batches.
+"""Data of a training: the result of ``data()`` in its parts, and the hold-out split.
 
-Plain tensors stay tensors: a batch is one indexing operation. Any other dataset is read item by
-item through torch's DataLoader.
+Arrays become tensors in memory, of which a batch is one indexing operation. Any other dataset is
+read item by item. Numbers keep their types here; what floating-point type a model gets is up to
+``batches``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sized
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, RandomSampler, Subset, TensorDataset
+from torch.utils.data import Dataset, Subset, TensorDataset
 
-Data: TypeAlias = Dataset[Any]
+from spot_dask.tasks import check_call
+from spot_dask.tasks.columns import as_numbers, is_frame, missing
+from spot_dask.tasks.nested import leaves, mapped
+
+Items: TypeAlias = Dataset[Any]
 Indices = npt.NDArray[np.int64]
+Change = Callable[[Any], Any]
+"""A function of inputs."""
 
-RESIDENT_BYTES = 2**30
-"""Tensors up to this size are moved to the device once, larger ones batch by batch."""
+SMALL_INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Data in parts, each a Dataset or arrays (X, y), and how they are read.
+
+    A part of the training data validates where no ``validation`` is given. ``transform`` is a
+    function of the inputs of all parts; ``train_transform`` takes its place in training only, and
+    is applied anew whenever a sample is trained on, so that it may draw at random. A Dataset's
+    inputs pass through them one by one; of arrays, ``transform`` gets all inputs at once and
+    ``train_transform`` those of a batch, on the device.
+
+    ``collate`` makes a batch of a list of items, as DataLoader's ``collate_fn`` does.
+    ``sampler(train, generator)`` returns an iterable with a length: the indices of an epoch's
+    samples, new in each iteration; what it draws it must draw from the generator, for a training
+    that was interrupted goes on with the same draws.
+
+    Raises ValueError for a function that cannot be called so.
+    """
+
+    train: Any
+    validation: Any = None
+    test: Any = None
+    transform: Change | None = None
+    train_transform: Change | None = None
+    collate: Callable[[list[Any]], Any] | None = None
+    sampler: Callable[[Any, Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("transform", "train_transform"):
+            if getattr(self, name) is not None:
+                check_call(name, getattr(self, name), "inputs")
+        if self.collate is not None:
+            check_call("collate", self.collate, "items")
+        if self.sampler is not None:
+            check_call("sampler", self.sampler, "train", "generator")
+
+
+class Arrays(TensorDataset):
+    """Inputs X and targets y of n samples in memory: ``tensors`` is (X, y).
+
+    Each is a tensor of n rows, or a mapping, tuple or list of such. Raises ValueError where they
+    are not of as many samples.
+    """
+
+    tensors: Any
+
+    def __init__(self, X: Any, y: Any) -> None:
+        self.tensors = X, y
+        rows = [[len(leaf) for leaf in leaves(value)] for value in (X, y)]
+        if not rows[0] or not rows[1]:
+            raise ValueError("arrays (X, y) of which one is empty; expected inputs and targets")
+        if len({*rows[0], *rows[1]}) > 1:
+            X_rows, y_rows = (" and ".join(map(str, dict.fromkeys(part))) for part in rows)
+            raise ValueError(f"X has {X_rows} samples but y has {y_rows}; expected as many")
+        self._n = rows[0][0]
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, chosen: Any) -> tuple[Any, Any]:
+        X, y = self.tensors
+        return mapped(lambda t: t[chosen], X), mapped(lambda t: t[chosen], y)
 
 
 @dataclass(frozen=True)
@@ -28,7 +97,7 @@ class Split:
     """A hold-out split: the share of the training data that validates, stratified by class.
 
     It is stratified if the targets are class numbers that are known without reading the items
-    (plain tensors, or a dataset with ``targets`` or ``labels``, as torchvision's), else random.
+    (arrays, or a dataset with ``targets`` or ``labels``, as torchvision's), else random.
     Raises ValueError unless ``validation`` is between 0 and 1.
     """
 
@@ -41,7 +110,7 @@ class Split:
                 f"split: validation is {self.validation}; expected a share between 0 and 1"
             )
 
-    def __call__(self, data: Data, seed: int) -> tuple[Data, Data]:
+    def __call__(self, data: Items, seed: int) -> tuple[Items, Items]:
         """The training and the validation part, the same for the same seed.
 
         Raises ValueError if one of them would be empty.
@@ -66,193 +135,206 @@ class Split:
         return part(data, np.sort(order[~held_out])), part(data, np.sort(order[held_out]))
 
 
-def as_parts(returned: Any) -> tuple[Data, Data | None]:
-    """The result of ``data()`` as (training data, test data or None).
+def as_data(returned: Any) -> Data:
+    """The result of ``data()`` as Data whose parts are Datasets, arrays as Arrays.
 
-    Raises ValueError unless it is a dataset, a pair of them or arrays (X, y).
+    A pair of parts is (train, test), three are (train, validation, test). Raises ValueError for
+    what is no data, and for a part without samples.
     """
-    is_sequence = hasattr(returned, "__getitem__") and hasattr(returned, "__len__")
-    is_other = _is_array(returned) or isinstance(returned, tuple | list | dict | str)
-    if isinstance(returned, Dataset) or (is_sequence and not is_other):
-        return _in_memory(returned), None
-    if isinstance(returned, tuple | list) and len(returned) == 2:
-        first, second = returned
-        if _is_array(first) and _is_array(second):
-            return _tensors(first, second), None
-        if _is_array(first) == _is_array(second):
-            return as_parts(first)[0], as_parts(second)[0]
-    raise ValueError(
-        f"data() returned {_named(returned)}; expected a Dataset, (train, test) or arrays (X, y)"
-    )
-
-
-def _in_memory(data: Data) -> Data:
-    """Plain tensors in the types that training expects; any other dataset as it is."""
-    if isinstance(data, Subset) and isinstance(data.dataset, TensorDataset):
-        data = part(data.dataset, np.asarray(data.indices))
-    if isinstance(data, TensorDataset):
-        if len(data.tensors) != 2:
+    given = returned if isinstance(returned, Data) else _parted(returned)
+    parts: dict[str, Any] = {}
+    for name in ("train", "validation", "test"):
+        value = getattr(given, name)
+        if value is None and name != "train":
+            continue
+        found = _dataset(value, name)
+        if found is None:
+            what = "data() returned" if value is returned else f"the {name} data are"
             raise ValueError(
-                f"data() returned a TensorDataset of {len(data.tensors)} tensors; "
-                "expected two, input and target"
+                f"{what} {named(value)}; expected a Dataset,"
+                " arrays (X, y), (train, test), (train, validation, test) or Data(train=...)"
             )
-        return _tensors(*data.tensors)
-    return data
+        if length(found) == 0:
+            raise ValueError(f"the {name} data have no samples")
+        parts[name] = found
+    return replace(given, **parts)
 
 
-def length(data: Data) -> int:
+def _parted(returned: Any) -> Data:
+    """What is no Data: one part, or a tuple or list of two or three."""
+    several = isinstance(returned, tuple | list) and len(returned) in (2, 3)
+    if several and not _is_pair(returned) and all(map(_is_part, returned)):
+        return Data(returned[0], returned[1] if len(returned) == 3 else None, returned[-1])
+    return Data(returned)
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, Dataset) or _is_pair(value) or _reads_items(value)
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether it is (X, y): both hold arrays and at least one of them is no plain tuple or list."""
+    plain = isinstance(value, tuple | list) and not hasattr(value, "_fields")
+    if not plain or len(value) != 2 or not all(map(_holds_arrays, value)):
+        return False
+    return not all(isinstance(v, tuple | list) and not hasattr(v, "_fields") for v in value)
+
+
+def _holds_arrays(value: Any) -> bool:
+    found = list(leaves(value))
+    return bool(found) and all(map(_is_array, found))
+
+
+def _reads_items(value: Any) -> bool:
+    """Whether it can be read item by item though it is no Dataset."""
+    other = _is_array(value) or isinstance(value, tuple | list | Mapping | str)
+    return hasattr(value, "__getitem__") and hasattr(value, "__len__") and not other
+
+
+def _dataset(value: Any, name: str) -> Items | None:
+    """A part as a Dataset, plain tensors in memory; None where it is none."""
+    if _is_pair(value):
+        return arrays(value[0], value[1], name)
+    if isinstance(value, Subset) and isinstance(value.dataset, TensorDataset):
+        value = part(_in_memory(value.dataset), np.asarray(value.indices))
+    if isinstance(value, TensorDataset):
+        return _in_memory(value)
+    return value if isinstance(value, Dataset) or _reads_items(value) else None
+
+
+def _in_memory(data: TensorDataset) -> Arrays:
+    if isinstance(data, Arrays):
+        return data
+    if len(data.tensors) != 2:
+        raise ValueError(
+            f"data() returned a TensorDataset of {len(data.tensors)} tensors; "
+            "expected two, input and target"
+        )
+    return arrays(*data.tensors)
+
+
+def arrays(X: Any, y: Any, name: str = "train") -> Arrays:
+    """Arrays, frames or tensors, or containers of them, as tensors in memory of the same types.
+
+    Small integers as targets become what torch's losses expect of class numbers. Raises ValueError
+    naming the columns that hold no numbers.
+    """
+
+    def target(t: Tensor) -> Tensor:
+        return t.long() if t.dtype in SMALL_INTEGERS else t
+
+    return Arrays(_tensors(X, f"X ({name})"), mapped(target, _tensors(y, f"y ({name})")))
+
+
+def _tensors(values: Any, what: str) -> Any:
+    """Arrays, or containers of them, as tensors."""
+    if isinstance(values, Tensor):
+        return values
+    if is_frame(values) or hasattr(values, "__array__"):
+        array = as_numbers(values, what)
+        # Torch would write into an array that is not to be written; one on disk stays there.
+        kept = array.flags.writeable or isinstance(array, np.memmap)
+        return torch.as_tensor(array if kept else array.copy())
+    if isinstance(values, Mapping):
+        return {key: _tensors(item, f"{what}[{key!r}]") for key, item in values.items()}
+    items = [_tensors(item, f"{what}[{i}]") for i, item in enumerate(values)]
+    return type(values)(*items) if hasattr(values, "_fields") else type(values)(items)
+
+
+def doubts(returned: Any) -> Iterator[str]:
+    """A sentence for each column of the arrays that ``data()`` returned with NaN in it."""
+    given = returned if isinstance(returned, Data) else _parted(returned)
+    for name in ("train", "validation", "test"):
+        value = getattr(given, name)
+        if isinstance(value, TensorDataset):
+            value = value.tensors
+        if not _is_pair(value):
+            continue
+        for letter, values in zip("Xy", value, strict=True):
+            for leaf in [values] if is_frame(values) else leaves(values):
+                yield from missing(leaf, f"{letter} ({name})")
+
+
+def length(data: Items) -> int:
     """Number of samples; ValueError for a dataset without one."""
     if not isinstance(data, Sized):
         raise ValueError(f"{type(data).__name__} has no length; expected a dataset with __len__")
     return len(data)
 
 
-def part(data: Data, indices: Indices) -> Data:
-    """The samples at ``indices``; plain tensors stay plain tensors."""
+def part(data: Items, indices: Indices) -> Items:
+    """The samples at ``indices``; arrays stay arrays."""
     if isinstance(data, TensorDataset):
-        return TensorDataset(*(t[torch.from_numpy(indices)] for t in data.tensors))
+        return Arrays(*_in_memory(data)[torch.from_numpy(indices)])
     return Subset(data, indices.tolist())
 
 
-def class_numbers(data: Data) -> Indices | None:
+def class_numbers(data: Items) -> Indices | None:
     """The targets (n) if they are class numbers and known without reading the items, else None."""
     if isinstance(data, TensorDataset):
         targets: Any = data.tensors[-1]
     elif isinstance(data, Subset):
         whole = class_numbers(data.dataset)
         return None if whole is None else whole[np.asarray(data.indices)]
+    elif isinstance(data, Transformed):
+        return class_numbers(data.data)
     else:
         targets = getattr(data, "targets", getattr(data, "labels", None))
-    if targets is None or len(targets) != length(data):
+    if targets is None or isinstance(targets, Mapping) or len(targets) != length(data):
         return None
-    labels = np.asarray(targets)
+    try:
+        labels = np.asarray(targets)
+    except (ValueError, TypeError, RuntimeError):  # heads of several sizes, tensors on a GPU
+        return None
     if labels.ndim != 1 or labels.dtype.kind not in "iub":
         return None
     return labels.astype(np.int64)
 
 
-def transformed(data: Data, transform: Callable[[Any], Any]) -> Data:
-    """The data with ``transform`` applied to the inputs.
+def transformed(data: Items, change: Change) -> Items:
+    """The data with their inputs changed: all at once of arrays, else of an item that is read.
 
-    ``transform`` gets all inputs at once of plain tensors, of any other dataset the input of one
-    item when the item is read.
+    Raises ValueError where the changed inputs of arrays are of fewer or more samples.
     """
     if isinstance(data, TensorDataset):
         X, y = data.tensors
-        return _tensors(transform(X), y)
-    return Transformed(data, transform)
+        return Arrays(_tensors(change(X), "the prepared X"), y)
+    return Transformed(data, change)
 
 
 class Transformed(Dataset[Any]):
     """A dataset whose inputs pass through a function."""
 
-    def __init__(self, data: Data, transform: Callable[[Any], Any]) -> None:
-        self._data = data
-        self._transform = transform
+    def __init__(self, data: Items, change: Change) -> None:
+        self.data = data
+        self._change = change
 
     def __len__(self) -> int:
-        return length(self._data)
+        return length(self.data)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        x, y = self._data[index]
-        return self._transform(x), y
-
-
-class Batches:
-    """The batches of a dataset on a device; each iteration is one epoch.
-
-    The order is new and random in each epoch if a generator is given, as in training. A last batch
-    of one sample is then left out, since batch normalisation cannot learn from one; with the
-    random order it is another sample each epoch. ``workers`` processes load data that are not
-    plain tensors.
-    """
-
-    def __init__(
-        self,
-        data: Data,
-        size: int,
-        device: torch.device,
-        generator: torch.Generator | None = None,
-        workers: int = 0,
-    ) -> None:
-        n = length(data)
-        self._size, self._device, self._generator = size, device, generator
-        self._drops_last = generator is not None and n > size > 1 and n % size == 1
-        if isinstance(data, TensorDataset):
-            X, y = data.tensors
-            resident = X.nbytes + y.nbytes <= RESIDENT_BYTES
-            self._tensors = (X.to(device), y.to(device)) if resident else (X, y)
-            self._loader: DataLoader[Any] | None = None
-            return
-        # One generator for the order alone: the loader's own draws depend on when it was opened.
-        seeds, order = torch.Generator(), None
-        if generator is not None:
-            seeds.manual_seed(generator.initial_seed())
-            order = RandomSampler(range(n), generator=generator)
-        self._loader = DataLoader(
-            data,
-            batch_size=size,
-            sampler=order,
-            generator=seeds,
-            drop_last=self._drops_last,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=device.type == "cuda",
-        )
-
-    def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
-        if self._loader is not None:
-            for batch in self._loader:
-                if not isinstance(batch, tuple | list) or len(batch) != 2:
-                    raise ValueError(
-                        f"a batch of the data is {_named(batch)};"
-                        " expected pairs of input and target"
-                    )
-                yield _to(batch[0], self._device), _to(batch[1], self._device)
-            return
-        X, y = self._tensors
-        n, order = len(y), None
-        if self._generator is not None:
-            order = torch.randperm(n, generator=self._generator).to(X.device)
-        for start in range(0, n - 1 if self._drops_last else n, self._size):
-            chosen: Any = slice(start, start + self._size)
-            if order is not None:
-                chosen = order[chosen]
-            yield X[chosen].to(self._device), y[chosen].to(self._device)
-
-
-def _to(value: Any, device: torch.device) -> Any:
-    """Tensors, also in containers, on the device; Python's doubles become the default type."""
-    if isinstance(value, Tensor):
-        dtype = torch.get_default_dtype() if value.dtype == torch.float64 else value.dtype
-        return value.to(device, dtype, non_blocking=True)
-    if isinstance(value, dict):
-        return {key: _to(item, device) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(_to(item, device) for item in value)
-    return value
-
-
-def _tensors(X: Any, y: Any) -> TensorDataset:
-    inputs, targets = as_tensor(X), as_tensor(y)
-    if targets.dtype in (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32):
-        targets = targets.long()  # what the losses of torch expect of class numbers
-    if len(inputs) != len(targets):
-        raise ValueError(f"X has {len(inputs)} samples but y has {len(targets)}; expected as many")
-    return TensorDataset(inputs, targets)
-
-
-def as_tensor(values: Any) -> Tensor:
-    """An array or tensor as a tensor; doubles become torch's default floating-point type."""
-    tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
-    return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
+        x, y = self.data[index]
+        return self._change(x), y
 
 
 def _is_array(value: Any) -> bool:
     return isinstance(value, Tensor) or hasattr(value, "__array__")
 
 
-def _named(value: Any) -> str:
+def named(value: Any) -> str:
+    """The type of a value, and those of its items, for a message."""
     if isinstance(value, tuple | list):
         return f"{type(value).__name__} of ({', '.join(type(v).__name__ for v in value)})"
     return type(value).__name__
+
+
+def chained(changes: Iterable[Change]) -> Change:
+    """One function that applies several, in order."""
+    steps = list(changes)
+
+    def apply(x: Any) -> Any:
+        for step in steps:
+            x = step(x)
+        return x
+
+    return apply

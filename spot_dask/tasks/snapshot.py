@@ -22,7 +22,7 @@ from spot_dask.tasks import Context, replacing
 logger = logging.getLogger(__name__)
 
 NAME = "training.pt"
-FORMAT = 1
+FORMAT = 2
 VERSION = str(torch.__version__)
 
 SHARE = 0.05

@@ -8,25 +8,20 @@
 =======================  ====================================================
 
 (4, bounds and levels, is the space; 6 and 7, run and results, are the study.)
-
-Metrics are functions of a batch of n samples. Classification takes class scores (n x classes, or
-n x classes x ... for dense targets) or one logit per sample (positive means class 1); a target
-holds class numbers. Regression takes output and target of the same shape.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from spot_dask.tasks import (
     Config,
@@ -38,96 +33,61 @@ from spot_dask.tasks import (
     nearest,
     number,
 )
-from spot_dask.tasks.data import Batches, Data, Split, as_parts, length, transformed
-from spot_dask.tasks.snapshot import Snapshots, State, random_state, restore_random_state
+from spot_dask.tasks.batches import Batches, Source
+from spot_dask.tasks.data import Data, Items, Split, as_data, transformed
+from spot_dask.tasks.fit import PRECISIONS, Fit, takes_steps
+from spot_dask.tasks.metrics import (
+    KNOWN,
+    LossReading,
+    Measure,
+    Metric,
+    check_names,
+    measure_of,
+    resolve,
+    unknown_objective,
+)
+from spot_dask.tasks.nested import mapped
+from spot_dask.tasks.snapshot import Snapshots, State
 
-__all__ = ["Split", "TorchTask"]
+__all__ = ["Data", "Fit", "Metric", "Split", "TorchTask"]
 
-Loss = Callable[[Any, Any], Any]
-Parts = tuple[Data, Data | None]
-
-Measure = Callable[[Tensor, Tensor], Any]
-"""(output, target) -> the mean over the batch's samples."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A named measure; ``finish`` is applied to its mean over all samples."""
-
-    name: str
-    measure: Measure
-    better: Direction | None = None  # None: not known
-    finish: Callable[[float], float] = float
-
-
-def accuracy(output: Tensor, target: Tensor) -> Tensor:
-    """Share of the samples whose highest score is that of their class."""
-    classes = output.ndim > target.ndim
-    predicted = output.argmax(1) if classes else (output > 0).to(target.dtype)
-    return (predicted == target).float().mean()
-
-
-def mse(output: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error."""
-    return (output - target).square().mean()
-
-
-KNOWN = {
-    metric.name: metric
-    for metric in (
-        Metric("accuracy", accuracy, "max"),
-        Metric("error", lambda output, target: 1.0 - accuracy(output, target), "min"),
-        Metric("mae", lambda output, target: (output - target).abs().mean(), "min"),
-        Metric("mse", mse, "min"),
-        Metric("rmse", mse, "min", math.sqrt),
-    )
-}
-
-
-def resolve(metric: str | Measure) -> Metric:
-    """A known metric by its name, or a function as a metric; raises ValueError for other names."""
-    if not isinstance(metric, str):
-        if not callable(metric):
-            raise ValueError(f"metric {metric!r} is neither a name nor a function")
-        return Metric(getattr(metric, "__name__", type(metric).__name__), metric)
-    if metric not in KNOWN:
-        raise ValueError(f"no metric named {metric!r}{nearest(metric, KNOWN)}")
-    return KNOWN[metric]
-
-
-class Mean:
-    """Means of several values over batches, weighted by the batches' sizes.
-
-    Values stay on their device until ``result``: reading one would wait for the GPU.
-    """
-
-    def __init__(self) -> None:
-        self._values: dict[str, list[Tensor]] = {}
-        self._sizes: list[int] = []
-
-    def add(self, values: dict[str, Tensor], size: int) -> None:
-        for name, value in values.items():
-            self._values.setdefault(name, []).append(value.detach())
-        self._sizes.append(size)
-
-    def result(self) -> dict[str, float]:
-        weights = torch.tensor(self._sizes, dtype=torch.float64)
-        return {
-            name: float(torch.stack(values).cpu().double() @ weights / weights.sum())
-            for name, values in self._values.items()
-        }
+Metrics = dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
 class TorchTask:
     """Train a model on part of the data and judge it on the rest.
 
-    ``data()`` returns a Dataset, (train, test) or arrays (X, y); it is called once per process.
+    ``data()`` returns a Dataset or arrays (X, y), a part of which validates; (train, test); (train,
+    validation, test); or ``Data``, which names the parts and has transforms for training only. It
+    is called once per process. Arrays may be frames, and X and y may be mappings, tuples or lists
+    of arrays. Floating-point numbers reach the model in the type of its parameters.
+
+    ``prepare(train, cfg)`` gets the part to train on and returns a function of the inputs: of all
+    inputs at once if the data are arrays, of the input of one item otherwise. Or it returns two:
+    the first is for training and is applied anew whenever a sample is trained on (to the inputs
+    of a batch, if the data are arrays), the second for judging.
+
     ``loss`` is a module or a function (output, target) -> mean over the batch. ``metrics`` are
-    names (accuracy, error, mae, mse, rmse) or functions like the loss. ``epochs`` and
-    ``batch_size`` are numbers or the name of the parameter that holds them. ``prepare`` returns a
-    function of the inputs: of all inputs at once if the data are arrays, of the input of one item
-    otherwise. ``workers`` is the number of loading processes for data that are not arrays.
+    names (accuracy, error, mae, mse, rmse or a scorer of scikit-learn, such as f1_macro), functions
+    of scikit-learn or of your own, objects of torchmetrics, or ``Metric``; a mapping gives them
+    names. Without, it is the accuracy of a classifier and the mae of a regression. Model and data
+    are judged ``eval_batch_size`` samples at a time, but loss and metrics are always those of the
+    whole set: what is no mean over samples is computed of all outputs at once.
+
+    ``epochs``, ``batch_size``, ``clip`` (the largest norm of the gradients) and ``patience`` are
+    numbers or the name of the parameter that holds them. ``optimizer(parameters, cfg)`` gets the
+    model instead where its first parameter is called ``model``. ``scheduler(optimizer, cfg,
+    steps)`` makes a learning rate schedule that goes on after each of so many batches,
+    ``scheduler(optimizer, cfg)`` one that goes on after each epoch. ``precision`` is "bf16" or
+    "fp16", ``compile`` True or the arguments of ``torch.compile``. ``step(fit, batch)`` replaces
+    the usual step and returns the loss; see ``Fit`` for what it may use. ``workers`` is the number
+    of loading processes for data that are not arrays.
+
+    With ``patience`` a training ends after so many epochs without a better objective, with its
+    result. ``judge`` says which epoch's metrics are the result: the "last" one's, or the "best"
+    one's, which is selected on the validation data: its objective is too good, by more the more
+    epochs and the smaller the validation set, and is not to be compared with results of "last".
 
     The training saves its state at the end of an epoch, at most once every ``checkpoint_seconds``
     and in at most a twentieth of its time. On a CPU an interrupted training ends with the same
@@ -144,112 +104,173 @@ class TorchTask:
     model: Callable[[Any], nn.Module]
     data: Callable[[], Any]
     optimizer: Callable[[Any, Any], torch.optim.Optimizer]
-    loss: Loss
-    metrics: Sequence[str | Measure] = ("accuracy",)
+    loss: Any
+    metrics: Sequence[Any] | Mapping[str, Any] | None = None
     epochs: int | str = 10
     batch_size: int | str = 64
-    split: Split = field(default_factory=Split)
-    prepare: Callable[[Any, Any], Callable[[Any], Any]] | None = None
+    split: Callable[[Items, int], tuple[Items, Items]] = field(default_factory=Split)
+    prepare: Callable[[Any, Any], Any] | None = None
     objective: str = "val_loss"
     direction: Direction = "min"
     device: str = "auto"
     workers: int = 0
     checkpoint_seconds: float = 30.0
+    eval_batch_size: int = field(default=256, kw_only=True)
+    scheduler: Callable[..., Any] | None = field(default=None, kw_only=True)
+    clip: float | str | None = field(default=None, kw_only=True)
+    precision: Literal["bf16", "fp16"] | None = field(default=None, kw_only=True)
+    compile: bool | Mapping[str, Any] = field(default=False, kw_only=True)
+    step: Callable[[Any, Any], Any] | None = field(default=None, kw_only=True)
+    patience: int | str | None = field(default=None, kw_only=True)
+    judge: Literal["last", "best"] = field(default="last", kw_only=True)
 
     def __post_init__(self) -> None:
-        check_call("model", self.model, "cfg")
-        check_call("data", self.data)
-        check_call("optimizer", self.optimizer, "parameters", "cfg")
-        check_call("loss", self.loss, "output", "target")
-        if self.prepare is not None:
-            check_call("prepare", self.prepare, "train", "cfg")
-        for name in ("epochs", "batch_size"):
+        self._check_functions()
+        for name in ("epochs", "batch_size", "patience", "eval_batch_size"):
             value = getattr(self, name)
-            if not isinstance(value, str) and (type(value) is not int or value < 1):
-                raise ValueError(
-                    f"{name} is {value!r}; expected a number from 1 or a parameter's name"
-                )
-        if isinstance(self.metrics, str):
-            raise ValueError(f"metrics is {self.metrics!r}; expected a tuple: ({self.metrics!r},)")
-        if getattr(self.loss, "reduction", "mean") != "mean":
-            raise ValueError("the loss must be a mean over the batch; use reduction='mean'")
+            named = isinstance(value, str) and name != "eval_batch_size"
+            if value is None and name == "patience":
+                continue
+            if not named and (type(value) is not int or value < 1):
+                or_name = "" if name == "eval_batch_size" else " or a parameter's name"
+                raise ValueError(f"{name} is {value!r}; expected a number from 1{or_name}")
+        if self.clip is not None and not isinstance(self.clip, str) and not self.clip > 0:
+            raise ValueError(
+                f"clip is {self.clip!r}; expected a norm above 0 or a parameter's name"
+            )
+        if self.precision not in (None, *PRECISIONS):
+            raise ValueError(f"precision is {self.precision!r}; expected 'bf16', 'fp16' or None")
+        if self.judge not in ("last", "best"):
+            raise ValueError(f"judge is {self.judge!r}; expected 'last' or 'best'")
         if not self.checkpoint_seconds >= 0:
             raise ValueError(
                 f"checkpoint_seconds is {self.checkpoint_seconds!r}; expected seconds, at least 0"
             )
+        self._check_objective()
+        if self.device != "auto":
+            torch.device(self.device)
+
+    def _check_functions(self) -> None:
+        check_call("model", self.model, "cfg")
+        check_call("data", self.data)
+        check_call("optimizer", self.optimizer, "parameters", "cfg")
+        reading = LossReading(self.loss)
+        check_call("loss", reading.loss, "output", "target")
+        if reading.reduction != "mean":
+            raise ValueError("the loss must be a mean over the batch; use reduction='mean'")
+        check_call("split", self.split, "train", "seed")
+        if self.prepare is not None:
+            check_call("prepare", self.prepare, "train", "cfg")
+        if self.step is not None:
+            check_call("step", self.step, "fit", "batch")
+        if self.scheduler is not None and not takes_steps(self.scheduler):
+            check_call("scheduler", self.scheduler, "optimizer", "cfg")
+
+    def _check_objective(self) -> None:
+        """Raises ValueError unless the objective is measured, and better in the direction."""
         check_direction(self.direction)
-        possible = {"train_loss": self.measures["loss"]}
-        possible |= {f"val_{name}": metric for name, metric in self.measures.items()}
+        measured = check_names([Measure("loss", None, "samples", "min"), *self.measures])
+        possible = {"train_loss": measured["loss"]}
+        possible |= {f"val_{name}": metric for name, metric in measured.items()}
         if self.objective not in possible:
-            hint = nearest(self.objective, possible)
-            raise ValueError(f"no metric {self.objective!r} to be the objective{hint}")
+            usual = [f"val_{name}" for name in KNOWN] if self.metrics is None else []
+            raise unknown_objective(self.objective, [*possible, *usual])
         better = possible[self.objective].better
         if better not in (None, self.direction):
             raise ValueError(
                 f"{self.objective} is the better the {'larger' if better == 'max' else 'smaller'} "
                 f"it is, but direction is {self.direction!r}; use direction={better!r}"
             )
-        if self.device != "auto":
-            torch.device(self.device)
+
+    @property
+    def measures(self) -> list[Measure]:
+        """What is measured beside the loss; raises ValueError for an unknown metric.
+
+        Where no metrics are given, one that is the objective; others follow from the outputs.
+        """
+        if self.metrics is not None:
+            if isinstance(self.metrics, str):
+                raise ValueError(
+                    f"metrics is {self.metrics!r}; expected a tuple: ({self.metrics!r},)"
+                )
+            return resolve(self.metrics)
+        name = self.objective.removeprefix("val_")
+        asked = self.objective.startswith("val_") and name != "loss"
+        return [measure_of(name)] if asked else []
 
     def __call__(self, config: Config, trial: Context) -> Mapping[str, float]:
-        """Metrics of the last epoch, and test_* ones if there are test data.
+        """Metrics of the last epoch, or the best one, and test_* ones if there are test data.
 
-        The best epoch's would be biased: a minimum over epochs, selected on the validation data.
         Raises Diverged if a loss is no longer finite, ValueError for a wrong result of one of the
         user's functions.
         """
         device = choose_device(self.device, trial.slot)
         trial.device = str(device)
-        if self not in _parts:
-            _seed(0)  # every process must see the same data, also where data() draws at random
-            _parts[self] = as_parts(self.data())
-        train, test = _parts[self]
-        train, held_out = self.split(train, trial.seed)
-        _seed(trial.seed)
-        if self.prepare is not None:
-            transform = self.prepare(train, config)
-            if not callable(transform):
-                raise ValueError(
-                    f"prepare() returned {type(transform).__name__};"
-                    " expected a function of the inputs"
-                )
-            train, held_out = transformed(train, transform), transformed(held_out, transform)
-            test = None if test is None else transformed(test, transform)
+        train, validation, test = self._sources(config, trial.seed)
         snapshots, order = Snapshots(trial, self.checkpoint_seconds), torch.Generator()
-        fit, epochs = self._begun(config, trial.seed, device, order, snapshots)
-        for epoch, metrics in enumerate(epochs, 1):
+        size = _count("batch_size", self.batch_size, config)
+        batches = Batches(train, size, device, order, self.workers)
+        fit, log = self._begun(config, trial.seed, device, order, snapshots, batches.steps)
+        batches.dtype = fit.dtype
+        held_out = Batches(validation, self.eval_batch_size, device, None, self.workers, fit.dtype)
+        judge = fit.judge_of(self.measures, self.metrics is None)
+        for epoch, metrics in enumerate(log.epochs, 1):
             trial.report(epoch, **metrics)
-        batches = self._batches(config, train, device, order)
-        validation = self._batches(config, held_out, device)
-        last = _count("epochs", self.epochs, config)
-        for epoch in range(len(epochs) + 1, last + 1):
-            metrics = {"train_loss": fit.train(batches)} | fit.judge(validation, "val_")
+        while not log.over:
+            metrics = {"train_loss": fit.train(batches)} | fit.judged(judge, held_out, "val_")
+            epoch = len(log.epochs) + 1
             trial.report(epoch, **metrics)
             for name in ("train_loss", "val_loss"):
                 if not math.isfinite(metrics[name]):
                     raise Diverged(f"{name} became {metrics[name]} in epoch {epoch}")
-            epochs.append(metrics)
-            if epoch < last:
-                snapshots.offer(epochs, lambda: fit.state() | {"order": order.get_state()})
-        if test is None:
-            return epochs[-1]
-        return epochs[-1] | fit.judge(self._batches(config, test, device), "test_")
+            if self.objective not in metrics:
+                raise unknown_objective(self.objective, metrics)
+            fit.end_epoch(metrics)
+            log.add(metrics, fit.model)
+            if not log.over:
+                snapshots.offer(
+                    log.epochs, lambda: fit.state() | {"order": order.get_state()} | log.state()
+                )
+        found = log.result(fit.model)
+        if test is not None:
+            tested = Batches(test, self.eval_batch_size, device, None, self.workers, fit.dtype)
+            found |= fit.judged(judge, tested, "test_")
+        return found
 
     def shortened(self) -> TorchTask:
         """The same task cut to one epoch."""
         return replace(self, epochs=1)
 
-    @property
-    def measures(self) -> dict[str, Metric]:
-        """The loss and the metrics by name; raises ValueError for an unknown or a doubled one."""
-        metrics = [Metric("loss", self.loss, "min"), *map(resolve, self.metrics)]
-        named = {metric.name: metric for metric in metrics}
-        if len(named) < len(metrics):
-            raise ValueError(
-                f"two metrics have the same name: {', '.join(m.name for m in metrics)}"
-            )
-        return named
+    def _sources(self, config: Config, seed: int) -> tuple[Source, Source, Source | None]:
+        """What is trained on, what validates, and the test data if there are any."""
+        if self not in _parts:
+            _seed(0)  # every process must see the same data, also where data() draws at random
+            _parts[self] = as_data(self.data())
+        data = _parts[self]
+        train, held_out = data.train, data.validation
+        if held_out is None:
+            train, held_out = self.split(train, seed)
+        _seed(seed)
+        fixed = () if data.transform is None else (data.transform,)
+        plain: Source = Source(held_out, fixed, (), data.collate)
+        if data.train_transform is None:
+            training = Source(train, fixed, (), data.collate, data.sampler)
+        else:
+            training = Source(train, (), (data.train_transform,), data.collate, data.sampler)
+        if self.prepare is not None:
+            seen = train if data.transform is None else transformed(train, data.transform)
+            prepared = self.prepare(seen, config)
+            is_pair = isinstance(prepared, tuple) and len(prepared) == 2
+            first, second = prepared if is_pair else (prepared, prepared)
+            if not callable(first) or not callable(second):
+                raise ValueError(
+                    f"prepare() returned {type(prepared).__name__};"
+                    " expected a function of the inputs, or two"
+                )
+            training = training.then(first, anew=is_pair)
+            plain = plain.then(second)
+        test = None if data.test is None else replace(plain, data=data.test)
+        return training, plain, test
 
     def _begun(
         self,
@@ -258,103 +279,85 @@ class TorchTask:
         device: torch.device,
         order: torch.Generator,
         snapshots: Snapshots,
-    ) -> tuple[Fit, list[dict[str, float]]]:
-        """The training that the last attempt saved, or a new one, and the metrics of its epochs."""
+        steps: int,
+    ) -> tuple[Fit, EpochLog]:
+        """The training that the last attempt saved, or a new one, and its epochs so far."""
+        last = _count("epochs", self.epochs, config)
+        patience = None
+        if self.patience is not None:
+            patience = _count("patience", self.patience, config)
+        clip = _norm(self.clip, config)
 
-        def new() -> Fit:
+        def new() -> tuple[Fit, EpochLog]:
             order.manual_seed(seed)
             _seed(seed)
-            return Fit(self, config, device)
+            log = EpochLog(last, patience, self.objective, self.direction, self.judge == "best")
+            return Fit(self, config, device, steps * last, clip), log
 
-        fit, snapshot = new(), snapshots.last()
+        snapshot = snapshots.last()
+        fit, log = new()
         if snapshot is None:
-            return fit, []
+            return fit, log
         try:
             fit.restore(snapshot.parts)
             order.set_state(snapshot.parts["order"])
-            return fit, [dict(metrics) for metrics in snapshot.epochs]
+            log.restore(snapshot.epochs, snapshot.parts)
+            return fit, log
         except Exception as error:  # of another model, or the user's own
             snapshots.refuse(error)
-            return new(), []
-
-    def _batches(
-        self,
-        config: Config,
-        data: Data,
-        device: torch.device,
-        generator: torch.Generator | None = None,
-    ) -> Batches:
-        size = min(_count("batch_size", self.batch_size, config), length(data))
-        return Batches(data, size, device, generator, self.workers)
+            return new()
 
 
-class Fit:
-    """A model in training: its optimizer, its loss and its metrics on one device."""
+class EpochLog:
+    """The epochs of a training: their metrics, which was best, and whether it is over.
 
-    def __init__(self, task: TorchTask, config: Config, device: torch.device) -> None:
-        model = task.model(config)
-        if not isinstance(model, nn.Module):
-            raise ValueError(f"model() returned {type(model).__name__}; expected a torch.nn.Module")
-        self._device = device
-        self._model = model.to(device)
-        self._optimizer = task.optimizer(self._model.parameters(), config)
-        if not isinstance(self._optimizer, torch.optim.Optimizer):
-            raise ValueError(
-                f"optimizer() returned {type(self._optimizer).__name__}; "
-                "expected a torch.optim.Optimizer"
-            )
-        # A copy, for a loss may hold buffers and state that must not pass from trial to trial.
-        self._loss = task.loss
-        if isinstance(task.loss, nn.Module):
-            self._loss = copy.deepcopy(task.loss).to(device)
-        self._measures = task.measures | {"loss": Metric("loss", self._loss, "min")}
+    ``keeps`` says whether the weights of the best epoch are kept, and are the result.
+    """
+
+    def __init__(
+        self, last: int, patience: int | None, objective: str, direction: str, keeps: bool
+    ) -> None:
+        self.epochs: list[Metrics] = []
+        self._last, self._patience, self._objective = last, patience, objective
+        self._sign = -1.0 if direction == "max" else 1.0
+        self._keeps = keeps
+        self._weights: State = {}
+
+    @property
+    def best(self) -> int:
+        """The index of the first epoch with the best objective; one that is NaN is none."""
+        values = [self._sign * metrics[self._objective] for metrics in self.epochs]
+        return min(range(len(values)), key=lambda i: (math.isnan(values[i]), values[i]))
+
+    @property
+    def over(self) -> bool:
+        """Whether all epochs are trained, or none was better for as long as patience lasts."""
+        done = len(self.epochs)
+        if done >= self._last:
+            return True
+        return self._patience is not None and done > self._patience + self.best
+
+    def add(self, metrics: Metrics, model: nn.Module) -> None:
+        """An epoch that was trained, with the model after it."""
+        self.epochs.append(metrics)
+        if self._keeps and self.best == len(self.epochs) - 1:
+            self._weights = mapped(torch.clone, model.state_dict())
+
+    def result(self, model: nn.Module) -> Metrics:
+        """The metrics that count; the model gets the weights that they were measured of."""
+        if not self._keeps:
+            return dict(self.epochs[-1])
+        model.load_state_dict(self._weights)
+        return self.epochs[self.best] | {"best_epoch": float(self.best + 1)}
 
     def state(self) -> State:
-        """Everything that changes during the training."""
-        loss = self._loss.state_dict() if isinstance(self._loss, nn.Module) else {}
-        return {
-            "model": self._model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "loss": loss,
-            "random": random_state(self._device),
-        }
+        """What a snapshot holds of it beside the metrics."""
+        return {"best": self._weights}
 
-    def restore(self, state: State) -> None:
-        """Return to a state; raises whatever torch raises if it is another model's."""
-        self._model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        if isinstance(self._loss, nn.Module):
-            self._loss.load_state_dict(state["loss"])
-        restore_random_state(state["random"], self._device)
-
-    def train(self, batches: Iterable[tuple[Any, Tensor]]) -> float:
-        """Train one epoch; returns the mean over its batches of the loss before each step."""
-        self._model.train()
-        mean = Mean()
-        for x, y in batches:
-            self._optimizer.zero_grad()
-            output = self._model(x)
-            loss = _scalar("loss", self._loss(output, aligned(y, output)))
-            loss.backward()  # type: ignore[no-untyped-call]
-            self._optimizer.step()
-            mean.add({"loss": loss}, len(y))
-        return mean.result()["loss"]
-
-    @torch.no_grad()
-    def judge(self, batches: Iterable[tuple[Any, Tensor]], prefix: str) -> dict[str, float]:
-        """Loss and metrics of the current model, averaged over all samples, by name."""
-        self._model.eval()
-        mean = Mean()
-        for x, y in batches:
-            output = self._model(x)
-            target = aligned(y, output)
-            values = {
-                name: _scalar(name, metric.measure(output, target))
-                for name, metric in self._measures.items()
-            }
-            mean.add(values, len(y))
-        results = mean.result()
-        return {prefix + n: self._measures[n].finish(value) for n, value in results.items()}
+    def restore(self, epochs: Sequence[Mapping[str, float]], state: State) -> None:
+        """Return to a state."""
+        self.epochs = [dict(metrics) for metrics in epochs]
+        self._weights = state["best"]
 
 
 def choose_device(device: str, slot: int) -> torch.device:
@@ -369,18 +372,7 @@ def choose_device(device: str, slot: int) -> torch.device:
     return torch.device(device)
 
 
-def aligned(target: Tensor, output: Any) -> Any:
-    """The targets in the shape of the output if one is n and the other n x 1.
-
-    Otherwise torch would broadcast the two to n x n and train on nonsense.
-    """
-    if not isinstance(output, Tensor) or not target.is_floating_point():
-        return target
-    column = output.shape == (*target.shape, 1) or target.shape == (*output.shape, 1)
-    return target.reshape(output.shape) if column else target
-
-
-_parts: WeakKeyDictionary[TorchTask, Parts] = WeakKeyDictionary()
+_parts: WeakKeyDictionary[TorchTask, Data] = WeakKeyDictionary()
 
 
 def _seed(seed: int) -> None:
@@ -402,8 +394,13 @@ def _count(name: str, value: int | str, config: Config) -> int:
     return held
 
 
-def _scalar(name: str, value: Any) -> Tensor:
-    """One number per batch as a tensor."""
-    if isinstance(value, Tensor) and value.ndim == 0:
-        return value
-    return torch.tensor(number(name, value))
+def _norm(clip: float | str | None, config: Config) -> float | None:
+    """The largest norm of gradients, or the value of the parameter that holds it."""
+    if not isinstance(clip, str):
+        return clip
+    if clip not in config:
+        raise ValueError(f"clip={clip!r} names no active parameter{nearest(clip, config)}")
+    held = number(clip, config[clip])
+    if not held > 0:
+        raise ValueError(f"clip is {held} (parameter {clip!r}); expected a norm above 0")
+    return held

@@ -102,7 +102,7 @@ class RunningTrial:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
-    def report(self, epoch: int, **metrics: float) -> None:
+    def report(self, epoch: int, /, **metrics: float) -> None:
         """Record the metrics of a finished epoch (counted from 1); kept as learning curves.
 
         Raises StoppedEarly where the training is to end now.

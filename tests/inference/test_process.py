@@ -9,25 +9,25 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from spot_dask.inference import process
-from spot_dask.inference.process import WEIGHT, Conditioned, Data, Density, fit, matern, within
+from spot_dask.inference.process import WEIGHT, Conditioned, Density, Observed, fit, matern, within
 from spot_dask.surrogates import FloatArray
 from spot_dask.surrogates.numerics import descend
 
 
-def example(n: int = 12, seed: int = 0) -> Data:
+def example(n: int = 12, seed: int = 0) -> Observed:
     """Three parameters, the last a factor of three levels; values of three seeds."""
     rng = np.random.default_rng(seed)
     levels = np.eye(3)[rng.integers(3, size=n)] / np.sqrt(2)
     F = np.hstack([rng.random((n, 2)), levels])
     z = np.sin(4 * F[:, 0]) + levels[:, 0] + 0.1 * rng.standard_normal(n)
     blocks = np.arange(n) % 3
-    return Data(F, (z - z.mean()) / z.std(), blocks, np.array([0, 1, 2, 2, 2]))
+    return Observed(F, (z - z.mean()) / z.std(), blocks, np.array([0, 1, 2, 2, 2]))
 
 
 THETA = np.log([0.4, 1.1, 0.7, 0.05, 0.2])
 
 
-def covariance(data: Data, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+def covariance(data: Observed, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
     """R and C, entry by entry."""
     n, scales = len(data.z), np.exp(theta[:-2])
     R = np.empty((n, n))
@@ -71,7 +71,7 @@ def test_the_gradient_is_that_of_the_density() -> None:
     np.testing.assert_allclose(density(THETA)[1], numeric, rtol=1e-6, atol=1e-7)
 
 
-def one_by_one(data: Data, n: int = 40) -> FloatArray:
+def one_by_one(data: Observed, n: int = 40) -> FloatArray:
     """n rows, and all of them again with the next row's value of one parameter after the other."""
     base = example(n, seed=3).F
     rows = [base]
@@ -104,7 +104,7 @@ def test_a_value_that_many_rows_have_is_compared_with_the_evaluations_once(
     times that of what differs."""
     p, n, some = 20, 30, 32
     rng = np.random.default_rng(0)
-    data = Data(rng.random((n, p)), rng.normal(size=n), np.arange(n), np.arange(p))
+    data = Observed(rng.random((n, p)), rng.normal(size=n), np.arange(n), np.arange(p))
     A = np.tile(rng.random((some, p)), (p + 1, 1))
     for g in range(p):
         A[some * (g + 1) : some * (g + 2), g] = rng.random(some)
@@ -176,7 +176,7 @@ def test_ninety_five_percent_of_the_intervals_hold_the_function(noise: float, se
         effects = 0.3 * rng.standard_normal(seeds) if seeds > 1 else np.zeros(1)
         v = truth(F) + noise * rng.standard_normal(30) + effects[blocks]
         m, s = v.mean(), v.std()
-        process = fit(Data(F, (v - m) / s, blocks, np.array([0, 1])), rng)
+        process = fit(Observed(F, (v - m) / s, blocks, np.array([0, 1])), rng)
         T = rng.random((50, 2))
         mean, sd = process.predict(T)
         inside.append(np.mean(np.abs((truth(T) - m) / s - mean) <= 1.96 * sd))
@@ -191,7 +191,9 @@ def test_a_value_far_away_is_not_pulled_in() -> None:
     F = np.linspace(0, 1, 20)[:, None]
     v = 0.1 * np.sin(6 * F[:, 0])
     v[-1] = 10.0
-    process = fit(Data(F, (v - v.mean()) / v.std(), np.zeros(20, dtype=int), np.array([0])), rng)
+    process = fit(
+        Observed(F, (v - v.mean()) / v.std(), np.zeros(20, dtype=int), np.array([0])), rng
+    )
     assert process.mean(F[-1:])[0] * v.std() + v.mean() > 5.0
 
 
@@ -205,7 +207,7 @@ def test_the_mode_is_found_where_a_search_looked_at_several_minima() -> None:
     u = np.pi * (2 * F - 1)
     v = np.sin(u[:, 0]) * (1 + 0.1 * u[:, 2] ** 4) + 7 * np.sin(u[:, 1]) ** 2
     z = (v - v.mean()) / v.std()
-    density = Density(Data(F, z, np.zeros(50, dtype=int), np.arange(3)))
+    density = Density(Observed(F, z, np.zeros(50, dtype=int), np.arange(3)))
     low, high = density.bounds()
     centre, sd = density.moments()
     starts = centre + sd * rng.standard_normal((6, len(centre)))

@@ -167,7 +167,7 @@ class Still(Noisy):
 def test_every_generator_matters(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison above notices a generator that is not restored."""
     through = run(TASK, None)
-    from spot_dask.tasks import torch as module
+    from spot_dask.tasks import fit as module
 
     monkeypatch.setattr(module, "restore_random_state", lambda state, device: None)
     run(TASK, place, 3)

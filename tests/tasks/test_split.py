@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from spot_dask.tasks.data import Batches, Split, as_parts, class_numbers
+from spot_dask.tasks.batches import Batches, Source
+from spot_dask.tasks.data import Split, as_data, class_numbers
 
 CPU = torch.device("cpu")
 
@@ -108,14 +109,14 @@ def test_in_training_a_last_batch_of_one_sample_is_left_out(
     make: type[Items], n: int, size: int, sizes: list[int]
 ) -> None:
     data = make([0] * n)
-    training = Batches(data, size, CPU, torch.Generator().manual_seed(0))
+    training = Batches(Source(data), size, CPU, torch.Generator().manual_seed(0))
     assert [len(y) for _, y in training] == sizes
-    assert sum(len(y) for _, y in Batches(data, size, CPU)) == n
+    assert sum(len(y) for _, y in Batches(Source(data), size, CPU)) == n
 
 
 @pytest.mark.parametrize("make", [numbered, Items], ids=["tensors", "items"])
 def test_every_epoch_has_another_order(make: type[Items]) -> None:
-    batches = Batches(make([0] * 40), 8, CPU, torch.Generator().manual_seed(0))
+    batches = Batches(Source(make([0] * 40)), 8, CPU, torch.Generator().manual_seed(0))
     first, second = (torch.cat([x for x, _ in batches]).tolist() for _ in range(2))
     assert sorted(first) == sorted(second) == list(range(40))
     assert first != second
@@ -123,12 +124,12 @@ def test_every_epoch_has_another_order(make: type[Items]) -> None:
 
 def test_arrays_become_what_torch_expects() -> None:
     X = np.arange(6.0).reshape(3, 2)
-    data, test = as_parts((X, np.array([1, 2, 3], dtype=np.int32)))
-    assert test is None
-    assert [t.dtype for t in data.tensors] == [torch.float32, torch.int64]
-    train, test = as_parts(((X, X[:, 0]), (X[:2], X[:2, 0])))
-    assert (len(train), len(test)) == (3, 2)
-    assert train.tensors[1].dtype is torch.float32
+    data = as_data((X, np.array([1, 2, 3], dtype=np.int32)))
+    assert data.validation is data.test is None
+    assert [t.dtype for t in data.train.tensors] == [torch.float64, torch.int64]
+    data = as_data(((X, X[:, 0]), (X[:2], X[:2, 0])))
+    assert (len(data.train), len(data.test)) == (3, 2)
+    assert data.train.tensors[1].dtype is torch.float64
 
 
 @pytest.mark.parametrize(
@@ -144,5 +145,5 @@ def test_arrays_become_what_torch_expects() -> None:
 )
 def test_data_that_are_no_data_are_refused(returned: object, seen: str) -> None:
     with pytest.raises(ValueError, match="expected") as error:
-        as_parts(returned)
+        as_data(returned)
     assert seen in str(error.value)

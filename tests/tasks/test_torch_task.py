@@ -321,7 +321,7 @@ def test_a_wrong_part_fails_with_its_reason(change: dict[str, Any], message: str
     ("change", "message"),
     [
         ({"objective": "accuracy"}, "no metric 'accuracy' to be the objective; did you mean 'val_"),
-        ({"objective": "val_mae"}, "no metric 'val_mae' to be the objective"),
+        ({"objective": "val_mae", "metrics": ("mse",)}, "no metric 'val_mae' to be the objective"),
         ({"objective": "test_loss"}, "no metric 'test_loss' to be the objective"),
         ({"objective": "val_accuracy"}, "the better the larger it is, but direction is 'min'"),
         ({"direction": "max"}, "the better the smaller it is, but direction is 'max'"),

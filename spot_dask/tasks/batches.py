@@ -1,0 +1,149 @@
+"""The batches of a dataset on a device, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+
+from spot_dask.tasks.data import Change, Items, chained, length, named, transformed
+from spot_dask.tasks.nested import leaves, mapped, moved
+
+RESIDENT_BYTES = 2**30
+"""Tensors up to this size are moved to the device once, larger ones batch by batch."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Data, and what is done to a sample whenever it is read: ``fixed``, then ``anew``.
+
+    The functions change inputs. Those of ``fixed`` draw nothing at random: with arrays they are
+    applied once, to all. Those of ``anew`` get an item's input, or that of a batch of arrays.
+    """
+
+    data: Items
+    fixed: tuple[Change, ...] = ()
+    anew: tuple[Change, ...] = ()
+    collate: Callable[[list[Any]], Any] | None = None
+    sampler: Callable[[Any, Any], Any] | None = None
+
+    def then(self, change: Change, anew: bool = False) -> Source:
+        """The same, with one more change of a sample after the others."""
+        if self.anew or anew:
+            return replace(self, anew=(*self.anew, change))
+        return replace(self, fixed=(*self.fixed, change))
+
+
+class Batches:
+    """The batches of a source on a device; each iteration is one epoch.
+
+    Floating-point numbers come in the type ``dtype``, if it is set before the first batch.
+    The order is new and random in each epoch if a generator is given, as in training, or what the
+    source's sampler says. A last batch of one sample is then left out, since batch normalisation
+    cannot learn from one; with the random order it is another sample each epoch. ``workers``
+    processes load data that are no arrays. ``steps`` is the number of batches of an epoch.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        size: int,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+        workers: int = 0,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        data, self._device, self.dtype = source.data, device, dtype
+        self._order: Any = None
+        if generator is not None:
+            make = source.sampler or (
+                lambda data, g: RandomSampler(range(length(data)), generator=g)
+            )
+            self._order = make(data, generator)
+        n = length(data) if self._order is None else _length_of(self._order)
+        self._size = size = min(size, n)
+        drops_last = generator is not None and n > size > 1 and n % size == 1
+        self._all, self._n = n, n - 1 if drops_last else n
+        self.steps = -(-self._n // size)
+        self._shuffles = generator if source.sampler is None else None
+        self._loader: DataLoader[Any] | None = None
+        self._anew: Change | None = None
+        if isinstance(data, TensorDataset):
+            for change in source.fixed:
+                data = transformed(data, change)
+            self._anew = chained(source.anew) if source.anew else None
+            changed: Any = data
+            self._tensors: Any = changed.tensors
+            self._resident = sum(leaf.nbytes for leaf in leaves(self._tensors)) <= RESIDENT_BYTES
+            self._moved = False
+            return
+        changes = (*source.fixed, *source.anew)
+        if changes:
+            data = transformed(data, chained(changes))
+        # One generator for the order alone: the loader's own draws depend on when it was opened.
+        seeds = torch.Generator()
+        if generator is not None:
+            seeds.manual_seed(generator.initial_seed())
+        self._loader = DataLoader(
+            data,
+            batch_size=size,
+            sampler=self._order,
+            generator=seeds,
+            drop_last=drops_last,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=device.type == "cuda",
+            collate_fn=source.collate,
+        )
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return self._of_arrays() if self._loader is None else self._of_items(self._loader)
+
+    def _of_items(self, loader: DataLoader[Any]) -> Iterator[tuple[Any, Any]]:
+        for batch in loader:
+            if not isinstance(batch, tuple | list) or len(batch) != 2:
+                raise ValueError(
+                    f"a batch of the data is {named(batch)}; expected pairs of input and target"
+                )
+            yield self._here(batch[0]), self._here(batch[1])
+
+    def _of_arrays(self) -> Iterator[tuple[Any, Any]]:
+        if self._resident and not self._moved:
+            self._tensors, self._moved = self._here(self._tensors), True
+        X, y = self._tensors
+        order = None
+        if self._shuffles is not None:
+            order = torch.randperm(self._all, generator=self._shuffles)
+        elif self._order is not None:
+            order = torch.as_tensor(list(self._order))
+        if order is not None:
+            order = order.to(next(leaves(y)).device)
+        for start in range(0, self._n, self._size):
+            chosen: Any = slice(start, min(start + self._size, self._n))
+            if order is not None:
+                chosen = order[chosen]
+            x, target = _taken(X, chosen), _taken(y, chosen)
+            if not self._resident:
+                x, target = self._here(x), self._here(target)
+            yield x if self._anew is None else self._anew(x), target
+
+    def _here(self, value: Any) -> Any:
+        return moved(value, self._device, self.dtype)
+
+
+def _taken(value: Any, chosen: Any) -> Any:
+    return value[chosen] if isinstance(value, torch.Tensor) else mapped(lambda t: t[chosen], value)
+
+
+def _length_of(order: Any) -> int:
+    """The length of an order of samples; ValueError where it has none."""
+    try:
+        return len(order)
+    except (TypeError, NotImplementedError):
+        raise ValueError(
+            f"sampler() returned {named(order)} without a length; expected indices, as torch's"
+            " samplers are"
+        ) from None
