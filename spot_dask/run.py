@@ -189,7 +189,8 @@ class Run:
 
     @property
     def state(self) -> str:
-        """One of running, elsewhere, interrupted (killed), done, stopped (by a signal), failing.
+        """One of running, elsewhere, interrupted (killed), done, stopped (by a signal), failing,
+        broken (the default cannot even be built).
 
         Elsewhere is a run in a directory that was begun on another machine and has not ended:
         whether it still goes on is not seen here, since locks are not.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,7 @@ from spot_dask.records import (
     Evaluation,
     Failure,
     Objective,
+    Origin,
     Outcome,
     Retried,
     Status,
@@ -540,3 +542,50 @@ def test_one_slow_proposal_counts_a_fifth() -> None:
     found = pace(0.2, 600.0)
     found.proposed(100.0)
     assert found.ahead(1000) == pace(0.8 * 0.2 + 0.2 * 100.0, 600.0).ahead(1000) == (34, 84)
+
+
+def unbuilt(name: str = "ImportError") -> Outcome:
+    return Outcome(Status.FAILED, error=Failure(name, "No module named 'timm'"))
+
+
+def with_default(slots: int = 2) -> Coordinator:
+    """A run whose default and the trials after it are started."""
+    coordinator = Coordinator(Policy(evaluations=10), Fold(), now=0.0)
+    first, *others = trials(*range(slots))
+    default = replace(first, origin=Origin.DEFAULT)
+    feed(coordinator, [Joined("w", slots), Tick(), Proposed((default, *others))])
+    return coordinator
+
+
+@pytest.mark.parametrize("name", ["ModuleNotFoundError", "TypeError", "FileNotFoundError"])
+def test_a_default_that_cannot_be_built_ends_the_run_and_costs_nothing(name: str) -> None:
+    coordinator = with_default()
+    done = feed(coordinator, [Finished(1, 0, unbuilt(name)), Finished(0, 0, unbuilt(name))])
+    say, kill, finish = done
+    assert isinstance(say, Say)
+    assert f"cannot be trained: {name}: No module named 'timm'; no evaluation was" in say.message
+    assert (kill, finish) == (Kill(), Finish("broken"))
+    assert [trial.number for trial in coordinator.history.pending] == [0, 1]
+    assert not coordinator.history.evaluations
+
+
+def test_what_only_others_cannot_build_counts_once_the_default_has_ended() -> None:
+    coordinator = with_default()
+    assert feed(coordinator, [Finished(1, 0, unbuilt())]) == []
+    told = [i.entry for i in feed(coordinator, [Finished(0, 0, ok())]) if isinstance(i, Commit)]
+    assert [(e.evaluation.trial.number, e.evaluation.ok) for e in told if isinstance(e, Told)] == [
+        (0, True), (1, False),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        failed(),
+        replace(unbuilt("TypeError"), curves={"loss": (1.0,)}),
+        replace(unbuilt(), error=None),
+    ],
+)
+def test_any_other_failure_of_the_default_is_an_evaluation(outcome: Outcome) -> None:
+    told = feed(with_default(), [Finished(0, 0, outcome)])
+    assert any(isinstance(i, Commit) and isinstance(i.entry, Told) for i in told)

@@ -60,7 +60,7 @@ coordinator coordinator.curves coordinator.fleet
 coordinator.epochs
 coordinator.state
 tasks tasks.columns tasks.nested
-tasks.data tasks.function tasks.meant tasks.metrics tasks.snapshot
+tasks.data tasks.function tasks.meant tasks.metrics tasks.snapshot tasks.watched
 tasks.batches tasks.fit
 tasks.torch
 worker worker.checkpoints

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Collection, Iterator
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +19,7 @@ from spot_dask.cli import options as opt
 from spot_dask.errors import StudyError
 
 if TYPE_CHECKING:
-    from spot_dask.records import Outcome
+    from spot_dask.records import Outcome, Trial
     from spot_dask.study import Study
     from spot_dask.study_file import Loaded
 
@@ -51,7 +53,7 @@ def init(directory: str) -> None:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: status PASS, FAIL or SKIP."""
+    """One thing that was looked at: status PASS, WARN, FAIL or SKIP."""
 
     name: str
     status: str
@@ -60,11 +62,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Trained:
-    """One epoch of the defaults: its outcome, and seconds with and without start-up."""
+    """One epoch of the defaults: its outcome, seconds with and without start-up, and warnings.
+
+    ``cut`` says whether it was one epoch; what cannot be cut was trained to its end.
+    """
 
     outcome: Outcome
     seconds: float
     warm: float
+    cut: bool
+    warnings: tuple[Check, ...]
 
 
 @opt.command("study", opt.set_option)
@@ -73,6 +80,8 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
     """Show the search space of STUDY and train its defaults for one epoch.
 
     Also checks that the training can travel to a worker, and estimates how long the budget takes.
+    Warns of parameters that the training does not read, of NaN in its data, and of metrics that
+    change with the batch size of the evaluation.
     """
     from spot_dask.infill.leaning import described
     from spot_dask.study_file import load
@@ -140,13 +149,14 @@ def _checks(study: Study) -> tuple[list[Check], Trained | None]:
     outcome = trained.outcome
     if outcome.ok:
         measured = ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
-        text = f"one epoch of the defaults on {outcome.device}: {measured}"
+        what = "one epoch" if trained.cut else "the whole training (it reports no epochs)"
+        text = f"{what} of the defaults on {outcome.device}: {measured}"
         passed = Check("training", "PASS", f"{text}; {trained.seconds:.1f} s with start-up")
-        return [*checks, passed], trained
+        return [*checks, passed, *trained.warnings], trained
     error = outcome.error
     reason = outcome.status.value if error is None else f"{error.type}: {error.message}"
     failed = Check("training", "FAIL", f"the defaults {outcome.status.value}: {reason}")
-    return [*checks, failed], None
+    return [*checks, failed, *trained.warnings], None
 
 
 def _train(study: Study) -> Trained:
@@ -154,19 +164,67 @@ def _train(study: Study) -> Trained:
     import cloudpickle
 
     from spot_dask.records import History
+    from spot_dask.tasks.meant import meant
+    from spot_dask.tasks.watched import Watched, noticed_in
     from spot_dask.worker import supervisor
 
     trial = study.tuner.ask(History(), 1)[0]
-    task = cloudpickle.dumps(study.training.shortened())
-    began = time.monotonic()
-    try:
-        outcome = again = supervisor.run_trial(task, trial, 0)
-        seconds = time.monotonic() - began
-        if outcome.ok and seconds < BRIEF:
-            again = supervisor.run_trial(task, trial, 1)
-    finally:
-        supervisor.close()
-    return Trained(outcome, seconds, again.seconds)
+    task: Any = study.task
+    with TemporaryDirectory() as directory:
+        notes = Path(directory) / "noticed.json"
+
+        def pickled(task: Any) -> bytes:
+            return cloudpickle.dumps(meant(Watched(task, str(notes)), study.space.meanings))
+
+        began = time.monotonic()
+        try:
+            outcome = again = supervisor.run_trial(pickled(task), trial, 0)
+            seconds = time.monotonic() - began
+            noticed = noticed_in(notes)
+            if outcome.ok and seconds < BRIEF:
+                batch = getattr(task, "eval_batch_size", 0)
+                if batch:  # the same training, judged in other batches
+                    task = replace(task, eval_batch_size=max(2, batch // 9))
+                again = supervisor.run_trial(pickled(task), trial, 1)
+        finally:
+            supervisor.close()
+    warnings = [Check("data", "WARN", doubt) for doubt in noticed.doubts]
+    if outcome.ok:
+        warnings += [*_unread(study, trial, noticed.read), *_changed(outcome, again)]
+    return Trained(outcome, seconds, again.seconds, noticed.cut, tuple(warnings))
+
+
+def _unread(study: Study, trial: Trial, read: Collection[str]) -> Iterator[Check]:
+    """A warning of the free parameters of a trial that its training has not read."""
+    named = {value for value in vars(study.task).values() if isinstance(value, str)}
+    unread = [
+        repr(name)
+        for name in trial.config
+        if name not in {*read, *named, study.length} and not study.space.parameters[name].fixed
+    ]
+    if unread:
+        they, are = ("them", "are") if len(unread) > 1 else ("it", "is")
+        yield Check(
+            "parameters",
+            "WARN",
+            f"the training of the defaults never reads {', '.join(unread)}, which {are} tuned all"
+            f" the same; leave {they} out of the space, or say .when(...) where {they} {are} read",
+        )
+
+
+def _changed(first: Outcome, again: Outcome) -> Iterator[Check]:
+    """Warnings of metrics that differ between two evaluations in batches of other sizes."""
+    for name, value in first.metrics.items():
+        other = again.metrics.get(name, value) if again.ok else value
+        if not name.startswith("train_") and not math.isclose(other, value, rel_tol=1e-4):
+            if math.isnan(value) and math.isnan(other):
+                continue
+            yield Check(
+                "metrics",
+                "WARN",
+                f"{name} changes with the batch size of the evaluation: {value:.6g}, {other:.6g};"
+                " a metric that is no mean over samples needs over='set'",
+            )
 
 
 def _estimate(loaded: Loaded, trained: Trained) -> float | None:
@@ -178,7 +236,11 @@ def _estimate(loaded: Loaded, trained: Trained) -> float | None:
         return None
     limits = [] if budget.wall is None else [budget.wall]
     if budget.limit is not None:
-        epochs = getattr(study.task, "epochs", 1)  # a number, or the parameter that holds it
+        # A number, or the parameter that holds it; of a function that was cut it is not known.
+        unknown: Any = None if trained.cut else 1
+        epochs = study.length or getattr(study.task, "epochs", unknown)
+        if epochs is None:
+            return None
         each = trained.warm * int(
             study.space.default[epochs] if isinstance(epochs, str) else epochs
         )

@@ -45,6 +45,7 @@ from spot_dask.records import (
     Evaluation,
     Failure,
     History,
+    Origin,
     Outcome,
     Retried,
     Stage,
@@ -66,6 +67,15 @@ STALE = 0.05
 SLACK = 1.25
 """How much longer than known trainings those that confirm may take, when time is reserved."""
 
+UNBUILT = frozenset(
+    {
+        "AttributeError", "FileNotFoundError", "ImportError", "IndentationError",
+        "ModuleNotFoundError", "NameError", "SyntaxError", "TypeError", "UnboundLocalError",
+    }
+)  # fmt: skip
+"""Errors of code that cannot run at all. Where the default fails with one before it has reported
+anything, so will everything else."""
+
 SMOOTHING = 0.2
 """The weight of the newest duration in a smoothed one."""
 
@@ -76,7 +86,8 @@ class Coordinator:
     ``past`` is what earlier sessions have recorded; it is copied. The reasons it finishes for:
     "budget" (evaluations or epochs used up), "wall" (time used up), "exhausted" (every
     configuration was tried), "until" (the tuner said that the search did enough), "failing"
-    (nothing but failures), or the reason of the ``Drain``, ``Halt`` or ``Detach`` it was given.
+    (nothing but failures), "broken" (the default cannot even be built; its evaluation is not told),
+    or the reason of the ``Drain``, ``Halt`` or ``Detach`` it was given.
     """
 
     def __init__(self, policy: Policy, past: Fold, now: float) -> None:
@@ -107,6 +118,7 @@ class Coordinator:
         self._grace_ends = math.inf
         self._fails_at = self._fold.told + policy.give_up  # so many evaluations, if none works
         self._ended: set[Attempt] = set()
+        self._held: list[tuple[Trial, int, Outcome, int]] = []  # until the default has its end
         self._heard: dict[int, float] = {}  # when a running trial was last heard of
         self._handled = self._checked = now  # the last event; the last look at the leases
 
@@ -238,6 +250,11 @@ class Coordinator:
         self, trial: Trial, attempt: int, outcome: Outcome, spared: int = 0
     ) -> list[Instruction]:
         """Retry the trial after an attempt that counted, or tell its evaluation."""
+        if _is_unbuilt(outcome) and self._default_is_pending:
+            if trial.origin is Origin.DEFAULT:
+                return self._break_off(outcome)
+            self._held.append((trial, attempt, outcome, spared))
+            return []
         before = self._fold.attempts(trial.number)
         if before.count(outcome.status) >= self.policy.retries.of(outcome.status):
             return self._tell(trial, attempt, outcome, spared)
@@ -256,7 +273,27 @@ class Coordinator:
         said: list[Instruction] = [Commit(told)]
         if self.policy.early_stopping and (line := self._curves.complaint(told.evaluation)):
             said.append(Say(line))
+        if trial.origin is Origin.DEFAULT:
+            held, self._held = self._held, []
+            for other in held:
+                said += self._tell(*other)
         return said
+
+    @property
+    def _default_is_pending(self) -> bool:
+        return any(trial.origin is Origin.DEFAULT for trial in self._fold.history.pending)
+
+    def _break_off(self, outcome: Outcome) -> list[Instruction]:
+        """End the run, since its default cannot even be built; all trials stay pending."""
+        self.stopping = self.stopping or "broken"
+        self._grace_ends = -math.inf
+        error = outcome.error or Failure("", "")
+        return [
+            Say(
+                f"the default configuration cannot be trained: {error.type}: {error.message};"
+                " no evaluation was used up"
+            )
+        ]
 
     def _withdraw(self, trial: Trial) -> list[Instruction]:
         """Take back the attempt at a trial that runs or waits."""
@@ -487,6 +524,12 @@ class Coordinator:
             return False
         confirms = self._stage(self._handled) is not None
         return self._budget_left() < 1 or (self._confirmed if confirms else self._exhausted)
+
+
+def _is_unbuilt(outcome: Outcome) -> bool:
+    """Whether a training failed with an error of code, and before it had reported anything."""
+    error = None if outcome.epochs else outcome.error
+    return outcome.status is Status.FAILED and error is not None and error.type in UNBUILT
 
 
 @dataclass(frozen=True)

@@ -241,7 +241,7 @@ def _tensors(values: Any, what: str) -> Any:
     return type(values)(*items) if hasattr(values, "_fields") else type(values)(items)
 
 
-def doubts(returned: Any) -> Iterator[str]:
+def doubts_of(returned: Any) -> Iterator[str]:
     """A sentence for each column of the arrays that ``data()`` returned with NaN in it."""
     given = returned if isinstance(returned, Data) else _parted(returned)
     for name in ("train", "validation", "test"):

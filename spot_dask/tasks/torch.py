@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -34,7 +34,7 @@ from spot_dask.tasks import (
     number,
 )
 from spot_dask.tasks.batches import Batches, Source
-from spot_dask.tasks.data import Data, Items, Split, as_data, transformed
+from spot_dask.tasks.data import Data, Items, Split, as_data, doubts_of, transformed
 from spot_dask.tasks.fit import PRECISIONS, Fit, takes_steps
 from spot_dask.tasks.metrics import (
     KNOWN,
@@ -52,6 +52,11 @@ from spot_dask.tasks.snapshot import Snapshots, State
 __all__ = ["Data", "Fit", "Metric", "Split", "TorchTask"]
 
 Metrics = dict[str, float]
+
+BIAS = (
+    "judge is 'best': the objective is the best of all epochs on the data that it was selected on,"
+    " so it is too good, and the more so the more epochs and the fewer data validate"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +241,13 @@ class TorchTask:
             tested = Batches(test, self.eval_batch_size, device, None, self.workers, fit.dtype)
             found |= fit.judged(judge, tested, "test_")
         return found
+
+    def doubts(self) -> Iterator[str]:
+        """Sentences on what may be wrong with the data, and with how the task is judged."""
+        _seed(0)
+        yield from doubts_of(self.data())
+        if self.judge == "best":
+            yield BIAS
 
     def shortened(self) -> TorchTask:
         """The same task cut to one epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_studies import spot, spot_json, write_study
@@ -80,3 +81,88 @@ def test_check_names_what_cannot_travel(tmp_path: Path) -> None:
     result = spot("check", study, code=4)
     assert "FAIL  pickling: 'guard', used by loss(), is a lock" in result.stdout
     assert "SKIP  training" in result.stdout
+
+
+def messages(document: dict[str, Any]) -> dict[str, str]:
+    """What was warned of, by the thing that was looked at."""
+    return {
+        item["name"]: item["message"] for item in document["checks"] if item["status"] == "WARN"
+    }
+
+
+def test_check_warns_of_parameters_that_nobody_reads(tmp_path: Path) -> None:
+    warned = messages(spot_json("check", write_study(tmp_path)))
+    assert list(warned) == ["parameters"]
+    assert "never reads 'width', which is tuned all the same; leave it out" in warned["parameters"]
+    study = write_study(tmp_path, ("return (cfg", "dict(cfg)\n    return (cfg"), name="all.py")
+    assert messages(spot_json("check", study)) == {}
+
+
+def test_check_ends_a_function_that_reports_after_one_epoch(tmp_path: Path) -> None:
+    whole = spot("check", write_study(tmp_path)).stdout
+    assert "PASS  training: the whole training (it reports no epochs) of the defaults" in whole
+    study = write_study(
+        tmp_path,
+        ("def loss(cfg):", "def loss(cfg, trial):"),
+        ("return (cfg", "trial.report(1, loss=0.75)\n    assert False\n    return (cfg"),
+    )
+    document = spot_json("check", study)
+    assert "one epoch of the defaults on cpu: loss 0.75" in document["checks"][2]["message"]
+    assert document["estimate_seconds"] is None  # nobody knows of how many
+
+
+NETWORK = """\
+import numpy as np
+import torch
+from spot_dask import Budget, Integer, Metric, Real, Space, Study, TorchTask
+
+X = np.random.default_rng(0).normal(size=(200, 4)).astype("float32")
+X[3, 2] = HOLE
+
+
+def data():
+    import pandas as pd
+    return pd.DataFrame(X, columns=["a", "b", "age", "d"]).iloc[:, :], (X[:, 0] > 0).astype("int64")
+
+
+def model(cfg):
+    return torch.nn.Sequential(torch.nn.Flatten(), Filled(), torch.nn.Linear(4, 2))
+
+
+class Filled(torch.nn.Module):
+    def forward(self, x):
+        return torch.nan_to_num(x)
+
+
+def spread(output, target):
+    return output.std()
+
+
+study = Study(
+    Space(
+        lr=Real(0.01, 1.0, default=0.1), batch=Integer(8, 32, default=8),
+        epochs=Integer(1, 3, default=2), n=Integer(1, 9, default=3),
+    ),
+    TorchTask(
+        model, data, lambda p, cfg: torch.optim.SGD(p, cfg.lr), torch.nn.CrossEntropyLoss(),
+        metrics=METRICS, epochs="epochs", batch_size="batch", device="cpu", eval_batch_size=18,
+        judge=JUDGE,
+    ),
+    budget=Budget(evaluations=6),
+)
+"""
+
+
+def test_check_warns_of_data_metrics_and_judgement(tmp_path: Path) -> None:
+    path = tmp_path / "study.py"
+    over = 'Metric(spread, over="samples")'
+    for name, text in {"HOLE": "np.nan", "METRICS": f"({over},)", "JUDGE": '"best"'}.items():
+        path.write_text((path.read_text() if path.exists() else NETWORK).replace(name, text))
+    document = spot_json("check", path)
+    said = [item["message"] for item in document["checks"] if item["status"] == "WARN"]
+    assert len(said) == 4
+    assert said[0] == "column 'age' of X (train) holds 1 of 200 values that are NaN or infinite"
+    assert said[1].startswith("judge is 'best': the objective is the best of all epochs")
+    assert said[2].startswith("the training of the defaults never reads 'n', which is tuned")
+    assert said[3].startswith("val_spread changes with the batch size of the evaluation: ")
+    assert document["estimate_seconds"] > 0
