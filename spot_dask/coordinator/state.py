@@ -250,9 +250,10 @@ class Coordinator:
         self, trial: Trial, attempt: int, outcome: Outcome, spared: int = 0
     ) -> list[Instruction]:
         """Retry the trial after an attempt that counted, or tell its evaluation."""
-        if _is_unbuilt(outcome) and self._default_is_pending:
+        error = outcome.error if outcome.status is Status.FAILED and not outcome.epochs else None
+        if error is not None and error.type in UNBUILT and self._default_is_pending:
             if trial.origin is Origin.DEFAULT:
-                return self._break_off(outcome)
+                return self._break_off(error)
             self._held.append((trial, attempt, outcome, spared))
             return []
         before = self._fold.attempts(trial.number)
@@ -283,11 +284,10 @@ class Coordinator:
     def _default_is_pending(self) -> bool:
         return any(trial.origin is Origin.DEFAULT for trial in self._fold.history.pending)
 
-    def _break_off(self, outcome: Outcome) -> list[Instruction]:
+    def _break_off(self, error: Failure) -> list[Instruction]:
         """End the run, since its default cannot even be built; all trials stay pending."""
         self.stopping = self.stopping or "broken"
         self._grace_ends = -math.inf
-        error = outcome.error or Failure("", "")
         return [
             Say(
                 f"the default configuration cannot be trained: {error.type}: {error.message};"
@@ -524,12 +524,6 @@ class Coordinator:
             return False
         confirms = self._stage(self._handled) is not None
         return self._budget_left() < 1 or (self._confirmed if confirms else self._exhausted)
-
-
-def _is_unbuilt(outcome: Outcome) -> bool:
-    """Whether a training failed with an error of code, and before it had reported anything."""
-    error = None if outcome.epochs else outcome.error
-    return outcome.status is Status.FAILED and error is not None and error.type in UNBUILT
 
 
 @dataclass(frozen=True)

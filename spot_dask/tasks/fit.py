@@ -68,7 +68,7 @@ class Fit:
         clip: float | None = None,
     ) -> None:
         self.cfg, self.device, self.memory = cfg, device, {}
-        self._recipe, self._clip, self._skipped = recipe, clip, False
+        self._recipe, self._clip = recipe, clip
         model = recipe.model(cfg)
         if not isinstance(model, nn.Module):
             raise ValueError(f"model() returned {type(model).__name__}; expected a torch.nn.Module")
@@ -120,10 +120,8 @@ class Fit:
         if self._scaler is None:
             self.optimizer.step()
         else:
-            before = self._scaler.get_scale()
             self._scaler.step(self.optimizer)
             self._scaler.update()
-            self._skipped = self._scaler.get_scale() < before
         self.optimizer.zero_grad()
 
     def minimise(self, closure: Callable[[], Tensor]) -> Tensor:
@@ -157,7 +155,7 @@ class Fit:
         for batch in batches:
             loss = scalar("loss", self._step(self, batch))
             size = samples(batch[1]) or samples(batch[0]) or 1
-            if self._each_step and not self._skipped:
+            if self._each_step:
                 self.scheduler.step()
             averages.add("loss", loss, self._reading.weigh(batch[1], size) if weighs else size)
         return averages.result()["loss"]
@@ -199,6 +197,9 @@ class Fit:
         """Everything that changes during the training."""
         return {
             "model": self.model.state_dict(),
+            "gradients": {  # of a step that lets them add up
+                name: p.grad for name, p in self.model.named_parameters() if p.grad is not None
+            },
             "optimizer": self.optimizer.state_dict(),
             "loss": self._loss.state_dict() if isinstance(self._loss, nn.Module) else {},
             "scheduler": {} if self.scheduler is None else self.scheduler.state_dict(),
@@ -210,6 +211,8 @@ class Fit:
     def restore(self, state: State) -> None:
         """Return to a state; raises whatever torch raises if it is another model's."""
         self.model.load_state_dict(state["model"])
+        for name, gradient in state["gradients"].items():
+            self.model.get_parameter(name).grad = gradient.to(self.device)
         self.optimizer.load_state_dict(state["optimizer"])
         if isinstance(self._loss, nn.Module):
             self._loss.load_state_dict(state["loss"])
@@ -279,6 +282,8 @@ def _scheduled(
             "scheduler() returned a schedule of another optimizer; expected one of the optimizer"
             " that it was called with"
         )
+    # It goes by batches, also those after which the optimizer makes no step: torch warns of that.
+    optimizer._opt_called = True  # type: ignore[attr-defined]
     by_epoch = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
     return scheduler, by_step and not by_epoch
 

@@ -347,7 +347,7 @@ class EpochLog:
         done = len(self.epochs)
         if done >= self._last:
             return True
-        return self._patience is not None and done > self._patience + self.best
+        return self._patience is not None and done > 0 and done > self._patience + self.best
 
     def add(self, metrics: Metrics, model: nn.Module) -> None:
         """An epoch that was trained, with the model after it."""
