@@ -174,7 +174,8 @@ def _train(study: Study) -> Trained:
         notes = Path(directory) / "noticed.json"
 
         def pickled(task: Any) -> bytes:
-            return cloudpickle.dumps(meant(Watched(task, str(notes)), study.space.meanings))
+            watched = meant(Watched(task, str(notes)), study.space.meanings)
+            return bytes(cloudpickle.dumps(watched))
 
         began = time.monotonic()
         try:

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spot_dask.records import Configuration
 from spot_dask.tasks import Config, Context, Direction, Task
 
 
@@ -69,20 +68,28 @@ def noticed_in(path: Path) -> Noticed:
 
 
 class ReadConfig(Config):
-    """A configuration that knows which of its parameters were read."""
+    """A configuration that knows which of its parameters were read; ``start`` begins their names.
 
-    def __init__(self, values: Configuration) -> None:
+    ``read`` is shared with the configurations of those parameters that have a common beginning.
+    """
+
+    def __init__(
+        self, values: Mapping[str, Any], read: set[str] | None = None, start: str = ""
+    ) -> None:
         super().__init__(values)
-        self.read: set[str] = set()
+        self.read: set[str] = set() if read is None else read
+        self._start = start
 
     def __getitem__(self, name: str) -> Any:
         value = super().__getitem__(name)
-        self.read.add(name)
+        self.read.add(self._start + name)
         return value
 
     def __getattr__(self, name: str) -> Any:
         value = super().__getattr__(name)
-        self.read.add(name)
+        if isinstance(value, Config):
+            return ReadConfig(value, self.read, f"{self._start}{name}.")
+        self.read.add(self._start + name)
         return value
 
 

@@ -17,6 +17,7 @@ from spot_dask import Real, Space, Study
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks import Config, score
 from spot_dask.tasks.function import FunctionTask, as_task
+from spot_dask.tasks.watched import ReadConfig
 from spot_dask.worker.context import RunningTrial
 from spot_dask.worker.training_main import attempt_trial
 
@@ -255,3 +256,11 @@ def test_tasks_and_their_processes_come_without_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_was_read_of_a_configuration_is_known_by_its_whole_name() -> None:
+    seen = ReadConfig({"optim.lr": 0.1, "optim.name": "sgd", "width": 3, "depth": 2})
+    assert (seen.optim.lr, seen["width"], "depth" in list(seen)) == (0.1, 3, True)
+    assert seen.read == {"optim.lr", "width"}
+    assert dict(seen.optim) == {"lr": 0.1, "name": "sgd"}
+    assert seen.read == {"optim.lr", "optim.name", "width"}
