@@ -11,7 +11,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Protocol
@@ -95,7 +95,8 @@ class BestSoFar:
     """The recommended configuration and its objective: the mean over ``trainings`` trainings.
 
     Those that confirm it, once there are any, else those of the search, which flatter it. The 95 %
-    interval is known only of confirmed ones. ``trial`` is None where it was imported.
+    interval is known only of confirmed ones. ``trial`` is None where it was imported. ``limits``
+    says how it stands to the outcome constraints; empty where there are none.
     """
 
     trial: int | None
@@ -105,6 +106,8 @@ class BestSoFar:
     confirmed: bool = False
     low: float | None = None
     high: float | None = None
+    limits: str = ""
+    feasible: bool = True
 
     @classmethod
     def of(cls, best: Best, history: History, goal: Goal) -> BestSoFar:
@@ -112,10 +115,12 @@ class BestSoFar:
         fresh = fresh_values(history, best.config, goal.sign)
         if not fresh.values:
             value, trainings = goal.signed(best.observed), len(best.values)
-            return cls(best.trial, best.config, value, trainings)
-        found = mean_interval(fresh.values, bounds=bounds_of(history, goal.sign))
-        ends = (found.t.low, found.t.high) if found.n >= FEWEST else (None, None)
-        return cls(best.trial, best.config, found.mean, found.n, True, *ends)
+            found = cls(best.trial, best.config, value, trainings)
+        else:
+            mean = mean_interval(fresh.values, bounds=bounds_of(history, goal.sign))
+            ends = (mean.t.low, mean.t.high) if mean.n >= FEWEST else (None, None)
+            found = cls(best.trial, best.config, mean.mean, mean.n, True, *ends)
+        return replace(found, limits=best.limits, feasible=best.feasible)
 
 
 @dataclass(frozen=True)

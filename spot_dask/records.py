@@ -216,13 +216,15 @@ class Evaluation:
 class Import:
     """An evaluation taken over from another study's store (warm start), with its provenance.
 
-    ``config`` is already a configuration of *this* study's space.
+    ``config`` is already a configuration of *this* study's space. ``metrics`` are those that this
+    study constrains, as far as the source has them.
     """
 
     config: Configuration
     y: float
     source_run: str
     source_trial: int
+    metrics: Mapping[str, float] = field(default_factory=dict, metadata=_LATER, hash=False)
 
 
 @dataclass(frozen=True)

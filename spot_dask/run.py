@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from spot_dask import baselines, early_stopping, infill, plugins, surrogates
 from spot_dask.cards import Card, brief, counted, printable
+from spot_dask.codec import number_to_json
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.fold import Fold
 from spot_dask.inference import Inference
@@ -34,6 +35,7 @@ from spot_dask.store.wishes import RANGES, pause, put_wish
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.confirmation import reserve, seeds_of
 from spot_dask.tuner.foretold import foretold
+from spot_dask.tuner.limited import rank
 from spot_dask.tuner.model import Best, Model
 from spot_dask.tuner.ranges import changed, hull_of
 from spot_dask.tuner.stopping import Judgement, Stopping
@@ -226,7 +228,10 @@ class Run:
 
     @cached_property
     def best(self) -> Best | None:
-        """The recommended configuration: lowest surrogate mean; None if none succeeded."""
+        """The recommended configuration: lowest surrogate mean; None if none succeeded.
+
+        Where nothing fulfils the constraints, it is the nearest, and not ``feasible``.
+        """
         return self._tuner.recommend(self.history, self.model)
 
     @cached_property
@@ -236,9 +241,12 @@ class Run:
 
     @property
     def luckiest(self) -> Best | None:
-        """The evaluation with the best observed value, which noise has made look too good."""
-        evaluation = self.history.incumbent
-        return None if evaluation is None else Best((evaluation,))
+        """The evaluation with the best observed value, which noise has made look too good.
+
+        Under constraints, of those that were seen to fulfil them, if there is any.
+        """
+        found = (self._tuner.seen(e) for e in self.history.searched.ok)
+        return min(found, key=lambda b: (*rank(b, b.observed), b.trial or 0), default=None)
 
     @cached_property
     def confirmed(self) -> Confirmation | None:
@@ -379,7 +387,8 @@ class Run:
         ``observed`` is the mean of so many ``trainings`` of the search, or ``imported`` ones, by
         which the configuration was chosen. ``mean``, its 95 % interval from ``lo`` to ``hi`` and
         ``gain`` over the default come from fresh ``seeds`` alone; null before it is confirmed, and
-        the ends below three seeds.
+        the ends below three seeds. ``constraints`` tell how it stands to each; ``feasible`` is
+        false where nothing fulfils all of them and this is the nearest.
         """
         if best is None:
             return None
@@ -393,6 +402,19 @@ class Run:
             "observed": self.signed(best.observed),
             "trainings": len(best.values),
             "imported": len(best.imports),
+            "feasible": best.feasible,
+            "limits": best.limits,
+            "constraints": [
+                {
+                    "metric": f.constraint.metric,
+                    "limit": f.constraint.text,
+                    "observed": number_to_json(f.observed) if f.known else None,
+                    "trainings": f.trainings,
+                    "chance": None if math.isnan(f.chance) else f.chance,
+                    "fulfilled": f.fulfilled,
+                }
+                for f in best.fulfilments
+            ],
             "confirmed": found is not None,
             "seeds": 0 if value is None else value.n,
             "mean": None if value is None else value.mean,
@@ -604,7 +626,9 @@ def card_of(status: Mapping[str, Any], default: Configuration) -> Card:
         ends = "" if best["lo"] is None else f" ({brief(best['lo'])} to {brief(best['hi'])})"
         value = f"{brief(best['mean'])}{ends}, confirmed by {counted(best['seeds'], 'fresh seed')}"
     where = "imported" if best["trial"] is None else f"trial {best['trial']}"
-    lines.append(f"best: {where}, {best['objective']} {value}")
+    name = "best" if best["feasible"] else "nearest"
+    lines.append(f"{name}: {where}, {best['objective']} {value}")
+    lines += [best["limits"]] if best["limits"] else []
     rows = [(name, value, default.get(name)) for name, value in best["config"].items()]
     return Card(status["name"], lines, ("parameter", "value", "default"), rows)
 
@@ -620,6 +644,11 @@ def tuner_of(
         values["within"] = Space.from_json(settings.ranges["within"])
     if (until := settings.budget.until) is not None:
         values["stopping"] = Stopping(
-            space, until, objective.sign, settings.transform, values.get("within")
+            space,
+            until,
+            objective,
+            settings.transform,
+            values.get("within"),
+            settings.constraints,
         )
     return Tuner(**values, trusted=trusted)

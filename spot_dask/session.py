@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
 
+from spot_dask.constraints import missing, parsed
 from spot_dask.coordinator import (
     Commit,
     Detach,
@@ -64,6 +65,7 @@ from spot_dask.records import (
 )
 from spot_dask.store import Store
 from spot_dask.tuner import Tuner
+from spot_dask.tuner.limited import rank
 from spot_dask.tuner.model import Best
 from spot_dask.tuner.ranges import changed, holds, hull_of
 
@@ -123,6 +125,7 @@ class Session:
         self._looked = -math.inf
         self._wishes: tuple[Wish, ...] = ()
         self._ended: str | None = None  # why the coordinator has finished
+        self._unknown: set[str] = set()  # metrics of which it was said that they are missing
         self._news = False  # something has happened that the listener was not told yet
 
     def run(self) -> str:
@@ -137,6 +140,11 @@ class Session:
             if self._ended == "exhausted":
                 self.tell("every configuration of the search space has been tried")
             self._commit([Closed(self._ended)])
+            if self._tuner.constraints:
+                self._incumbent.look(self._coordinator.history)
+                best = self._incumbent.of(self._coordinator.history)
+                if best is not None and not best.feasible:
+                    self.tell(best.limits)
             return self._ended
 
     def tell(self, message: str | None = None, last: Evaluation | None = None) -> None:
@@ -310,6 +318,7 @@ class Session:
             if self._checkpoints is not None:
                 self._checkpoints.discard(entry.evaluation.trial.number)
             self.tell(last=entry.evaluation)
+            self._tell_unknown(entry.evaluation)
         elif isinstance(entry, Retried):
             error = entry.outcome.error
             reason = "" if error is None else f": {error.message}"
@@ -322,6 +331,17 @@ class Session:
                 if dict(wish.config) in asked:
                     self._store.grant(wish)
             self._wishes = tuple(w for w in self._wishes if dict(w.config) not in asked)
+
+    def _tell_unknown(self, evaluation: Evaluation) -> None:
+        """Say, once of each, which constrained metrics a training does not report."""
+        outcome = evaluation.outcome
+        limits = parsed(self._tuner.constraints) if outcome.ok else ()
+        for name in missing(limits, outcome.metrics):
+            if name not in self._unknown:
+                self._unknown.add(name)
+                there = ", ".join(n for n in outcome.metrics if n != name) or "none"
+                said = f"trial {evaluation.trial.number} reports no {name}, which is constrained"
+                self.tell(f"{said} (there are {there}): such a training fulfils no limit of it")
 
     def _propose(self, q: int, stage: Stage | None) -> None:
         history = self._coordinator.history  # as of now, whatever arrives meanwhile
@@ -394,13 +414,13 @@ class Incumbent:
         later = history.evaluations[self._known :]
         box = self._tuner.within
         found = [
-            Best((e,))
+            self._tuner.seen(e)
             for e in later
             if e.ok and not e.trial.confirms and (box is None or holds(box, e.trial.config))
         ]
         if self._best is not None:
             found.append(self._best)
-        return min(found, key=lambda best: best.expected, default=None)
+        return min(found, key=lambda best: rank(best, best.expected), default=None)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
-from spot_dask import plugins
+from spot_dask import constraints, plugins
 from spot_dask.errors import StudyError, did_you_mean, shown
 
 if TYPE_CHECKING:
@@ -360,7 +360,7 @@ class Settings(SettingsTable):
 
     ``ranges`` is what became of the space while a run went on: ``within``, the one that is searched
     now, ``before``, the one until then, and ``hull``, the least that holds all it has been. Empty
-    before any change.
+    before any change. ``constraints`` are limits of metrics, see ``constraints.py``.
     """
 
     name: str = setting(TEXT, "study", recorded=False, help="The study's name.")
@@ -369,6 +369,7 @@ class Settings(SettingsTable):
     design: Design = field(default_factory=Design)
     start: Sequence[Configuration] = ()
     prior: Mapping[str, Any] = field(default_factory=dict)
+    constraints: Mapping[str, str] = field(default_factory=dict)
     ranges: Mapping[str, Any] = field(default_factory=dict)
     surrogate: Any = setting(
         COMPONENT, "kriging",
@@ -444,7 +445,8 @@ class Settings(SettingsTable):
     def settings(self) -> dict[str, Any]:
         """The recorded settings as JSON, as a store's header has them."""
         start = [dict(config) for config in self.start]
-        more = {"prior": dict(self.prior), "ranges": dict(self.ranges)}
+        more = {"prior": dict(self.prior), "constraints": dict(self.constraints)}
+        more["ranges"] = dict(self.ranges)
         return super().settings | {"start": start} | more
 
     @classmethod
@@ -464,7 +466,9 @@ class Settings(SettingsTable):
             ranges and not all(isinstance(ranges.get(name), dict) for name in spaces)
         ):
             raise ValueError(f"ranges is {ranges!r}; expected spaces by name")
-        return values | {"start": start, "prior": prior, "ranges": ranges}
+        limits = constraints.checked(document.get("constraints", {}))
+        told = {"start": start, "prior": prior, "constraints": limits, "ranges": ranges}
+        return values | told
 
 
 @dataclass(kw_only=True)

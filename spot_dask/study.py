@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spot_dask import baselines, early_stopping, infill, plugins, surrogates
+from spot_dask import baselines, constraints, early_stopping, infill, plugins, surrogates
 from spot_dask.cards import Card, brief, counted, printable
 from spot_dask.coordinator import Policy
 from spot_dask.coordinator.state import Coordinator
@@ -108,6 +108,7 @@ class Study(Settings):
             raise ValueError(f"start is {shown(self.start)}; expected a list of configurations")
         self.start = tuple(self.space.validate(config) for config in self.start)
         self.prior = leaning.checked(self.space, self.prior)
+        self.constraints = constraints.checked(self.constraints)
         if self.length is None and isinstance(named := getattr(self.task, "epochs", None), str):
             self.length = named
         if self.length is not None and self.length not in self.space.names:

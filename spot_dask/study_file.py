@@ -268,11 +268,15 @@ def _apply(study: Study, settings: Sequence[Given]) -> Loaded:
     """The study with settings laid over it, of which a later one wins."""
     values: dict[Key, Any] = {}
     prior: list[Given] = []
+    limits = dict(study.constraints)
     for setting in settings:
         setting = replace(setting, key=_with_dots(setting.key, study.space))
         declared = KEYS.get(setting.key)
         if setting.key[0] == "prior" and len(setting.key) in (2, 3):
             prior.append(setting)
+            continue
+        if setting.key[0] == "constraints" and len(setting.key) > 1:
+            limits[".".join(setting.key[1:])] = setting.value
             continue
         if declared is None and setting.key not in _space_keys(study.space):
             raise _unknown(setting, study.space)
@@ -288,7 +292,8 @@ def _apply(study: Study, settings: Sequence[Given]) -> Loaded:
     try:
         nested = {name: replace(getattr(study, name), **part(name)) for name in Study.nested()}
         space, believed = _space(study.space, values), _believed(study.prior, prior)
-        changed = replace(study, space=space, prior=believed, **nested, **part("study"))
+        given = {"prior": believed, "constraints": limits, **part("study")}
+        changed = replace(study, space=space, **nested, **given)
     except (ValueError, TypeError) as error:
         where = ", ".join(dict.fromkeys(setting.where for setting in settings)) or "study"
         raise StudyError(f"{where}: {one_line(error)}") from error

@@ -19,7 +19,7 @@ FLOORS = """
 cards errors
 plugins
 records
-codec
+codec constraints
 settings
 fold
 space.config space.parameters
@@ -41,9 +41,10 @@ inference.present inference.process inference.transform
 inference inference.confirmed
 inference.*
 inference.narrowed
-infill.climb infill.feasible infill.leaning
+infill.climb infill.constrained infill.feasible infill.leaning
 infill
 infill.candidates infill.fantasies
+infill.limited
 infill.optimise
 infill.log_ei infill.thompson infill.ucb
 infill.*
@@ -53,8 +54,9 @@ early_stopping.asha
 early_stopping.*
 baselines
 baselines.*
-tuner.ranges tuner.design tuner.model tuner.replication tuner.stopping
-tuner.confirmation tuner.foreseen tuner.foretold
+tuner.ranges tuner.design tuner.model tuner.replication
+tuner.confirmation tuner.foreseen tuner.foretold tuner.limited
+tuner.stopping
 tuner
 coordinator coordinator.curves coordinator.fleet
 coordinator.epochs
@@ -89,10 +91,10 @@ report.blocks
 report.markdown report.summary
 report.figures report.sections report.sections.run report.sections.trials
     report.sections.warm_starts
-report.page report.sections.cost report.sections.curves report.sections.failure_rates
-    report.sections.failures report.sections.generalisation report.sections.tradeoff
-    report.sections.importance report.sections.noise report.sections.progress
-    report.sections.regions report.sections.trust
+report.page report.sections.constraints report.sections.cost report.sections.curves
+    report.sections.failure_rates report.sections.failures report.sections.generalisation
+    report.sections.tradeoff report.sections.importance report.sections.noise
+    report.sections.progress report.sections.regions report.sections.trust
 report report.sections.contour report.sections.effects report.sections.gain
     report.sections.budget report.sections.parameters
 report.sections.*
@@ -121,8 +123,9 @@ depend on when Python loads it.
 """
 
 CORE = {
-    "baselines", "codec", "coordinator", "early_stopping", "errors", "fold", "infill", "inference",
-    "plugins", "records", "settings", "space", "stats", "surrogates", "tuner",
+    "baselines", "codec", "constraints", "coordinator", "early_stopping", "errors", "fold",
+    "infill", "inference", "plugins", "records", "settings", "space", "stats", "surrogates",
+    "tuner",
 }  # fmt: skip
 """Rooms that compute and do nothing else."""
 

@@ -6,7 +6,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -29,6 +29,7 @@ from spot_dask.records import (
 )
 from spot_dask.session import Ending, Incumbent, Session, as_events
 from spot_dask.tuner import Tuner
+from spot_dask.tuner.model import Best
 
 HEADER = Header("run", "session", 0.0, {}, "", "loss", "min")
 
@@ -42,6 +43,7 @@ class Story:
 
     concurrent = True
     within = None
+    constraints: ClassVar[dict[str, str]] = {}
 
     def __init__(self, fail: int | None = None, lose: Lose | None = None) -> None:
         self.done: list[str] = []
@@ -93,6 +95,9 @@ class Story:
 
     def recommend(self, history: History, model: None) -> None:
         """There is nothing to recommend."""
+
+    def seen(self, evaluation: Evaluation) -> Best:
+        return Best((evaluation,))
 
     def run(self) -> str:
         coordinator = Coordinator(Policy(evaluations=8), Fold(), 0.0)

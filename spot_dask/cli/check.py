@@ -83,6 +83,7 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
     Warns of parameters that the training does not read, of NaN in its data, and of metrics that
     change with the batch size of the evaluation.
     """
+    from spot_dask.constraints import parsed
     from spot_dask.infill.leaning import described
     from spot_dask.study_file import load
 
@@ -108,6 +109,8 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
             click.echo(f"where  {predicate.text}")
         for name, belief in described(loaded.study.space, loaded.study.prior).items():
             click.echo(f"prior  {name}: {belief}")
+        for constraint in parsed(loaded.study.constraints):
+            click.echo(f"constraint  {constraint}")
     with redirect_stdout(sys.stderr):
         checks, trained = _checks(loaded.study)
         estimate = None if trained is None else _estimate(loaded, trained)
@@ -117,6 +120,7 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
             "name": loaded.study.name,
             "space": rows,
             "prior": dict(loaded.study.prior),
+            "constraints": dict(loaded.study.constraints),
             "checks": [asdict(item) for item in checks],
             "seconds": trained and trained.seconds,
             "estimate_seconds": estimate,
@@ -152,11 +156,35 @@ def _checks(study: Study) -> tuple[list[Check], Trained | None]:
         what = "one epoch" if trained.cut else "the whole training (it reports no epochs)"
         text = f"{what} of the defaults on {outcome.device}: {measured}"
         passed = Check("training", "PASS", f"{text}; {trained.seconds:.1f} s with start-up")
-        return [*checks, passed, *trained.warnings], trained
+        more = _constraints(study, outcome)
+        return [*checks, passed, *more, *trained.warnings], trained
     error = outcome.error
     reason = outcome.status.value if error is None else f"{error.type}: {error.message}"
     failed = Check("training", "FAIL", f"the defaults {outcome.status.value}: {reason}")
     return [*checks, failed, *trained.warnings], None
+
+
+def _constraints(study: Study, outcome: Outcome) -> list[Check]:
+    """Whether the defaults report what is constrained, and fulfil it after an epoch."""
+    from spot_dask.constraints import missing, parsed
+    from spot_dask.errors import did_you_mean
+
+    metrics, found = outcome.metrics, []
+    for constraint in parsed(study.constraints):
+        name = constraint.metric
+        if missing([constraint], metrics):
+            seen = "NaN" if name in metrics else "nothing"
+            there = f"{', '.join(metrics)}{did_you_mean(name, [m for m in metrics if m != name])}"
+            text = (
+                f"the training reports {seen} as {name}, there are {there}; while it is not known, "
+                f"nothing fulfils {constraint}: report it, or correct the constraint's name"
+            )
+            found.append(Check("constraint", "WARN", text))
+            continue
+        does = "fulfil" if constraint.holds(metrics[name]) else "do not fulfil"
+        text = f"the defaults {does} {constraint}: {metrics[name]:.4g} after an epoch"
+        found.append(Check("constraint", "PASS", text))
+    return found
 
 
 def _train(study: Study) -> Trained:

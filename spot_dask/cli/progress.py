@@ -32,7 +32,7 @@ from spot_dask.tuner.foretold import FEWEST, Foretold
 
 FAILURES_SHOWN = 3
 RUNNING_SHOWN = 8
-FIXED_ROWS = 7  # of the screen, beside running trainings and failures
+FIXED_ROWS = 8  # of the screen, beside running trainings and failures
 BAR_WIDTH = 20
 FRAME_SECONDS = 0.25
 STATUS_SECONDS = 60.0
@@ -128,6 +128,9 @@ class Screen:
         else:
             yield _line(f"best: {name} {estimate(standing.best)}", "bold")
             yield _line(f"  {values(standing.best.config)}")
+            if standing.best.limits:
+                style = "" if standing.best.feasible else "yellow"
+                yield _line(f"  {printable(standing.best.limits)}", style)
         yield _line(slots(standing))
         yield from (_line(f"model: {said}", style) for said, style in model(standing.foretold))
         room = max(1, min(RUNNING_SHOWN, console.height - FIXED_ROWS - len(self._failures) - 2))
@@ -162,7 +165,8 @@ def news(standing: Standing, last: Evaluation) -> Iterator[str]:
     else:
         yield failure(last)
     if standing.best is not None:
-        yield f"best {estimate(standing.best)}"
+        name = "best" if standing.best.feasible else "nearest to the constraints"
+        yield f"{name} {estimate(standing.best)}"
     if last.outcome.seconds == last.outcome.seconds:  # not NaN: the training did start
         yield clock(last.outcome.seconds)
     yield f"{standing.busy} running"

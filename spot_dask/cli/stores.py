@@ -319,7 +319,10 @@ def _show_best(run: Run, document: dict[str, Any]) -> None:
         for name, value in document["config"].items()
     ]
     where = "imported" if document["trial"] is None else f"trial {document['trial']}"
-    opt.show_table(f"best: {where}", ("parameter", "value", "default"), rows)
+    title = "best" if document["feasible"] else "nearest"
+    opt.show_table(f"{title}: {where}", ("parameter", "value", "default"), rows)
+    if document["limits"]:
+        click.echo(opt.printable(document["limits"]))
     for line in _value_lines(run, document):
         click.echo(line)
 

@@ -52,16 +52,21 @@ class NearOptimal:
 
 
 def near_optimal(
-    inference: Inference, rng: np.random.Generator, mde: float | None = None
+    inference: Inference,
+    rng: np.random.Generator,
+    mde: float | None = None,
+    eligible: BoolArray | None = None,
 ) -> NearOptimal:
     """What is near-optimal; ``mde`` is the smallest difference that matters, in the user's unit.
 
-    ValueError where no evaluation lies in the present ranges.
+    Among the ``eligible`` evaluations (n; None: all). ValueError where none of those lies in the
+    present ranges.
     """
     seen = inference.evidence
-    if not seen.present.any():
+    fine = seen.present if eligible is None else seen.present & eligible
+    if not fine.any():
         raise ValueError("no evaluation that succeeded lies in the present ranges")
-    rows = np.unique(seen.X[seen.present], axis=0)
+    rows = np.unique(seen.X[fine], axis=0)
     draws = inference.paths(DRAWS, rng)(rows)
     mean = draws.mean(axis=0)
     delta = _delta(inference, float(mean.min()), mde)

@@ -18,6 +18,7 @@ from scipy.linalg import solve_triangular
 from spot_dask.inference import LEAST, Inference
 from spot_dask.inference.present import lies_in
 from spot_dask.inference.process import Conditioned
+from spot_dask.stats import BoolArray
 from spot_dask.stats.advice import RECENT, confidence_factor
 from spot_dask.surrogates import FloatArray
 
@@ -47,12 +48,15 @@ class Outlook:
     noise: float
 
 
-def outlook(model: Inference) -> Outlook:
+def outlook(model: Inference, eligible: BoolArray | None = None) -> Outlook:
     """The outlook of a fitted model; a pure function of it.
 
-    ValueError where no evaluation lies in the present ranges.
+    The best is one of the ``eligible`` evaluations (n; None: all). What is to be gained knows of no
+    constraint, so that it is at most that. ValueError where no such evaluation lies in the present
+    ranges.
     """
-    tried = model.evidence.X[model.evidence.present]
+    fine = model.evidence.present if eligible is None else model.evidence.present & eligible
+    tried = model.evidence.X[fine]
     known = model.mean(tried)
     base = model.space.features(tried[[int(known.argmin())]])
     rows = candidates(model)
@@ -62,7 +66,7 @@ def outlook(model: Inference) -> Outlook:
     factor = confidence_factor(max(1, model.space.d), len(known))
     least = best + min(0.0, float((mean - factor * sd).min()))
     ends = model.sign * model.user(np.array([least, best]))
-    recent, counts = _recent(model, features)
+    recent, counts = _recent(model, features, fine)
     return Outlook(
         improvement=float(expected_improvement(model, best + mean, sd, best).max()),
         recent=recent,
@@ -120,7 +124,9 @@ def expected_improvement(
     return np.where(sd > 0, found, certain)
 
 
-def _recent(model: Inference, features: FloatArray) -> tuple[tuple[float, ...], tuple[int, ...]]:
+def _recent(
+    model: Inference, features: FloatArray, fine: BoolArray
+) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """The largest expected improvement (m candidates) after each of the last evaluations.
 
     In order of their numbers, the Cholesky factor L of the first k evaluations is the head of that
@@ -135,7 +141,7 @@ def _recent(model: Inference, features: FloatArray) -> tuple[tuple[float, ...], 
     sides = np.column_stack([R, np.ones(n), part.data.z])
     solved = solve_triangular(part.factor, sides, lower=True, check_finite=False)
     counts = tuple(range(max(LEAST, n - RECENT + 1), n + 1))
-    here, found = model.evidence.present[order], []
+    here, found = fine[order], []
     for k in counts:
         V, ones, z = solved[:k, :-2], solved[:k, -2], solved[:k, -1]
         level = float(ones @ z) / float(ones @ ones)

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.random import default_rng
 
 from spot_dask import plugins
+from spot_dask.infill.constrained import Constrained
 from spot_dask.infill.feasible import Risk
 from spot_dask.infill.leaning import Leaning
 from spot_dask.space import Integer, Space
@@ -39,7 +40,8 @@ class Request:
     ``evaluated`` (n x d) and ``pending`` (m x d) are snapped rows of the unit cube; no point whose
     ``Space.keys`` entry is in ``forbidden`` may be proposed. ``risk`` weights the criterion where
     trainings may fail; None while none has failed. ``leaning`` weights it by what the user believes
-    of good values; None where nothing is left of that.
+    of good values; None where nothing is left of that. ``constrained`` says what is known of
+    outcome constraints; None where there are none, or nothing is known of their metrics.
     """
 
     space: Space
@@ -49,6 +51,13 @@ class Request:
     forbidden: frozenset[bytes]
     risk: Risk | None = None
     leaning: Leaning | None = None
+    constrained: Constrained | None = None
+
+    @property
+    def incumbents(self) -> FloatArray:
+        """The evaluated rows that the best is one of: those that fulfil the constraints."""
+        known = self.constrained
+        return self.evaluated if known is None else self.evaluated[known.feasible]
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,9 +25,9 @@ import numpy as np
 
 from spot_dask.infill import Proposal, Request
 from spot_dask.infill.candidates import KnownRows
-from spot_dask.infill.fantasies import BoolArray, lowest_rows
+from spot_dask.infill.fantasies import BoolArray
 from spot_dask.infill.log_ei import LogEI, log_expected_improvement
-from spot_dask.infill.optimise import LEADERS, Search, batch, hoped, weighed
+from spot_dask.infill.optimise import Search, batch, hoped, leading, weighed
 from spot_dask.surrogates import FloatArray, Posterior
 from spot_dask.surrogates.ensemble import Draws, Hyperprior, numeric_columns, sample
 from spot_dask.surrogates.numerics import blas_threads
@@ -61,19 +61,23 @@ class AveragedEI:
             not isinstance(kriging, KrigingPosterior)
             or len(request.evaluated) > self.until
             or not len(numeric_columns(space.groups))
+            or (request.constrained is not None and request.constrained.alone)
         ):
             return LogEI().propose(posterior, request, rng)
         drift = posterior.drift if isinstance(posterior, TransferPosterior) else None
         with blas_threads(len(request.evaluated)):
             draws = sample(kriging.data, space.groups, kriging.theta, self.prior, rng)
-            before = Averaged(kriging, draws, drift, rng)
+            limits = request.constrained
+            among = None if limits is None else space.features(request.incumbents)
+            before = Averaged(kriging, draws, drift, rng, among)
             averaged = copy(before)
             averaged.scales = np.ones(space.d)
             averaged.scales[space.groups] = draws.typical
-            averaged.believe(space.features(hoped(request)))
+            pending = space.features(hoped(request))
+            averaged.believe(pending, None if limits is None else limits.likely(pending))
             belief = weighed(averaged, request)
             means = averaged.mean(space.features(known.rows))
-            leaders = lowest_rows(known.rows, means, LEADERS)
+            leaders = leading(known.rows, means, request)
             rows = batch(belief, known, leaders, request.q, request.q, self.search, rng)
             return Proposal(rows, *before.predict(space.features(rows)))
 
@@ -82,10 +86,16 @@ class Averaged:
     """A belief: the log of the mean of the expected improvement over the draws.
 
     Its arrays are never changed in place, so that a copy keeps what was believed when it was made.
+    The best is one of the features ``among`` (k x e), as constraints have it; None: of all known.
     """
 
     def __init__(
-        self, kriging: KrigingPosterior, draws: Draws, drift: Drift | None, rng: np.random.Generator
+        self,
+        kriging: KrigingPosterior,
+        draws: Draws,
+        drift: Drift | None,
+        rng: np.random.Generator,
+        among: FloatArray | None = None,
     ) -> None:
         data, h = kriging.data, kriging.hyperparameters
         n, X = len(data.y), data.X + CENTRE
@@ -102,9 +112,11 @@ class Averaged:
         misfit = (self.b**2).sum(axis=1) + data.within / draws.nuggets
         self.s2 = (misfit + 2.0) / rng.chisquare(len(data.values) + 1.0, draws.K)
         self.watch(X[:0])
-        self.best = (self._moments(self._white(X))[0] + self._drift(X)).min(axis=1)
+        best = X if among is None else among
+        self.best = (self._moments(self._white(best))[0] + self._drift(best)).min(axis=1)
         heard = kriging.Z[len(kriging.held) :] * kriging.columns + CENTRE
-        self.believe(heard, kriging.y[len(kriging.held) :])
+        for x, value in zip(heard[:, None], kriging.y[len(kriging.held) :], strict=True):
+            self._add(x, among is None, float(value))
 
     def mean(self, X: FloatArray) -> FloatArray:
         """The mean of the draws' means at features X (m x e), standardised: m."""
@@ -160,19 +172,20 @@ class Averaged:
         values[some] = self._averaged(self.pool_mean[:, some] + self.pool_drift[some], sd)[0]
         return values
 
-    def believe(self, X: FloatArray, values: FloatArray | None = None) -> None:
-        """Points (k x e) are open from now on, or have such values (k), standardised."""
+    def believe(self, X: FloatArray, eligible: BoolArray | None = None) -> None:
         for i, x in enumerate(X[:, None]):
-            self._add(x, None if values is None else float(values[i]))
+            self._add(x, eligible is None or bool(eligible[i]))
 
-    def _add(self, x: FloatArray, value: float | None) -> None:
+    def _add(self, x: FloatArray, eligible: bool, value: float | None = None) -> None:
+        """A point (1 x e) is open, or has a value, standardised; ``eligible`` to be the best."""
         row, v = self.draws.scaled(x), self._white(x)[:, 0]
         (K, n), mean = v.shape, self.level + (v * self.b).sum(axis=1)
         pivot = np.sqrt(np.maximum(1.0 + JITTER - (v * v).sum(axis=1), JITTER))[:, None]
         error = np.zeros((K, 1)) if value is None else (value - mean)[:, None] / pivot
         last = (1.0 - (v * self.w).sum(axis=1))[:, None] / pivot
         believed = mean if value is None else value
-        self.best = np.minimum(self.best, believed + self._drift(x))
+        if eligible:
+            self.best = np.minimum(self.best, believed + self._drift(x))
         root = np.zeros((K, n + 1, n + 1))
         root[:, :n, :n] = self.root
         root[:, n, :n] = -(v[:, None] @ self.root)[:, 0] / pivot

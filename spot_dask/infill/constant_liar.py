@@ -38,7 +38,8 @@ class ConstantLiar:
     ) -> FloatArray:
         """At most q new, distinct, snapped rows (<= q x d); fewer only if no more exist."""
         features = request.space.features
-        means, _ = posterior.predict(features(request.evaluated))
+        best = request.incumbents if len(request.incumbents) else request.evaluated
+        means, _ = posterior.predict(features(best))
         lie = float(_LIES[self.lie](means))
         picked = np.empty((0, request.space.d))
         while len(picked) < request.q:
@@ -63,4 +64,5 @@ def _one(request: Request, picked: FloatArray) -> Request:
         pending=np.empty((0, space.d)),
         forbidden=request.forbidden.union(space.keys(picked)),
         risk=request.risk and request.risk.after(space.features(open_)),
+        constrained=request.constrained and request.constrained.after(space.features(open_)),
     )

@@ -32,7 +32,6 @@ from scipy.stats import qmc
 
 from spot_dask.infill import Request
 from spot_dask.infill.feasible import Risk
-from spot_dask.infill.leaning import Leaning
 from spot_dask.surrogates import FloatArray, Located, Posterior
 
 BoolArray = npt.NDArray[np.bool_]
@@ -77,8 +76,11 @@ class Belief(Protocol):
         """
         ...
 
-    def believe(self, X: FloatArray) -> None:
-        """Points (k x e) are open from now on."""
+    def believe(self, X: FloatArray, eligible: BoolArray | None = None) -> None:
+        """Points (k x e) are open from now on.
+
+        Those that are not ``eligible`` (k; None: all are) will not be the best, whatever they give.
+        """
         ...
 
 
@@ -90,17 +92,18 @@ def belief(
     samples: int,
     rng: np.random.Generator,
 ) -> Belief:
-    """The belief before the first point of a batch is picked; means are those evaluated (n).
+    """The belief before the first point of a batch is picked; means are those of the incumbents.
 
     Without a joint distribution of the posterior's errors it is that of a believer.
     """
     space, lowest = request.space, means.min(initial=np.inf)
-    X, pending = space.features(request.evaluated), space.features(request.pending)
+    X, pending = space.features(request.incumbents), space.features(request.pending)
+    eligible = None if request.constrained is None else request.constrained.likely(pending)
     found: Belief
     nothing = posterior.locate(X[:0])
     if nothing is None:
         found = Believer(score, posterior, float(lowest), np.ones(space.d))
-        found.believe(pending)
+        found.believe(pending, eligible)
         return found
     best = lowest_rows(X, means, BASELINE) if samples > 1 else X[:0]
     z = normals(samples, len(best) + len(pending) + request.q, rng)
@@ -108,7 +111,8 @@ def belief(
     if posterior.columns is not None:
         scales[space.groups] = posterior.columns
     found = Fantasies(score, posterior, nothing, z, np.inf if len(best) else lowest, scales)
-    found.believe(np.vstack((best, pending)))
+    found.believe(best)
+    found.believe(pending, eligible)
     return found
 
 
@@ -198,21 +202,35 @@ class Fantasies:
             values[some[close]] = self._averaged(means[close], sd[close])[0]
         return values
 
-    def believe(self, X: FloatArray) -> None:
-        for x in X:
-            self._add(self._located(x[None]))
+    def believe(self, X: FloatArray, eligible: BoolArray | None = None) -> None:
+        for i, x in enumerate(X):
+            self._add(self._located(x[None]), eligible is None or bool(eligible[i]))
 
-    def _add(self, point: Located) -> None:
+    def predict(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean under the first fantasy and sd (m each) at features X (m x e)."""
+        means, variance, _ = self._moments(self._located(X))
+        return means[:, 0], self._sd(variance)
+
+    def expect(self, x: FloatArray, value: float) -> None:
+        """A point (e) is open and is believed to have this value, in every fantasy."""
+        point = self._located(x[None])
+        means, variance, _ = self._moments(point)
+        self.z[:, self.p] = (value - means[0]) / self._sd(variance)[0]
+        self._add(point, True)
+
+    def _add(self, point: Located, eligible: bool) -> None:
         means, variance, h = self._moments(point)
         self.largest = max(self.largest, float(point.variance[0]))
         if variance[0] <= SMALLEST * self.largest:
             # It is known already, as are many of a crowd; a row of rounding errors would make the
             # next such row larger still, until nothing is a number.
-            self.t = np.minimum(self.t, means[0])
+            if eligible:
+                self.t = np.minimum(self.t, means[0])
             return
         p, z, root = self.p, self.z[:, self.p], self.root
         pivot = np.sqrt(variance[0])
-        self.t = np.minimum(self.t, means[0] + pivot * z)
+        if eligible:
+            self.t = np.minimum(self.t, means[0] + pivot * z)
         if len(self.variance):
             covariance = self.pool.covariance(point)[:, 0]
             column = (covariance - self.h[:, :p] @ h[0]) / pivot
@@ -284,17 +302,33 @@ class Believer:
         values[which] = self.values(self.pool[which])
         return values
 
-    def believe(self, X: FloatArray) -> None:
+    def believe(self, X: FloatArray, eligible: BoolArray | None = None) -> None:
         if len(X):
             mean, _ = self.posterior.predict(X)
-            self.best = min(self.best, float(mean.min()))
+            some = mean if eligible is None else mean[eligible]
+            self.best = min(self.best, float(some.min(initial=np.inf)))
             self.posterior = self.posterior.condition(X, mean)
 
 
-class Leaned:
-    """A belief whose criterion leans to where the user believes good values to be."""
+class Weight(Protocol):
+    """A log weight of a criterion, which no point that is picked changes."""
 
-    def __init__(self, believed: Belief, leaning: Leaning):
+    def weigh(self, values: FloatArray, X: FloatArray) -> FloatArray:
+        """The weighted criterion of m values of a log criterion at m x e features."""
+        ...
+
+    def weigh_gradient(
+        self, values: FloatArray, gradient: FloatArray, X: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """The weighted criterion (m) and its gradient (m x e), from those of the criterion."""
+        ...
+
+
+class Leaned:
+    """A belief whose criterion leans to where a weight is: to where the user believes good values
+    to be."""
+
+    def __init__(self, believed: Belief, leaning: Weight):
         self.believed = believed
         self.leaning = leaning
         self.scales = believed.scales
@@ -315,8 +349,8 @@ class Leaned:
         values[which] = self.leaning.weigh(values[which], self.pool[which])
         return values
 
-    def believe(self, X: FloatArray) -> None:
-        self.believed.believe(X)
+    def believe(self, X: FloatArray, eligible: BoolArray | None = None) -> None:
+        self.believed.believe(X, eligible)
 
 
 class Weighed:
@@ -347,6 +381,7 @@ class Weighed:
         values[which] = self.risk.weigh(values[which], self.pool[which])
         return values
 
-    def believe(self, X: FloatArray) -> None:
-        self.believed.believe(X[self.risk.likely(X)])
+    def believe(self, X: FloatArray, eligible: BoolArray | None = None) -> None:
+        likely = self.risk.likely(X)
+        self.believed.believe(X[likely], None if eligible is None else eligible[likely])
         self.risk = self.risk.after(X)

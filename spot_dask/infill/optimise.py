@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from spot_dask.constraints import EVEN
 from spot_dask.errors import warn_once
 from spot_dask.infill import Request
 from spot_dask.infill.candidates import KnownRows, exchange, make_pool
@@ -32,6 +33,7 @@ from spot_dask.infill.fantasies import (
     belief,
     lowest_rows,
 )
+from spot_dask.infill.limited import Limited
 from spot_dask.space import Space
 from spot_dask.surrogates import FloatArray, IntArray, Posterior
 from spot_dask.surrogates.numerics import blas_threads
@@ -79,16 +81,38 @@ def greedy(
     with blas_threads(len(request.evaluated)):
         known = KnownRows.of(request)
         means, _ = posterior.predict(request.space.features(known.rows))
-        evaluated, likely = (
-            means[: len(request.evaluated)],
-            replace(request, pending=hoped(request)),
-        )
-        believed = weighed(belief(score, posterior, likely, evaluated, samples, rng), request)
-        leaders = lowest_rows(known.rows, means, LEADERS)
+        best, limits = means[: len(request.evaluated)], request.constrained
+        if limits is not None:
+            best = best[limits.feasible]
+            if limits.alone:
+                score, samples = nothing_to_gain, 1
+        likely = replace(request, pending=hoped(request))
+        believed = weighed(belief(score, posterior, likely, best, samples, rng), request)
+        leaders = leading(known.rows, means, request)
         polished = request.q if request.q <= LARGE else POLISHED
         if len(request.pending) > CROWD:
             polished = min(polished, FEW)
         return batch(believed, known, leaders, request.q, polished, search or Search(), rng)
+
+
+def nothing_to_gain(
+    mean: FloatArray, sd: FloatArray, best: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The score while nothing fulfils the constraints: 0 everywhere, so that they alone count."""
+    value = np.zeros(np.broadcast_shapes(mean.shape, sd.shape))
+    return value, value, value
+
+
+def leading(rows: FloatArray, means: FloatArray, request: Request) -> FloatArray:
+    """The known rows (at most LEADERS x d) around which to look for candidates: the lowest means.
+
+    Under constraints, of what is likelier than not to fulfil them; the likeliest where nothing is.
+    """
+    if request.constrained is not None:
+        chance = request.constrained.log_chance(request.space.features(rows))
+        likely = chance >= np.log(EVEN)
+        rows, means = (rows[likely], means[likely]) if likely.any() else (rows, -chance)
+    return lowest_rows(rows, means, LEADERS)
 
 
 def hoped(request: Request) -> FloatArray:
@@ -99,10 +123,13 @@ def hoped(request: Request) -> FloatArray:
 
 
 def weighed(believed: Belief, request: Request) -> Belief:
-    """A belief, weighed by what is known of failures and by what the user believes."""
+    """A belief, weighed by what is known of failures and constraints, and by what the user
+    believes."""
+    pending = request.space.features(request.pending)
     if request.risk is not None:
-        risk = request.risk.after(request.space.features(request.pending))
-        believed = Weighed(believed, risk)
+        believed = Weighed(believed, request.risk.after(pending))
+    if request.constrained is not None:
+        believed = Limited(believed, request.constrained, pending, request.q)
     return believed if request.leaning is None else Leaned(believed, request.leaning)
 
 

@@ -13,9 +13,8 @@ from scipy.linalg import lapack
 
 from spot_dask.infill import Request
 from spot_dask.infill.candidates import KnownRows, make_pool
-from spot_dask.infill.fantasies import lowest_rows
-from spot_dask.infill.feasible import Risk
-from spot_dask.infill.optimise import LEADERS
+from spot_dask.infill.constrained import Constrained
+from spot_dask.infill.optimise import leading
 from spot_dask.surrogates import FloatArray, Posterior
 from spot_dask.surrogates.numerics import blas_threads
 
@@ -35,7 +34,7 @@ class Thompson:
         known, picked = KnownRows.of(request), np.empty((0, request.space.d))
         while len(picked) < request.q:
             with blas_threads(self.candidates):
-                more = self._draw(posterior, known, request.risk, request.q - len(picked), rng)
+                more = self._draw(posterior, known, request, request.q - len(picked), rng)
             if not len(more):
                 break
             picked = np.vstack((picked, more))
@@ -47,14 +46,14 @@ class Thompson:
         self,
         posterior: Posterior,
         known: KnownRows,
-        risk: Risk | None,
+        request: Request,
         q: int,
         rng: np.random.Generator,
     ) -> FloatArray:
         """At least one new row, if there is any, and at most q; of those that may succeed."""
-        space = known.space
+        space, risk = known.space, request.risk
         means, _ = posterior.predict(space.features(known.rows))
-        leaders = lowest_rows(known.rows, means, LEADERS)
+        leaders = leading(known.rows, means, request)
         pool, _ = make_pool(known, leaders, self.candidates, rng)
         if len(pool) > LISTED:
             pool = pool[rng.choice(len(pool), LISTED, replace=False)]
@@ -62,8 +61,9 @@ class Thompson:
             return pool
         if risk is not None and (likely := risk.likely(space.features(pool))).any():
             pool = pool[likely]
-        mean, covariance = posterior.joint(space.features(pool))
-        draws = mean[:, None] + _root(covariance) @ rng.standard_normal((len(pool), q))
+        draws = _drawn(posterior, space.features(pool), q, rng)
+        if request.constrained is not None:
+            draws = _constrained(draws, request.constrained, space.features(pool), rng)
         open_ = np.ones(len(pool), dtype=np.bool_)
         picked = np.empty((0, space.d))
         for draw in draws.T:
@@ -73,6 +73,31 @@ class Thompson:
             picked = np.vstack((picked, row))
             open_ &= known.apart(pool, row[None])
         return picked
+
+
+def _drawn(posterior: Posterior, X: FloatArray, q: int, rng: np.random.Generator) -> FloatArray:
+    """q joint draws of the objective, or a metric, at features X (m x e): m x q."""
+    mean, covariance = posterior.joint(X)
+    drawn: FloatArray = mean[:, None] + _root(covariance) @ rng.standard_normal((len(X), q))
+    return drawn
+
+
+def _constrained(
+    draws: FloatArray, known: Constrained, X: FloatArray, rng: np.random.Generator
+) -> FloatArray:
+    """Draws (m x q) of the objective so that the least is the best that fulfils all constraints.
+
+    By a draw of each metric; where nothing does in a draw, the one that is least beyond the bounds,
+    in spreads of the draws of the metric [Eriksson & Poloczek 2021].
+    """
+    beyond = np.zeros_like(draws)
+    for limit in known.limits:
+        drawn = _drawn(limit.posterior, X, draws.shape[1], rng)
+        spread = float(drawn.std()) or 1.0
+        beyond += np.maximum(limit.side * (drawn - limit.bound), 0.0) / spread
+    fine = beyond <= 0.0
+    worst = np.where(fine, draws, -np.inf).max(axis=0)
+    return np.where(fine, draws, np.where(np.isfinite(worst), worst, 0.0) + beyond)
 
 
 def _root(covariance: FloatArray) -> FloatArray:

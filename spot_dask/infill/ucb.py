@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from spot_dask.infill import Request
+from spot_dask.infill.fantasies import BoolArray
 from spot_dask.infill.optimise import Search, greedy
 from spot_dask.surrogates import FloatArray, Posterior
 
@@ -45,7 +46,7 @@ class UCB:
         picked = greedy(bound, posterior, first, rng, self.search)
         if not exploring or len(picked) < first.q:
             return picked
-        level = float((mean + self.beta * sd).min())
+        level = float((mean + self.beta * sd)[_eligible(request)].min(initial=np.inf))
         rest = replace(
             request,
             q=exploring,
@@ -54,6 +55,14 @@ class UCB:
         )
         explored = greedy(_Exploration(bound, level), posterior, rest, rng, self.search)
         return np.vstack((picked, explored))
+
+
+def _eligible(request: Request) -> BoolArray:
+    """Which of the evaluated and pending rows the best may be, as far as constraints tell."""
+    known = request.constrained
+    if known is None:
+        return np.ones(len(request.evaluated) + len(request.pending), dtype=np.bool_)
+    return np.append(known.feasible, known.likely(request.space.features(request.pending)))
 
 
 @dataclass(frozen=True)

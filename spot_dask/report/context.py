@@ -15,16 +15,18 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
+from spot_dask.constraints import Constraint, parsed, value_of
 from spot_dask.fold import Fold
 from spot_dask.inference import LEAST, Evidence, Inference, evidence, infer
 from spot_dask.inference.confirmed import Confirmation, confirmation
 from spot_dask.inference.gate import MORE, FillingCheck, filling_check
 from spot_dask.inference.near import NearOptimal, near_optimal
 from spot_dask.inference.transform import unfit
-from spot_dask.records import Configuration, Evaluation, Header, Value
+from spot_dask.records import Configuration, Evaluation, Header, Import, Objective, Value
 from spot_dask.space import Categorical, Integer, Parameter, Real, Space
-from spot_dask.stats import FloatArray
+from spot_dask.stats import BoolArray, FloatArray
 from spot_dask.stats.diagnostics import LeaveOneOut
+from spot_dask.tuner.limited import eligible
 from spot_dask.tuner.model import Best, Model
 from spot_dask.tuner.ranges import holds
 
@@ -116,6 +118,19 @@ class ReportContext:
     def space(self) -> Space:
         return Space.from_json(self.header.space)
 
+    @property
+    def objective(self) -> Objective:
+        return Objective(self.header.objective, self.header.direction)
+
+    @cached_property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """The outcome constraints of the study."""
+        return parsed(self.settings.get("constraints", {}))
+
+    def fulfils(self, item: Evaluation | Import) -> bool:
+        """Whether an evaluation fulfils all outcome constraints, by what it reported."""
+        return all(c.holds(value_of(c.metric, item, self.objective)) for c in self.constraints)
+
     @cached_property
     def within(self) -> Space:
         """The ranges that are searched at present: ``space``, or a part of it if they changed."""
@@ -187,6 +202,16 @@ class ReportContext:
         """The model that statements are made from; None while too little is known."""
         forced = self.settings.get("transform", "auto")
         return None if self._unfit else infer(self._evidence, self.sign, forced, SEED)
+
+    @cached_property
+    def eligible(self) -> BoolArray | None:
+        """Which evaluations (n) of the model of inference are of configurations that fulfil the
+        constraints and lie in the present ranges; None without constraints or a model."""
+        if not self.constraints or self.inference is None:
+            return None
+        seen, history = self.inference.evidence, self.fold.history
+        fine = eligible(self.space, seen.X, history, self.constraints, self.objective)
+        return fine & seen.present
 
     @cached_property
     def _evidence(self) -> Evidence:
@@ -267,8 +292,9 @@ class ReportContext:
         model = self.explained
         if isinstance(model, Missing):
             return model
-        mde = self.settings.get("mde")
-        return near_optimal(model, np.random.default_rng(SEED), mde)
+        mde, some = self.settings.get("mde"), self.eligible
+        some = some if some is not None and some.any() else None
+        return near_optimal(model, np.random.default_rng(SEED), mde, some)
 
     @cached_property
     def filling(self) -> FillingCheck | Missing:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from spot_dask.constraints import STANDINGS, parsed, standing
 from spot_dask.errors import StoreCorrupt, shown
 from spot_dask.fold import Arrival, Fold
 from spot_dask.records import (
@@ -25,6 +26,7 @@ from spot_dask.records import (
     Evaluation,
     Header,
     Import,
+    Objective,
     Origin,
     Status,
     Value,
@@ -288,7 +290,20 @@ def _common(rows: Sequence[Arrival], header: Header) -> list[Column]:
         _closed("status", "how the trial ended", status, tuple(map(str, STATUSES))),
         _closed("origin", "where the configuration came from", origin, tuple(map(str, ORIGINS))),
         _plain("objective", "real", objective, [sign * _y(row) for row in rows]),
+        *_constraints(rows, header),
     ]
+
+
+def _constraints(rows: Sequence[Arrival], header: Header) -> Iterable[Column]:
+    """How rows stand to outcome constraints, where the run has any."""
+    try:
+        limits = parsed(header.settings.get("constraints", {}))
+    except (ValueError, AttributeError) as error:
+        raise StoreCorrupt(f"the settings in the run's header: {error}") from None
+    if limits:
+        what, objective = "outcome constraints", Objective(header.objective, header.direction)
+        told = [standing(limits, row.evaluation or _imported(row), objective) for row in rows]
+        yield _closed("constraints", what, told, STANDINGS)
 
 
 def _provenance(rows: Sequence[Arrival]) -> list[Column]:

@@ -14,16 +14,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from spot_dask import baselines, early_stopping, surrogates
 from spot_dask import infill as criteria
 from spot_dask.baselines import SPOT, Baseline, Known
+from spot_dask.constraints import Constraint, Limits, parsed
 from spot_dask.early_stopping import Rule
 from spot_dask.early_stopping.ruler import Ruler
 from spot_dask.errors import warn_once
 from spot_dask.infill import Infill, Proposal, Request
+from spot_dask.infill.constrained import Constrained
 from spot_dask.infill.leaning import Believed, Leaning, likeliest
 from spot_dask.infill.log_ei import LogEI
 from spot_dask.records import (
@@ -45,6 +48,7 @@ from spot_dask.surrogates.transfer import Transfer, source_model
 from spot_dask.tuner.confirmation import FROM, default_failed, missing, reserve, seeds_of
 from spot_dask.tuner.design import best_of_each, initial_design, space_filling
 from spot_dask.tuner.foreseen import foreseen
+from spot_dask.tuner.limited import KnownMetric, constrained, judged, learnt_metrics, rank
 from spot_dask.tuner.model import (
     Best,
     Model,
@@ -87,7 +91,9 @@ class Tuner:
     ended count for proposals as what it predicts of them, from the curves of the ``objective``;
     ``length`` is the parameter that holds a training's epochs, where they differ. Where ranges were
     changed, only what is ``within`` a part of the space is proposed and recommended; of the tuner
-    that does so, that part is the space, and evaluations ``beyond`` it inform the surrogate. Names
+    that does so, that part is the space, and evaluations ``beyond`` it inform the surrogate.
+    ``constraints`` are limits of metrics (``constraints.py``): what fulfils them is recommended,
+    and proposed where the criterion is one of ours; while nothing does, what is nearest. Names
     that are not ``trusted``, because a store gave them, load no foreign code: ``ask`` and ``model``
     raise ``plugins.NotLoaded``.
     """
@@ -108,6 +114,7 @@ class Tuner:
     objective: Objective = field(default_factory=lambda: Objective("loss"))
     early_stopping: str | Rule | None = None
     length: str | None = None
+    constraints: Limits = field(default_factory=dict)
     within: Space | None = None
     beyond: tuple[Evaluation, ...] = ()
     trusted: bool = True
@@ -305,8 +312,9 @@ class Tuner:
     def recommend(self, history: History, model: Model | None) -> Best | None:
         """The configuration of lowest posterior mean among the successful; None if there is none.
 
-        A surrogate that predicts evaluations from all others no better than their mean does has no
-        say, nor has one where replicates gave the same values again: of an objective without noise
+        Under constraints, among those that fulfil them, or the one that comes nearest. A surrogate
+        that predicts evaluations from all others no better than their mean does has no say, nor has
+        one where replicates gave the same values again: of an objective without noise
         nothing is better than the best value observed. Without a surrogate the configuration of
         lowest mean value is recommended. Imported evaluations of the same objective take part;
         confirmations do not.
@@ -319,19 +327,65 @@ class Tuner:
         if self.within is not None:
             box = self.within
             found = [best for best in found if holds(box, best.config)] or found
+        found = self._judged(found, history, by_model=model is not None)
         if model is None or not found or self._is_exact(history):
-            return sorted(found, key=lambda best: best.observed)
+            return sorted(found, key=lambda best: rank(best, best.observed))
         rows = rows_of(self.space, (best.config for best in found))
         try:
             (mean, sd), predicts = model.predict(rows), model.predicts
         except Exception as error:  # of a posterior, which may be the user's
             warn_once(logger, "no prediction: %s; what was observed counts", _first_line(error))
-            return sorted(found, key=lambda best: best.observed)
+            return sorted(found, key=lambda best: rank(best, best.observed))
         known = [
             replace(best, mean=float(m), sd=float(s))
             for best, m, s in zip(found, mean, sd, strict=True)
         ]
-        return sorted(known, key=lambda best: best.mean if predicts else best.observed)
+        return sorted(known, key=lambda best: rank(best, best.mean if predicts else best.observed))
+
+    def seen(self, evaluation: Evaluation) -> Best:
+        """An evaluation as a recommendation, which stands to constraints as it was observed."""
+        return self._judged([Best((evaluation,))], History(), by_model=False)[0]
+
+    def _judged(self, found: Sequence[Best], history: History, by_model: bool) -> list[Best]:
+        """Configurations with how they stand to every constraint."""
+        if not self._limits or not found:
+            return list(found)
+        X = self.space.features(rows_of(self.space, [best.config for best in found]))
+        return judged(self._metrics(history, by_model), found, X, self.objective)
+
+    @cached_property
+    def _limits(self) -> tuple[Constraint, ...]:
+        return parsed(self.constraints)
+
+    def _metrics(self, history: History, modelled: bool = True) -> tuple[KnownMetric, ...]:
+        """What a history tells of the constraints' metrics; the last is kept for the next call."""
+        told = sorted(history.searched.ok, key=lambda e: e.trial.number)
+        asked = (history.imports, told, modelled)
+        for known, metrics in tuple(self._last_metrics):
+            if known == asked:
+                return metrics
+        found = learnt_metrics(
+            self.space, history, self.beyond, self._limits, self.objective, modelled
+        )
+        self._last_metrics[:] = [(asked, found)]
+        return found
+
+    @cached_property
+    def _last_metrics(self) -> list[tuple[Any, tuple[KnownMetric, ...]]]:
+        return []
+
+    def _constrained(self, history: History, rows: FloatArray) -> Constrained | None:
+        """What the criterion is told of constraints; ``rows`` (n x d) are those evaluated."""
+        if not self._limits:
+            return None
+        metrics = self._metrics(history)
+        by = [m.model is not None for m in metrics]  # of the others nothing is known to go by
+        found = self._judged(self._successes(history), history, by_model=True)
+        fine = {
+            best.key: all(f.fulfilled for f, m in zip(best.fulfilments, by, strict=True) if m)
+            for best in found
+        }
+        return constrained(metrics, [fine.get(key, False) for key in self.space.keys(rows)])
 
     def _successes(self, history: History) -> list[Best]:
         """What succeeded or was imported, by configuration, in the order of trial numbers."""
@@ -481,6 +535,8 @@ class Tuner:
             return []
         failed = set(self._keys([e.trial.config for e in history.failed]))
         own = [b for b in self._successes(history) if b.evaluations and b.key not in failed]
+        own = self._judged(own, history, by_model=True)
+        own = [best for best in own if best.feasible] or own
         if not own:
             return []
         keys, configs = [b.key for b in own], [b.config for b in own]
@@ -528,6 +584,7 @@ class Tuner:
                 forbidden=frozenset(self.space.keys(known)),
                 risk=risk_of(self.space, history),
                 leaning=self._leaning and self._leaning.after(len(history.evaluations)),
+                constrained=self._constrained(history, model.X),
             )
             fresh, expected, origin = self._propose(infill, model, request, rng)
         fresh = fresh[:q]

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from spot_dask.cards import Card, counted, settings_text
+from spot_dask.constraints import Fulfilment, feasible
 from spot_dask.errors import warn_once
 from spot_dask.infill.feasible import Risk
 from spot_dask.records import Configuration, Evaluation, History, Import, Status
@@ -72,14 +73,16 @@ class Best:
     """A configuration that succeeded, with its evaluations and what the surrogate says of it.
 
     The evaluations are ordered by trial number; more than one if it was replicated, none if it was
-    only imported. ``mean`` and ``sd`` are NaN while too little is known to fit a surrogate. ``key``
-    is the configuration's in its space.
+    only imported. ``mean`` and ``sd`` are NaN while too little is known to fit a surrogate.
+    ``fulfilments`` say how it stands to each outcome constraint. ``key`` is the configuration's in
+    its space.
     """
 
     evaluations: tuple[Evaluation, ...] = ()
     mean: float = math.nan
     sd: float = math.nan
     imports: tuple[Import, ...] = ()
+    fulfilments: tuple[Fulfilment, ...] = ()
     key: bytes = field(default=b"", repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -88,9 +91,13 @@ class Best:
 
     def _repr_html_(self) -> str:
         """The configuration as a notebook shows it."""
-        said = f"chosen by {counted(len(self.values), 'value')} of the search; unconfirmed by them"
+        said = [
+            f"chosen by {counted(len(self.values), 'value')} of the search; unconfirmed by them"
+        ]
+        if self.fulfilments:
+            said.append(self.limits)
         rows = tuple(self.config.items())
-        return Card(f"Best: {self._named}", [said], ("parameter", "value"), rows)._repr_html_()
+        return Card(f"Best: {self._named}", said, ("parameter", "value"), rows)._repr_html_()
 
     @property
     def _named(self) -> str:
@@ -114,6 +121,22 @@ class Best:
     def observed(self) -> float:
         """Mean of the observed values."""
         return float(np.mean(self.values))
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it fulfils all outcome constraints; True where there are none."""
+        return feasible(self.fulfilments)
+
+    @property
+    def limits(self) -> str:
+        """How it stands to the outcome constraints, in one line; empty where there are none."""
+        if not self.fulfilments:
+            return ""
+        if self.feasible:
+            return f"fulfils {', '.join(map(str, self.fulfilments))}"
+        all_of = ", ".join(str(f.constraint) for f in self.fulfilments)
+        broken = ", ".join(map(str, (f for f in self.fulfilments if not f.fulfilled)))
+        return f"nothing tried fulfils {all_of}; {self._named} came nearest: {broken}"
 
     @property
     def expected(self) -> float:

@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from spot_dask.cards import brief
+from spot_dask.constraints import Limits, parsed
 from spot_dask.inference import evidence, infer
 from spot_dask.inference.outlook import outlook
-from spot_dask.records import Evaluation, History
+from spot_dask.records import Evaluation, History, Objective
 from spot_dask.space import Space
+from spot_dask.tuner.limited import eligible
 
 FIRST = 20
 """Trials of the search before the first judgement."""
@@ -60,16 +62,18 @@ class Judgement:
 class Stopping:
     """The rule ``until`` of a study: ``"noise"``, or a number in units of its objective.
 
-    ``sign`` is -1 where the objective is maximised; ``transform`` is that of statements; ``within``
-    are the ranges that are searched at present, where they were changed: elsewhere nothing can be
-    gained. Under ``"never"`` it never says so.
+    ``transform`` is that of statements; ``within`` are the ranges that are searched at present,
+    where they were changed: elsewhere nothing can be gained. Under ``constraints`` the best is one
+    that fulfils them, and there is no judgement while there is none. Under ``"never"`` it never
+    says so.
     """
 
     space: Space
     until: str | float
-    sign: float = 1.0
+    objective: Objective = field(default_factory=lambda: Objective("loss"))
     transform: str = "auto"
     within: Space | None = None
+    constraints: Limits = field(default_factory=dict)
 
     def verdict(self, history: History) -> Judgement | None:
         """The judgement that ends the search; None while there is none."""
@@ -93,14 +97,19 @@ class Stopping:
         return self._known[key]
 
     def _judge(self, history: History) -> Judgement | None:
-        known = evidence(self.space, history, self.sign, self.within)
+        sign, limits, some = self.objective.sign, parsed(self.constraints), None
         try:
-            model = infer(known, self.sign, self.transform)
+            known = evidence(self.space, history, sign, self.within)
+            model = infer(known, sign, self.transform)
         except ValueError:  # the transform that is forced is impossible: nothing can be said
             return None
         if model is None or not model.evidence.present.any():
             return None
-        trials, seen = len(history.evaluations), outlook(model)
+        if limits:
+            some = eligible(self.space, model.evidence.X, history, limits, self.objective)
+            if not (some & model.evidence.present).any():
+                return None
+        trials, seen = len(history.evaluations), outlook(model, some)
         if self.until == NOISE:
             return Judgement(trials, seen.bound, seen.noise, "the noise of a single training")
         return Judgement(trials, seen.bound, float(self.until), "until")

@@ -61,6 +61,7 @@ class Row:
     """An earlier evaluation in its source's terms: its run and number there, values by name.
 
     ``y`` is in the source's own direction; if there is none it is NaN, and ``why`` says so.
+    ``metrics`` are what else it reported, where the source tells that from parameters.
     """
 
     run: str
@@ -68,6 +69,7 @@ class Row:
     values: Mapping[str, Value]
     y: float = math.nan
     why: str = ""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def summary(imported: Imported) -> str:
 
 def _read(source: WarmStart, space: Space, header: Header) -> Earlier:
     """The content of a source, checked to be of the study's objective if it is to be data."""
-    names = (*space.names, header.objective)
+    names = (*space.names, header.objective, *_wanted(header))
     for old, new in source.rename.items():
         if new and new not in names:
             raise StoreError(
@@ -254,7 +256,8 @@ def _taken(
 ) -> Imported:
     """The evaluations of a source that fit the space, without those ``taken`` already."""
     path = str(source.path)
-    earlier = _renamed(earlier, source)
+    wanted = _wanted(header)
+    earlier = _measured(_renamed(earlier, source), [n for n in wanted if n not in space.names])
     assumed = _assumed(earlier, space, path)
     sign = -1.0 if (earlier.direction or header.direction) == "max" else 1.0
     items, dropped = [], []
@@ -266,9 +269,45 @@ def _taken(
         except ValueError as error:
             dropped.append(f"{earlier.unit} {row.number}: {error}")
             continue
-        items.append(Import(config, sign * row.y, row.run, row.number))
+        metrics = {n: v for n in wanted if math.isfinite(v := _finite(row.metrics.get(n)))}
+        items.append(Import(config, sign * row.y, row.run, row.number, metrics))
         taken.add((row.run, row.number))
+    if source.mode == "data" and items:
+        known = {name for item in items for name in item.metrics}
+        unknown = [name for name in wanted if name not in known]
+        assumed += [
+            f"{name} is not in it: whether its constraint holds is unknown" for name in unknown
+        ]
     return Imported(path, tuple(items), tuple(dropped), source.mode, tuple(assumed))
+
+
+def _wanted(header: Header) -> list[str]:
+    """The metrics that the study constrains, but for its objective."""
+    return [name for name in header.settings.get("constraints", {}) if name != header.objective]
+
+
+def _measured(earlier: Earlier, wanted: Sequence[str]) -> Earlier:
+    """The source with columns of these metrics as metrics, where it has no space to tell them."""
+    if earlier.space is not None or not any(name in earlier.columns for name in wanted):
+        return earlier
+    rows = [
+        replace(
+            row,
+            values={n: v for n, v in row.values.items() if n not in wanted},
+            metrics={**row.metrics, **{n: row.values[n] for n in wanted if n in row.values}},
+        )
+        for row in earlier.rows
+    ]
+    return replace(earlier, rows=rows)
+
+
+def _finite(value: Any) -> float:
+    """The value of a metric; NaN where it is no finite number."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return found if math.isfinite(found) else math.nan
 
 
 def _renamed(earlier: Earlier, source: WarmStart) -> Earlier:

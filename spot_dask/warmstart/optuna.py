@@ -77,7 +77,7 @@ def _row(run: str, trial: Any) -> Row:
         why = "it was pruned" if trial.state.name == "PRUNED" else "it had failed"
         return Row(run, trial.number, trial.params, why=why)
     (y,) = trial.values if trial.values and len(trial.values) == 1 else (None,)
-    return Row(run, trial.number, trial.params, *number(y))
+    return Row(run, trial.number, trial.params, *number(y), metrics=trial.user_attrs)
 
 
 @contextmanager

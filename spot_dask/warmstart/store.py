@@ -20,9 +20,13 @@ class EarlierRun:
         run = Run.open(path)
         header, history = run.header, run.history
         rows = [
-            Row(i.source_run, i.source_trial, i.config, run.signed(i.y)) for i in history.imports
+            Row(i.source_run, i.source_trial, i.config, run.signed(i.y), metrics=i.metrics)
+            for i in history.imports
         ]
         for e in history.evaluations:
             why = "" if e.ok else "it had failed"
-            rows.append(Row(header.run_id, e.trial.number, e.trial.config, run.signed(e.y), why))
+            trial, metrics = e.trial, e.outcome.metrics
+            rows.append(
+                Row(header.run_id, trial.number, trial.config, run.signed(e.y), why, metrics)
+            )
         return Earlier(rows, header.objective, header.direction, run.space)

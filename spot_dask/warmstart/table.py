@@ -102,5 +102,6 @@ class Lines:
                     " export the run again, or leave out the columns that are no parameters"
                 ) from None
             values = {n.removeprefix("config."): v for n, v in row.items() if n[:7] == "config."}
-            rows.append(Row(*identity, values, value, why))
+            metrics = {n.removeprefix("metric."): v for n, v in row.items() if n[:7] == "metric."}
+            rows.append(Row(*identity, values, value, why, metrics))
         return Earlier(rows, objective, textual=self.textual)

@@ -56,7 +56,10 @@ class BudgetSection:
         loo = LeaveOneOut(model.z, *model.leave_one_out())
         if math.isnan(loo.q2):
             return Missing("all values of the objective are equal, so there is nothing to improve")
-        seen = outlook.outlook(model)
+        some = context.eligible
+        if some is not None and not some.any():
+            return Missing("nothing that was tried fulfils the constraints")
+        seen = outlook.outlook(model, some)
         trainings = 1 if context.best is None else len(context.best.values)
         noise, noise_is = seen.noise / math.sqrt(trainings), text.plural(trainings, "training")
         if c is not None and c.stated:
@@ -144,7 +147,8 @@ def _ended(context: ReportContext) -> str:
     if until is None:
         return ""
     forced = context.settings.get("transform", "auto")
-    rule = Stopping(context.space, until, context.sign, forced, context.within)
+    limits = context.settings.get("constraints", {})
+    rule = Stopping(context.space, until, context.objective, forced, context.within, limits)
     verdict = rule.verdict(context.fold.history)
     return "" if verdict is None else str(verdict)
 

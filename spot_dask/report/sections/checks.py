@@ -10,6 +10,7 @@ from spot_dask.records import Origin
 from spot_dask.report import text
 from spot_dask.report.blocks import Block, CheckList, HealthCheck, State, Text, how
 from spot_dask.report.context import LEAST_Q2, Missing, ReportContext
+from spot_dask.report.sections.constraints import ConstraintsSection
 from spot_dask.report.sections.cost import CostSection
 from spot_dask.report.sections.curves import CurvesSection
 from spot_dask.report.sections.gain import GainSection
@@ -39,6 +40,7 @@ class ChecksSection:
     def facts(self, context: ReportContext) -> tuple[HealthCheck, ...]:
         checks: dict[str, Callable[[ReportContext], Seen | Missing | None]] = {
             "Confirmed on fresh seeds": _confirmed,
+            "The constraints are fulfilled": _constraints,
             "Better than the default": _beats_default,
             "The model predicts evaluations it has not seen": _believable,
             "The model may speak of the whole space": _everywhere,
@@ -84,6 +86,20 @@ def _foretold(context: ReportContext) -> Seen | Missing | None:
         said += f"; rank correlation {told.rank:.2f}"
     said += f"; {told.exploring} were to explore"
     return ("WARN" if told.misleads else "PASS"), said
+
+
+def _constraints(context: ReportContext) -> Seen | None:
+    found = context[ConstraintsSection]
+    if isinstance(found, Missing):
+        return None
+    if not found.feasible:
+        return "FAIL", found.limits
+    fresh = sum(h.fresh for h in found.held)
+    broken = [f"{h.constraint} {h.fresh - h.kept} of {h.fresh}" for h in found.held
+              if h.kept < h.fresh]  # fmt: skip
+    if broken:
+        return "WARN", f"fresh seeds broke {text.listed(broken)} times"
+    return "PASS", f"{found.limits}{'; fresh seeds kept them, too' if fresh else ''}"
 
 
 def _confirmed(context: ReportContext) -> Seen | Missing:

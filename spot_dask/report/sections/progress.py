@@ -46,7 +46,8 @@ class SearchProgress:
     ``elapsed`` is the working time of the study in seconds when each arrived, ``work`` the sum of
     the trainings' seconds by then. ``initial`` marks evaluations of the initial design, ``stopped``
     those that were stopped early, ``fallback`` those that were chosen otherwise, as the surrogate
-    or the criterion failed. ``confirmations`` are not among them.
+    or the criterion failed. ``confirmations`` are not among them. Under constraints the incumbent
+    fulfils them, as observed, and there is no baseline: random search would seldom.
     """
 
     number: tuple[int, ...]
@@ -71,13 +72,14 @@ class ProgressSection:
         arrivals = [(e, elapsed) for e, elapsed in context.arrivals if not e.trial.confirms]
         told = [e for e, _ in arrivals]
         y = np.array([e.y if e.ok else math.nan for e in told])
+        fine = np.array([e.ok and context.fulfils(e) for e in told])
         later = (Origin.INFILL, Origin.REPLICATE, Origin.FALLBACK)
         return SearchProgress(
             number=tuple(e.trial.number for e in told),
             elapsed=tuple(elapsed for _, elapsed in arrivals),
             work=tuple(np.nancumsum([e.outcome.seconds for e in told]).tolist()),
             y=context.signed(y),
-            best=context.signed(incumbent_curve(y)),
+            best=context.signed(incumbent_curve(np.where(fine, y, np.nan))),
             initial=tuple(e.trial.origin not in later for e in told),
             random=_baseline(context, len(told)),
             stopped=tuple(e.stopped for e in told),
@@ -147,6 +149,8 @@ def _baseline(context: ReportContext, k: int) -> RandomBaseline:
     seen = np.array([e.y if e.ok else np.nan for e in filling if not e.stopped])
     parts: list[RandomSearch] = []
     exact = 0
+    if context.constraints:
+        return RandomBaseline((), (), (), 0)
     if np.isfinite(seen).sum() > 1:
         exact = min(len(seen), k)
         parts.append(expected_best(np.where(np.isnan(seen), np.nanmax(seen), seen), exact))
@@ -192,7 +196,10 @@ def _where_from(r: RandomBaseline) -> str:
             f"{'Beyond (dashed)' if r.exact else 'Here'} it is simulated: {PATHS} functions drawn "
             "from the model of inference, seen at random configurations with its noise. "
         )
-    return said or "It is not shown, because too few evaluations fill the space. "
+    return (
+        said
+        or "It is not shown, because there are constraints, or too few evaluations fill the space. "
+    )
 
 
 def _sentence(p: SearchProgress, objective: str) -> str:
@@ -201,6 +208,8 @@ def _sentence(p: SearchProgress, objective: str) -> str:
         f"The best observed {objective}, {text.rough(p.best[-1])}, came as evaluation "
         f"{last + 1} of {len(p.y)} (trial {p.number[last]})."
     )
+    if math.isnan(p.best[-1]):
+        said = f"None of {text.plural(len(p.y), 'evaluation')} fulfils the constraints."
     if any(p.stopped):
         said += (
             f" {text.plural(sum(p.stopped), 'training')} promised too little, ended early and "

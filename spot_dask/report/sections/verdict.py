@@ -78,7 +78,13 @@ def _best(context: ReportContext, r: Recommendation) -> str:
     if len(r.config) > MOST_VALUES:
         config += f" and {len(r.config) - MOST_VALUES} more"
     objective, c = context.header.objective, context.confirmed
-    said = f"The best configuration is that of {r.name}: {config}"
+    best = context.best
+    limits = "" if best is None else best.limits
+    if best is not None and not best.feasible:
+        said = f"{limits[0].upper()}{limits[1:]}. Its configuration: {config}"
+    else:
+        said = f"The best configuration is that of {r.name}: {config}"
+        said += f"; it {limits}" if limits else ""
     if c is None or not c.stated:
         trainings = text.plural(r.trainings, "training")
         return f"{said}; {text.rough(r.observed)} is the {objective} observed in {trainings}."

@@ -184,11 +184,18 @@ def _delta(
 
 
 def _tried(context: ReportContext) -> list[_Tried]:
-    """The configurations that succeeded in the search or were imported, best observed first."""
+    """The configurations that succeeded in the search or were imported, best observed first.
+
+    Under constraints those that fulfil them, as observed, if there are any.
+    """
     history = context.fold.history
     present = (e for e in history.searched.ok if context.competes(e.trial.config))
     own = sorted(present, key=lambda e: e.trial.number)
     imports = [i for i in history.imports if context.competes(i.config)]
+    if context.best is not None and context.best.feasible:
+        best = dict(context.best.config)
+        own = [e for e in own if context.fulfils(e) or dict(e.trial.config) == best]
+        imports = [i for i in imports if context.fulfils(i) or dict(i.config) == best]
     configs = [e.trial.config for e in own] + [i.config for i in imports]
     rows = context.space.encode(configs)
     groups: dict[bytes, list[int]] = {}
