@@ -41,7 +41,7 @@ inference.present inference.process inference.transform
 inference inference.confirmed
 inference.*
 inference.narrowed
-infill.climb infill.constrained infill.feasible infill.leaning
+infill.climb infill.constrained infill.feasible infill.leaning infill.price
 infill
 infill.candidates infill.fantasies
 infill.limited
@@ -55,7 +55,7 @@ early_stopping.*
 baselines
 baselines.*
 tuner.ranges tuner.design tuner.model tuner.replication
-tuner.confirmation tuner.foreseen tuner.foretold tuner.limited
+tuner.confirmation tuner.durations tuner.foreseen tuner.foretold tuner.limited
 tuner.stopping
 tuner
 coordinator coordinator.curves coordinator.fleet

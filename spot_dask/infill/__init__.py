@@ -28,6 +28,7 @@ from spot_dask import plugins
 from spot_dask.infill.constrained import Constrained
 from spot_dask.infill.feasible import Risk
 from spot_dask.infill.leaning import Leaning
+from spot_dask.infill.price import Price
 from spot_dask.space import Integer, Space
 from spot_dask.surrogates import FloatArray, Posterior
 from spot_dask.surrogates.kriging import Kriging
@@ -41,7 +42,9 @@ class Request:
     ``Space.keys`` entry is in ``forbidden`` may be proposed. ``risk`` weights the criterion where
     trainings may fail; None while none has failed. ``leaning`` weights it by what the user believes
     of good values; None where nothing is left of that. ``constrained`` says what is known of
-    outcome constraints; None where there are none, or nothing is known of their metrics.
+    outcome constraints; None where there are none, or nothing is known of their metrics. ``price``
+    weights it by what a training takes, for a criterion that asks for it by an attribute ``timed``
+    that is true; None while durations are not known.
     """
 
     space: Space
@@ -52,6 +55,7 @@ class Request:
     risk: Risk | None = None
     leaning: Leaning | None = None
     constrained: Constrained | None = None
+    price: Price | None = None
 
     @property
     def incumbents(self) -> FloatArray:

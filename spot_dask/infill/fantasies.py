@@ -326,7 +326,7 @@ class Weight(Protocol):
 
 class Leaned:
     """A belief whose criterion leans to where a weight is: to where the user believes good values
-    to be."""
+    to be, or to quick trainings."""
 
     def __init__(self, believed: Belief, leaning: Weight):
         self.believed = believed

@@ -123,14 +123,16 @@ def hoped(request: Request) -> FloatArray:
 
 
 def weighed(believed: Belief, request: Request) -> Belief:
-    """A belief, weighed by what is known of failures and constraints, and by what the user
-    believes."""
+    """A belief, weighed by what is known of failures, constraints and durations, and by what the
+    user believes."""
     pending = request.space.features(request.pending)
     if request.risk is not None:
         believed = Weighed(believed, request.risk.after(pending))
     if request.constrained is not None:
         believed = Limited(believed, request.constrained, pending, request.q)
-    return believed if request.leaning is None else Leaned(believed, request.leaning)
+    for weight in (request.price, request.leaning):
+        believed = believed if weight is None else Leaned(believed, weight)
+    return believed
 
 
 def batch(

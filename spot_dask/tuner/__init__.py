@@ -47,6 +47,7 @@ from spot_dask.surrogates.posterior import KrigingPosterior
 from spot_dask.surrogates.transfer import Transfer, source_model
 from spot_dask.tuner.confirmation import FROM, default_failed, missing, reserve, seeds_of
 from spot_dask.tuner.design import best_of_each, initial_design, space_filling
+from spot_dask.tuner.durations import price
 from spot_dask.tuner.foreseen import foreseen
 from spot_dask.tuner.limited import KnownMetric, constrained, judged, learnt_metrics, rank
 from spot_dask.tuner.model import (
@@ -576,6 +577,7 @@ class Tuner:
         infill = criteria.find(self.infill, trusted=self.trusted)
         if model is not None and q > 0:
             pending = sorted(history.pending, key=lambda t: t.number)
+            timed = getattr(infill, "timed", False)
             request = Request(
                 space=self.space,
                 q=q,
@@ -585,6 +587,7 @@ class Tuner:
                 risk=risk_of(self.space, history),
                 leaning=self._leaning and self._leaning.after(len(history.evaluations)),
                 constrained=self._constrained(history, model.X),
+                price=price(self.space, history, self.length) if timed else None,
             )
             fresh, expected, origin = self._propose(infill, model, request, rng)
         fresh = fresh[:q]
