@@ -172,7 +172,7 @@ def test_a_page_shows_how_a_run_stands_until_its_end() -> None:
     assert running == {"trial": 2, "attempt": 1, "worker": "tcp://w:1", "epoch": 3, "value": 0.5}
     assert shown.pop("best") == {
         "trial": 0, "config": {}, "value": 0.0, "trainings": 1, "confirmed": False,
-        "low": None, "high": None,
+        "low": None, "high": None, "limits": "", "feasible": True,
     }  # fmt: skip
     assert shown.pop("goal") == {
         "objective": "acc", "direction": "max", "evaluations": 8, "wall": None, "together": None,
