@@ -44,6 +44,9 @@ TRACEBACK_BYTES = 16 * 1024
 MESSAGE_CHARACTERS = 500
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
+NO_MEMORY = ("out of memory", "can't allocate memory")
+"""What torch says where a device, or the machine, has no more."""
+
 UNFIT = "UnfitWorker"
 """The type of the failure where a worker cannot train at all, whatever the trial."""
 
@@ -92,7 +95,7 @@ def _out_of_memory(error: BaseException) -> bool:
     """Of the machine or, in torch's words, of a device."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError)
-        and (type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error))
+        and (type(error).__name__ == "OutOfMemoryError" or any(m in str(error) for m in NO_MEMORY))
     )
 
 

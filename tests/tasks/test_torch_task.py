@@ -300,6 +300,11 @@ def test_running_out_of_memory_fails_under_its_own_name() -> None:
     assert text == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
 
 
+def test_a_tensor_that_is_too_large_for_the_machine_is_out_of_memory() -> None:
+    outcome = run(replace(TASK, model=lambda cfg: nn.Linear(2**22, 2**22)))  # 64 TiB
+    assert outcome.status is Status.MEMORY
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
