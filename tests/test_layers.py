@@ -23,7 +23,7 @@ codec constraints
 settings
 fold
 space.config space.parameters
-space.conditions space.hyperdict space.predicates
+space.conditions space.hyperdict space.predicates space.signature
 space.space
 space
 surrogates
@@ -61,8 +61,10 @@ tuner
 coordinator coordinator.curves coordinator.fleet
 coordinator.epochs
 coordinator.state
+core_models
+core_models.*
 tasks tasks.columns tasks.nested
-tasks.data tasks.function tasks.meant tasks.metrics tasks.snapshot tasks.watched
+tasks.data tasks.function tasks.meant tasks.metrics tasks.optimizers tasks.snapshot tasks.watched
 tasks.batches tasks.fit
 tasks.torch
 worker worker.checkpoints

@@ -46,6 +46,7 @@ from spot_dask.space.parameters import (
     naming,
 )
 from spot_dask.space.predicates import Predicate, check_names, checked
+from spot_dask.space.signature import parameters_from_signature
 
 _FORMAT = "spot-dask/space/1"
 _TRIED = 4096
@@ -354,6 +355,17 @@ class Space:
         equivalent.
         """
         return Space(parameters_from_hyperdict(data, changes))
+
+    @staticmethod
+    def from_signature(function: Callable[..., Any], /, **ranges: Parameter | None) -> Space:
+        """The space of the arguments of a function or class, such as any ``nn.Module``.
+
+        ``ranges`` gives the parameters by argument; None leaves an argument alone. A flag becomes
+        both levels, a ``Literal`` or an ``Enum`` its levels; any other argument that has a default
+        is left alone. Where a range has no default of its own the argument's is taken if it lies
+        within. Raises ValueError for a range of an argument that there is not.
+        """
+        return Space(parameters_from_signature(function, ranges))
 
     @cached_property
     def hash(self) -> str:
