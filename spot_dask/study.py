@@ -104,6 +104,8 @@ class Study(Settings):
                     f"parameter {name!r}: cfg.{min(taken)} is a method of every configuration; "
                     f"rename it, such as {name}_"
                 )
+        if hasattr(self.task, "check_names"):  # of a task that names parameters in texts
+            self.task.check_names(self.space.names)
         if isinstance(self.start, Mapping):
             raise ValueError(f"start is {shown(self.start)}; expected a list of configurations")
         self.start = tuple(self.space.validate(config) for config in self.start)

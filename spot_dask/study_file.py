@@ -16,14 +16,14 @@ import tomllib
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import cloudpickle
 
-from spot_dask.errors import StudyError, did_you_mean
+from spot_dask.errors import StudyError, did_you_mean, shown
 from spot_dask.settings import (
     COMPONENT,
     KEYS,
@@ -33,9 +33,13 @@ from spot_dask.settings import (
     parse_override,
     plain,
 )
-from spot_dask.space import Integer, Real, Space
+from spot_dask.space import Integer, Parameter, Real, Space
+from spot_dask.space.parameters import naming
+from spot_dask.space.space import parameter_from_json
 from spot_dask.store.backend import address
 from spot_dask.study import Study
+from spot_dask.tasks import nearest
+from spot_dask.tasks.program import ProgramTask
 
 
 @dataclass(frozen=True)
@@ -89,23 +93,29 @@ def reload(
     except OSError as error:
         gone = f"the run's study is gone: {file}; name its new place with --study"
         raise StudyError(gone) from error
-    if not (path.is_absolute() and path.suffix == ".py" and stat.S_ISREG(state.st_mode)):
-        raise StudyError(f"{file} is no Python file by its full path; name it with --study FILE")
+    known = path.suffix in (".py", ".toml")
+    if not (path.is_absolute() and known and stat.S_ISREG(state.st_mode)):
+        raise StudyError(f"{file} is no study's file by its full path; name it with --study FILE")
     text, doubt = read_text(path), None
     if state.st_uid not in (0, os.getuid()):
         doubt = f"{file}, the run's study, is another user's"
     elif text != recorded.get("text"):
         doubt = f"{file} has changed since the run began"
     if doubt is not None and not agrees(doubt):
-        raise StudyError(f"{doubt}; to run it as it is, add --study {file}:{name}")
-    return _loaded(Target(path, name), text, given, ignored)
+        own = file if path.suffix == ".toml" else f"{file}:{name}"
+        raise StudyError(f"{doubt}; to run it as it is, add --study {own}")
+    found = Target(path, name) if path.suffix == ".py" else locate(file)
+    return _loaded(found, text, given, ignored)
 
 
 def _loaded(
     found: Target, text: str, given: Sequence[Given], ignored: Collection[Key] = ()
 ) -> Loaded:
     """The study of a file with this text and settings laid over it, but for the keys ignored."""
-    name, study = _pick(_execute(found.file, text), found)
+    if found.program is not None:
+        name, study = "program", program_study(found.program, str(found.file))
+    else:
+        name, study = _pick(_execute(found.file, text), found)
     settings = (*found.settings, *given)
     loaded = _apply(study, [*found.settings, *(s for s in given if s.key not in ignored)])
     kept = [str(setting) for setting in settings if setting.key[0] != "store"]
@@ -119,11 +129,15 @@ def _loaded(
 
 @dataclass(frozen=True)
 class Target:
-    """Which study is meant: its Python file, the name in it, and settings that came along."""
+    """Which study is meant: its Python file, the name in it, and settings that came along.
+
+    Or a TOML file that is all of it, and the tables in it that say so.
+    """
 
     file: Path
     name: str | None
     settings: tuple[Given, ...] = ()
+    program: Mapping[str, Any] | None = None
 
 
 def locate(target: str) -> Target:
@@ -143,20 +157,78 @@ def locate(target: str) -> Target:
         data = tomllib.loads(read_text(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise StudyError(f"{path}: not valid TOML: {one_line(error)}") from error
+    program: dict[str, Any] | None = None
+    if "program" in data:
+        program = {key: data.pop(key) for key in ("program", "space", "where") if key in data}
     settings = {setting.key: setting for setting in _flatten(data, (), str(path))}
+    if program is not None:
+        _beside(path, settings)
+        return Target(path, None, tuple(settings.values()), program)
     which = settings.pop(("study", "file"), None)
     if which is None:
-        raise StudyError(f'{path}: which study? Add [study] file = "study.py:study"')
+        raise StudyError(
+            f'{path}: which study? Add [study] file = "study.py:study", or a [program]'
+        )
     study, _, name = str(which.value).partition(":")
     python = path.parent / study
     if python.suffix != ".py" or not python.is_file():
         raise which.error(f"no such Python file: {python}")
+    _beside(path, settings)
+    return Target(python, name or None, tuple(settings.values()))
+
+
+def _beside(path: Path, settings: dict[Key, Given]) -> None:
+    """Have the store's path begin where the TOML file is."""
     store = settings.get(("store", "path"))
     if store is not None and isinstance(store.value, str):
         where = address(store.value)
         if isinstance(where, Path):
             settings[store.key] = replace(store, value=str(path.parent / where))
-    return Target(python, name or None, tuple(settings.values()))
+
+
+def program_study(tables: Mapping[str, Any], where: str) -> Study:
+    """The study of a TOML file alone: ``[program]``, ``[space.NAME]`` and ``where``.
+
+    Raises StudyError, in one line, for what is wrong in it.
+    """
+    try:
+        given = tables["program"]
+        if not isinstance(given, Mapping):
+            raise ValueError(f"program is {shown(given)}; expected a table, [program]")
+        known = [item.name for item in fields(ProgramTask)]
+        for key in given:
+            if key not in known:
+                raise ValueError(f"program.{key} is unknown{nearest(key, known)}")
+        if "command" not in given:
+            raise ValueError("[program] has no command; expected such as 'python main.py {...}'")
+        task = ProgramTask(**{"cwd": str(Path(where).resolve().parent), **given})
+        space = Space(_parameters(tables.get("space", {}), ()))
+        conditions = tables.get("where", [])
+        for condition in [conditions] if isinstance(conditions, str) else conditions:
+            space = space.where(condition)
+        return Study(space, task)
+    except (ValueError, TypeError) as error:
+        raise StudyError(f"{where}: {one_line(error)}") from error
+
+
+def _parameters(tables: Any, start: tuple[str, ...]) -> dict[str, Parameter]:
+    """Parameters by name; a table without a type holds those whose names begin with its own."""
+    if not isinstance(tables, Mapping):
+        raise ValueError(f"{'.'.join(('space', *start))} is {shown(tables)}; expected a table")
+    found: dict[str, Parameter] = {}
+    for key, value in tables.items():
+        name = ".".join((*start, key))
+        if isinstance(value, Mapping) and not isinstance(value.get("type", {}), Mapping):
+            with naming(f"space.{name}"):
+                found[name] = parameter_from_json(dict(value))
+        elif isinstance(value, Mapping):
+            found |= _parameters(value, (*start, key))
+        else:
+            raise ValueError(
+                f"space.{name} is {shown(value)}; expected a table with a type, real, integer or "
+                "categorical"
+            )
+    return found
 
 
 def _flatten(table: Mapping[str, Any], key: Key, where: str) -> Iterator[Given]:

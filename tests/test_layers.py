@@ -64,7 +64,8 @@ coordinator.state
 core_models
 core_models.*
 tasks tasks.columns tasks.nested
-tasks.data tasks.function tasks.meant tasks.metrics tasks.optimizers tasks.snapshot tasks.watched
+tasks.data tasks.function tasks.meant tasks.metrics tasks.optimizers tasks.program
+    tasks.snapshot tasks.watched
 tasks.batches tasks.fit
 tasks.torch
 worker worker.checkpoints

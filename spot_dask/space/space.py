@@ -340,7 +340,7 @@ class Space:
             if name in parameters:
                 raise ValueError(f"{name}: given twice; give every parameter once")
             with naming(name):
-                parameters[name] = _parameter_from_json({k: entry[k] for k in entry if k != "name"})
+                parameters[name] = parameter_from_json({k: entry[k] for k in entry if k != "name"})
         where = data.get("where", [])
         if not isinstance(where, list | tuple):
             raise ValueError(f"where {shown(where)} is not a list; give a list of conditions")
@@ -533,7 +533,7 @@ _KINDS: dict[str, type[Real | Integer | Categorical]] = {
 }
 
 
-def _parameter_from_json(data: JSON) -> Parameter:
+def parameter_from_json(data: JSON) -> Parameter:
     """The parameter that ``Parameter.to_json`` wrote."""
     given = dict(data)
     kind = given.pop("type", None)
@@ -548,7 +548,7 @@ def _changed(parameter: Parameter, change: Mapping[str, Any]) -> Parameter:
     if "default" in change:
         fields.pop("centred", None)
     try:
-        made = _parameter_from_json(fields)
+        made = parameter_from_json(fields)
     except ValueError as error:
         reason = str(error).removeprefix("default ")
         if "default" in change or reason == str(error):
