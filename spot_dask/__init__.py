@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spot_dask.core_models import core_model
     from spot_dask.errors import ClusterError, SpotDaskError, StoreError, StudyError
     from spot_dask.records import Evaluation, History, Trial
     from spot_dask.run import Run
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from spot_dask.study import Study
     from spot_dask.tasks import replacing
     from spot_dask.tasks.function import FunctionTask
+    from spot_dask.tasks.optimizers import optimizer, optimizers
+    from spot_dask.tasks.program import ProgramTask
     from spot_dask.tasks.torch import Data, Fit, Metric, Split, TorchTask
     from spot_dask.tuner import Tuner
     from spot_dask.warmstart import WarmStart
@@ -34,6 +37,7 @@ _HOMES = {
     "History": "records",
     "Integer": "space",
     "Metric": "tasks.torch",
+    "ProgramTask": "tasks.program",
     "Real": "space",
     "Run": "run",
     "Space": "space",
@@ -46,6 +50,9 @@ _HOMES = {
     "Trial": "records",
     "Tuner": "tuner",
     "WarmStart": "warmstart",
+    "core_model": "core_models",
+    "optimizer": "tasks.optimizers",
+    "optimizers": "tasks.optimizers",
     "replacing": "tasks",
 }
 
@@ -61,6 +68,7 @@ __all__ = [
     "History",
     "Integer",
     "Metric",
+    "ProgramTask",
     "Real",
     "Run",
     "Space",
@@ -73,6 +81,9 @@ __all__ = [
     "Trial",
     "Tuner",
     "WarmStart",
+    "core_model",
+    "optimizer",
+    "optimizers",
     "replacing",
 ]
 

@@ -112,7 +112,7 @@ warmstart.*
 study
 series spot_dask
 study_file
-cli.options cli.pickling
+cli.from_help cli.options cli.pickling
 cli cli.check cli.compare cli.hands cli.progress cli.worker
 cli.stores
 cli.run

@@ -33,10 +33,23 @@ BRIEF = 30.0
 
 @click.command(context_settings=opt.ENVIRONMENT)
 @click.argument("directory", metavar="[DIR]", default=".")
+@click.option(
+    "--from",
+    "command",
+    metavar="COMMAND",
+    help="Write a study of this program instead, such as 'python main.py', from its --help.",
+)
 @opt.verbose_option
-def init(directory: str) -> None:
+def init(directory: str, command: str | None) -> None:
     """Write study.py and spot.toml into DIR (default: here); they run as they are."""
     target = Path(directory)
+    if command is not None:
+        from spot_dask.cli.from_help import write
+
+        file = write(target, command)
+        click.echo(f"wrote {file}: change its ranges, and what it reads of the program's output")
+        click.echo(f"try it with: spot-dask check {file}")
+        return
     for name in TEMPLATES:
         if (target / name).exists():
             raise StudyError(f"{target / name} exists already; name another directory")
