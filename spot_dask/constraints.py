@@ -175,7 +175,10 @@ class Fulfilment:
         """The constraint and what was observed of it, for a line."""
         if not self.known:
             return f"{self.constraint} (not reported)"
-        return f"{self.constraint} ({self.observed:.4g})"
+        seen = f"{self.observed:.4g}"
+        if self.constraint.holds(self.observed) and not self.fulfilled:
+            seen += f", but by noise: with a probability of {100 * self.chance:.0f} %"
+        return f"{self.constraint} ({seen})"
 
 
 def feasible(fulfilments: Sequence[Fulfilment]) -> bool:

@@ -245,7 +245,7 @@ class Run:
 
         Under constraints, of those that were seen to fulfil them, if there is any.
         """
-        found = (self._tuner.seen(e) for e in self.history.searched.ok)
+        found = self._tuner.seen(self.history.searched.ok, self.history)
         return min(found, key=lambda b: (*rank(b, b.observed), b.trial or 0), default=None)
 
     @cached_property

@@ -413,11 +413,14 @@ class Incumbent:
         """The recommendation, or what was observed since the last look and is better."""
         later = history.evaluations[self._known :]
         box = self._tuner.within
-        found = [
-            self._tuner.seen(e)
-            for e in later
-            if e.ok and not e.trial.confirms and (box is None or holds(box, e.trial.config))
-        ]
+        found = self._tuner.seen(
+            [
+                e
+                for e in later
+                if e.ok and not e.trial.confirms and (box is None or holds(box, e.trial.config))
+            ],
+            history,
+        )
         if self._best is not None:
             found.append(self._best)
         return min(found, key=lambda best: rank(best, best.expected), default=None)

@@ -145,6 +145,7 @@ class Study(Settings):
             for declared in owner.declared()
             if getattr(owner, declared.attribute) != declared.default
         ]
+        changed += [f"constraint: {c}" for c in constraints.parsed(self.constraints)]
         return Card(repr(self), changed)._repr_html_() + self.space._repr_html_()
 
     def run(

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from spot_dask import Budget, FunctionTask, History, Integer, Real, Run, Space, Study, Tuner
 from spot_dask.cli import main
-from spot_dask.constraints import Constraint, checked, missing, parsed, value_of
+from spot_dask.constraints import Constraint, Fulfilment, checked, missing, parsed, value_of
 from spot_dask.errors import StudyError
 from spot_dask.progress import Update
 from spot_dask.records import (
@@ -343,6 +343,27 @@ def taken(study: Study, source: Any, folder: Path) -> Imported:
 
     (entry,) = take_over([source], study._header())
     return entry
+
+
+def test_ranges_that_change_keep_what_was_learnt_of_metrics() -> None:
+    tuner = Tuner(SPACE, seed=3, constraints=LIMITS)
+    history = searched(tuner, 14, 2)
+    box = SPACE.modify(x={"high": 0.5, "default": 0.5})
+    moved = replace(tuner, within=box)
+    asked = moved.ask(history, 4)
+    assert all(t.config["x"] <= 0.5 for t in asked)
+    assert np.median([t.config["x"] + t.config["y"] for t in asked]) <= 1.05
+    best = moved.recommend(history, moved.model(history))
+    assert best is not None
+    assert best.feasible
+    assert best.config["x"] <= 0.5
+
+
+def test_what_noise_alone_makes_fulfil_is_told() -> None:
+    lucky = Fulfilment(Constraint("size", "<=", 1.0), 0.98, 1, chance=0.4)
+    assert not lucky.fulfilled
+    assert str(lucky) == "size <= 1 (0.98, but by noise: with a probability of 40 %)"
+    assert Fulfilment(Constraint("size", "<=", 1.0), 0.98, 1).fulfilled  # without a model
 
 
 # --- runs -------------------------------------------------------------------------------------

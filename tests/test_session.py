@@ -96,8 +96,8 @@ class Story:
     def recommend(self, history: History, model: None) -> None:
         """There is nothing to recommend."""
 
-    def seen(self, evaluation: Evaluation) -> Best:
-        return Best((evaluation,))
+    def seen(self, evaluations: Sequence[Evaluation], history: History) -> list[Best]:
+        return [Best((e,)) for e in evaluations]
 
     def run(self) -> str:
         coordinator = Coordinator(Policy(evaluations=8), Fold(), 0.0)

@@ -343,16 +343,15 @@ class Tuner:
         ]
         return sorted(known, key=lambda best: rank(best, best.mean if predicts else best.observed))
 
-    def seen(self, evaluation: Evaluation) -> Best:
-        """An evaluation as a recommendation, which stands to constraints as it was observed."""
-        return self._judged([Best((evaluation,))], History(), by_model=False)[0]
+    def seen(self, evaluations: Sequence[Evaluation], history: History) -> list[Best]:
+        """Evaluations as recommendations, which stand to constraints as they were observed."""
+        return self._judged([Best((e,)) for e in evaluations], history, by_model=False)
 
     def _judged(self, found: Sequence[Best], history: History, by_model: bool) -> list[Best]:
         """Configurations with how they stand to every constraint."""
         if not self._limits or not found:
             return list(found)
-        X = self.space.features(rows_of(self.space, [best.config for best in found]))
-        return judged(self._metrics(history, by_model), found, X, self.objective)
+        return judged(self._metrics(history, by_model), found, self.space, self.objective)
 
     @cached_property
     def _limits(self) -> tuple[Constraint, ...]:
@@ -360,14 +359,14 @@ class Tuner:
 
     def _metrics(self, history: History, modelled: bool = True) -> tuple[KnownMetric, ...]:
         """What a history tells of the constraints' metrics; the last is kept for the next call."""
-        told = sorted(history.searched.ok, key=lambda e: e.trial.number)
-        asked = (history.imports, told, modelled)
+        limits, objective = self._limits, self.objective
+        if not modelled:
+            return learnt_metrics(self.space, history, (), limits, objective, modelled=False)
+        asked = (history.imports, sorted(history.searched.ok, key=lambda e: e.trial.number))
         for known, metrics in tuple(self._last_metrics):
             if known == asked:
                 return metrics
-        found = learnt_metrics(
-            self.space, history, self.beyond, self._limits, self.objective, modelled
-        )
+        found = learnt_metrics(self.space, history, self.beyond, limits, objective)
         self._last_metrics[:] = [(asked, found)]
         return found
 

@@ -78,14 +78,15 @@ def learnt_metrics(
     """
     told = sorted(history.searched.ok, key=lambda e: e.trial.number)
     items: list[Evaluation | Import] = [*history.imports, *told]
-    configs = [i.config for i in history.imports] + [e.trial.config for e in told]
-    rows = rows_of(space, configs)
-    X, keys = space.features(rows), space.keys(rows)
-    if beyond:
+    X, keys = np.empty((len(items), 0)), [b""] * len(items)
+    if modelled:
+        rows = rows_of(
+            space, [*(i.config for i in history.imports), *(e.trial.config for e in told)]
+        )
+        X, keys = space.features(rows), space.keys(rows)
         more, which = places(space, [e.trial.config for e in beyond])
-        X = np.vstack((X, more))
-        items += [beyond[i] for i in which]
-        keys += [b"beyond %d" % i for i in which]
+        X, items = np.vstack((X, more)), items + [beyond[i] for i in which]
+        keys = [*keys, *(b"beyond %d" % i for i in which)]
     found = []
     for constraint in constraints:
         values = np.array([value_of(constraint.metric, item, objective) for item in items])
@@ -102,9 +103,12 @@ def learnt_metrics(
 
 
 def judged(
-    metrics: Sequence[KnownMetric], found: Sequence[Best], X: FloatArray, objective: Objective
+    metrics: Sequence[KnownMetric], found: Sequence[Best], space: Space, objective: Objective
 ) -> list[Best]:
-    """Configurations, at features X (m x e), with how they stand to every constraint."""
+    """Configurations with how they stand to every constraint."""
+    X = np.empty((len(found), 0))
+    if any(metric.model is not None for metric in metrics):
+        X = space.features(rows_of(space, [best.config for best in found]))
     columns: list[list[Fulfilment]] = []
     for metric in metrics:
         model, constraint = metric.model, metric.constraint

@@ -149,8 +149,8 @@ class ConstraintsSection:
                 "in the search does and if the model of the metric gives that at least even odds. "
                 "Every metric is modelled by Kriging at its true values, on the scale that "
                 "predicts best; where repeated trainings gave the same value again, what was "
-                "observed is certain. Fresh seeds had no part in the choice; the interval of "
-                "their share is exact (Clopper and Pearson). Effects, importances and noise are "
+                "observed is certain; probabilities are multiplied, as if metrics were "
+                "independent. Fresh seeds had no part in the choice; the interval of their share is exact (Clopper and Pearson). Effects, importances and noise are "
                 "those of the objective alone, wherever constraints are broken, too.",
                 n=found.trials,
             ),
