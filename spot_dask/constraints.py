@@ -5,8 +5,9 @@ own units and sign; the objective may be one of them. A training that does not r
 reports NaN, is *unknown* to its constraint: it does not fulfil it, and nothing is learnt from it.
 
 A configuration **fulfils** a constraint if the mean of the metric over its trainings does, and if
-the model of the metric, which knows of noise, gives that at least even odds. Where the metric has
-no noise, or no model predicts it, what was observed decides alone.
+the model of the metric, which knows of noise, gives that a probability of at least SURE: the best
+is often where a constraint binds, and of many configurations there the luckiest would be chosen.
+Where the metric has no noise, or no model predicts it, what was observed decides alone.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from spot_dask.records import Evaluation, Import, Objective
 Limits = Mapping[str, str]
 """By metric: an operator and a number, such as ``"<= 10"``."""
 
-EVEN = 0.5
+SURE = 0.9
 """The probability from which on a configuration is taken to fulfil a constraint."""
+
+EVEN = 0.5
+"""That from which on one that still runs is believed to."""
 
 _OPERATORS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 _MEANT = {"=<": "<=", "=>": ">=", "≤": "<=", "≥": ">=", "=": "<= or >=", "==": "<= or >="}
@@ -159,7 +163,7 @@ class Fulfilment:
 
     @property
     def fulfilled(self) -> bool:
-        return self.constraint.holds(self.observed) and not self.chance < EVEN
+        return self.constraint.holds(self.observed) and not self.chance < SURE
 
     @property
     def known(self) -> bool:

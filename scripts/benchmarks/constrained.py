@@ -179,7 +179,8 @@ def run(name: str, arm: str, seed: int, q: int) -> list[Outcomes]:
     space = problem.space.modify(**{n: {"default": v} for n, v in default.items()})
     limits = {} if arm == "as failures" else problem.limits
     search = "random" if arm == "random" else "spot"
-    tuner, history, rows = Tuner(space, seed=seed, search=search, constraints=limits), History(), []
+    tuner = Tuner(space, seed=seed, search=search, constraints=limits, repeats=2, budget=max(AFTER))
+    history, rows = History(), list[Outcomes]()
     optimum, median = scale(name)
     while history.asked < max(AFTER):
         trials = tuner.ask(history, q)

@@ -38,8 +38,9 @@ FEWEST = 2
 JUDGED = 150
 """At most so many values decide on the scale of a metric."""
 
-EXACT = 1e-3
-"""The estimated variance of noise, as a share, below which a metric is taken to have none."""
+EXACT = 1e-5
+"""The estimated variance of noise, as a share, below which a metric is taken to have none: little
+noise is enough to make what lies just beyond a bound look as if it did not."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spot_dask.constraints import Constraint, Fulfilment, value_of
+from spot_dask.constraints import SURE, Constraint, Fulfilment, value_of
 from spot_dask.records import Configuration, Evaluation
 from spot_dask.report import text
 from spot_dask.report.blocks import Block, Cell, Details, Heading, Text, how, table
@@ -146,12 +146,13 @@ class ConstraintsSection:
             Details("Which trial fulfils which", [table(("trial", *names), marks)]),
             how(
                 "A configuration fulfils a constraint if the mean of the metric over its trainings "
-                "in the search does and if the model of the metric gives that at least even odds. "
-                "Every metric is modelled by Kriging at its true values, on the scale that "
-                "predicts best; where repeated trainings gave the same value again, what was "
-                "observed is certain; probabilities are multiplied, as if metrics were "
-                "independent. Fresh seeds had no part in the choice; the interval of their share is exact (Clopper and Pearson). Effects, importances and noise are "
-                "those of the objective alone, wherever constraints are broken, too.",
+                "in the search does and if the model of the metric gives that a probability of "
+                f"{SURE:g} or more. Every metric is modelled by Kriging at its true values, on the "
+                "scale that predicts best; where repeated trainings gave the same value again, "
+                "what was observed is certain. Probabilities are multiplied, as if metrics were "
+                "independent. Fresh seeds had no part in the choice; the interval of their share "
+                "is exact (Clopper and Pearson). Effects, importances and noise are those of the "
+                "objective alone, wherever constraints are broken, too.",
                 n=found.trials,
             ),
         ]
