@@ -24,7 +24,7 @@ from spot_dask.inference.near import NearOptimal, near_optimal
 from spot_dask.inference.transform import unfit
 from spot_dask.records import Configuration, Evaluation, Header, Import, Objective, Value
 from spot_dask.space import Categorical, Integer, Parameter, Real, Space
-from spot_dask.stats import BoolArray, FloatArray
+from spot_dask.stats import BoolArray, FloatArray, Snap
 from spot_dask.stats.diagnostics import LeaveOneOut
 from spot_dask.tuner.limited import eligible
 from spot_dask.tuner.model import Best, Model
@@ -377,18 +377,17 @@ class Axis:
         return cls(name, *kind_and_scale(parameter), levels)
 
     def values(
-        self, seen: Evidence, row: FloatArray, most: int
+        self, space: Space, region: Snap, row: FloatArray, most: int
     ) -> tuple[tuple[Value, ...], FloatArray]:
         """At most so many distinct values of the parameter, and their raw positions (as many).
 
-        Those in the ranges that are searched at present. The parameter is active in the raw row
-        (d), which holds the other parameters. Of a factor all levels are returned.
+        Those where ``region`` maps raw rows. The parameter is active in the raw row (d), which
+        holds the other parameters. Of a factor all levels are returned.
         """
-        space = seen.space
         j = list(space.free).index(self.name)
         fine = most if self.kind == "real" else 512
         rows = np.tile(row, (fine, 1))
-        rows[:, j] = seen.inside(np.tile(np.linspace(0.0, 1.0, fine)[:, None], space.d))[:, j]
+        rows[:, j] = region(np.tile(np.linspace(0.0, 1.0, fine)[:, None], space.d))[:, j]
         positions: dict[Value, float] = {}
         snapped = space.snap(rows)
         for config, position in zip(space.decode(snapped), snapped[:, j], strict=True):

@@ -85,6 +85,25 @@ def effect_draws(
     return np.asarray(values.reshape(len(values), len(grid), len(sample)).mean(axis=2))
 
 
+def pair_draws(
+    paths: Paths,
+    snap: Snap,
+    sample: FloatArray,
+    pair: tuple[int, int],
+    grids: tuple[FloatArray, FloatArray],
+) -> FloatArray:
+    """E[f | x_i, x_j] at values of the pair of columns for each draw: count x g_i x g_j.
+
+    The mean is taken over a sample of raw rows (m x d), all g_i g_j m rows at once.
+    """
+    (i, j), (grid_i, grid_j), m = pair, grids, len(sample)
+    rows = np.tile(sample, (len(grid_i) * len(grid_j), 1))
+    rows[:, i] = np.repeat(grid_i, len(grid_j) * m)
+    rows[:, j] = np.tile(np.repeat(grid_j, m), len(grid_i))
+    values = paths(snap(rows))
+    return np.asarray(values.reshape(len(values), len(grid_i), len(grid_j), m).mean(axis=3))
+
+
 def band(draws: FloatArray) -> Band:
     """The band of draws (count x g) of g values; ValueError for fewer than 2 draws.
 

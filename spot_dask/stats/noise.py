@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from spot_dask.stats import FloatArray
+from spot_dask.stats import FloatArray, IntArray
 from spot_dask.stats.intervals import Interval, checked
 
 TOLERANCE = 1e-9
@@ -207,6 +207,83 @@ def check_nugget(nugget: float, error: PureError, nugget_df: float = np.inf) -> 
     low, high = ratio / special.fdtri(dfn, error.df, [0.975, 0.025])
     agrees = 0.5 <= ratio <= 2 or low <= 1 <= high
     return NuggetCheck(ratio, Interval(float(low), float(high)), bool(agrees))
+
+
+@dataclass(frozen=True)
+class ConfigurationEffect:
+    """The test that all configurations that were trained several times have the same mean.
+
+    F has ``df`` (configurations - 1) and ``residual_df`` degrees of freedom. ``paired`` tells
+    whether what a seed does to all configurations was removed. p is NaN where it cannot be told.
+    """
+
+    F: float
+    df: int
+    residual_df: float
+    p: float
+    paired: bool
+
+
+def configuration_effect(
+    values: npt.ArrayLike, configuration: npt.ArrayLike, seed: npt.ArrayLike
+) -> ConfigurationEffect:
+    """Test N values of k >= 2 configurations, two of each at least; ValueError otherwise.
+
+    Where configurations share seeds, the F test of configurations adjusted for seeds, whose p for
+    two on the same seeds is that of the paired t test. Else Welch's (1951), which allows each
+    configuration a variance of its own, and whose p for two is that of Welch's t test.
+    """
+    y = checked(values)
+    groups, seeds = _labels(configuration, len(y)), _labels(seed, len(y))
+    count = np.bincount(groups)
+    if len(count) < 2 or count.min() < 2:
+        raise ValueError(f"got groups of {count.tolist()} values: expected two of two at least")
+    if len(np.unique(np.stack([groups, seeds]), axis=1).T) > seeds.max() + 1:
+        return _within_seeds(y, groups, seeds)
+    return _welch(y, groups)
+
+
+def _within_seeds(y: FloatArray, groups: IntArray, seeds: IntArray) -> ConfigurationEffect:
+    """Squares that configurations explain beyond seeds, against what neither explains."""
+    shared = _indicators(seeds, len(y))
+    reduced, full = _basis(shared), _basis(np.hstack([shared, _indicators(groups, len(y))]))
+    df, residual_df = full.shape[1] - reduced.shape[1], len(y) - full.shape[1]
+    if not df or not residual_df:
+        return ConfigurationEffect(np.nan, df, residual_df, np.nan, True)
+    residual = y - full @ (full.T @ y)
+    squares = _square(full.T @ y, y) - _square(reduced.T @ y, y)
+    squares = squares if squares > 1e-12 * float(y @ y) else 0.0
+    noise = _square(residual, y) / residual_df
+    if noise == 0:
+        F = np.inf if squares else 0.0
+        return ConfigurationEffect(F, df, residual_df, float(not squares), True)
+    F = squares / df / noise
+    return ConfigurationEffect(F, df, residual_df, float(special.fdtrc(df, residual_df, F)), True)
+
+
+def _welch(y: FloatArray, groups: IntArray) -> ConfigurationEffect:
+    parts = [y[groups == g] for g in range(groups.max() + 1)]
+    k, n = len(parts), np.array([len(part) for part in parts])
+    means, variances = (np.array([f(part) for part in parts]) for f in (np.mean, _variance))
+    if not variances.any():
+        same = bool(np.ptp(means) <= 1e-12 * np.abs(means).max())
+        return ConfigurationEffect(0.0 if same else np.inf, k - 1, len(y) - k, float(same), False)
+    if not variances.all():  # a configuration without noise has an infinite weight
+        return ConfigurationEffect(np.nan, k - 1, np.nan, np.nan, False)
+    weights = n / variances
+    mean = float(weights @ means / weights.sum())
+    spare = float(np.sum((1 - weights / weights.sum()) ** 2 / (n - 1)))
+    F = float(weights @ (means - mean) ** 2) / (k - 1)
+    F /= 1 + 2 * (k - 2) / (k**2 - 1) * spare
+    residual_df = (k**2 - 1) / (3 * spare)
+    return ConfigurationEffect(
+        F, k - 1, residual_df, float(special.fdtrc(k - 1, residual_df, F)), False
+    )
+
+
+def _variance(values: FloatArray) -> float:
+    deviations = values - values.mean()
+    return _square(deviations, values) / (len(values) - 1)
 
 
 def _labels(identifiers: npt.ArrayLike, n: int) -> npt.NDArray[np.intp]:

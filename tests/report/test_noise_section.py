@@ -8,6 +8,7 @@ from report_studies import Builder, fill
 
 from spot_dask.records import Origin
 from spot_dask.report.context import Missing
+from spot_dask.report.sections.checks import ChecksSection
 from spot_dask.report.sections.noise import NoiseSection
 from spot_dask.space import Real, Space
 
@@ -70,3 +71,58 @@ def test_the_models_noise_is_compared_with_its_own_repeated_evaluations():
     f = found(builder)
     assert f.model.agrees
     assert f.model.interval.low < 1 < f.model.interval.high
+
+
+def differs(builder):
+    """The state of the check and what it saw."""
+    checks = builder.context()[ChecksSection]
+    (check,) = (c for c in checks if "differ by more than noise" in c.title)
+    return check.state, check.message
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_but_noise_is_called_so(seed):
+    builder, rng = Builder(space=LINE), np.random.default_rng(seed)
+    for x in rng.random(24):
+        builder.tell({"x": x}, 1.0 + 0.1 * rng.normal())
+    for seeds in range(5):
+        for config in ({"x": 0.9}, {"x": 0.2}):
+            fresh = {"origin": Origin.CONFIRM, "seed": 1000 + seeds, "replicate": seeds}
+            builder.tell(config, 1.0 + 0.1 * rng.normal(), **fresh)
+    state, seen = differs(builder)
+    assert state == "WARN"
+    assert "no effect of the hyperparameters is distinguishable from noise" in seen
+    assert "2 that were trained several times (configurations beyond seeds, F test, p" in seen
+
+
+def test_an_effect_is_seen_in_what_repeats_or_in_what_the_model_foretells():
+    seeds = np.random.default_rng(0).normal(size=8)
+    builder = confirmed([{"x": 0.2}, {"x": 0.8}], 8, lambda i, s: i + 5 * seeds[s] + 0.1 * s % 0.2)
+    assert differs(builder)[0] == "PASS"
+    builder = fill(Builder(space=LINE), 24, lambda c: (c["x"] - 0.5) ** 2)
+    for seed in range(6):  # two that are as good as each other
+        for x in (0.4, 0.6):
+            fresh = {"origin": Origin.CONFIRM, "seed": 1000 + seed, "replicate": seed}
+            builder.tell({"x": x}, 0.01 + 0.01 * float(seeds[seed]) * (x - 0.5), **fresh)
+    state, seen = differs(builder)
+    assert state == "PASS"
+    assert "but others do: the model predicts them" in seen
+
+
+def test_the_search_s_lucky_values_do_not_make_a_difference():
+    """The recommended configuration was chosen for its first value: only fresh ones count."""
+    builder = Builder(space=LINE).tell({}, 1.0).tell({"x": 0.2}, -9.0)
+    rng = np.random.default_rng(1)
+    for seed in range(6):
+        for config in ({}, {"x": 0.2}):
+            fresh = {"origin": Origin.CONFIRM, "seed": 1000 + seed, "replicate": seed}
+            builder.tell(config, 1.0 + 0.1 * rng.normal(), **fresh)
+    test = found(builder).difference
+    assert (test.df, test.residual_df, test.paired) == (1, 5, True)
+    assert test.p > 0.05
+
+
+def test_few_repeats_tell_nothing_of_differences():
+    state, seen = differs(confirmed([{"x": 0.2}, {"x": 0.8}], 2, lambda i, s: i + s))
+    assert state == "NONE"
+    assert "too few trainings" in seen

@@ -10,6 +10,7 @@ from spot_dask.report import sections
 from spot_dask.report.context import Missing
 from spot_dask.report.sections.ablation import AblationSection
 from spot_dask.report.sections.anova import AnovaSection
+from spot_dask.report.sections.contour import ContourSection
 from spot_dask.report.sections.importance import ImportanceSection
 from spot_dask.report.sections.landscape import LandscapeSection
 from spot_dask.report.sections.regions import RegionsSection
@@ -59,6 +60,43 @@ def test_a_search_speaks_of_where_it_went_and_says_what_the_rest_would_take(narr
     assert "only 8 evaluations fill the whole space" in found.whole.reason
     assert "spot-dask explore STORE -n 16" in found.whole.reason
     assert "It is not asked about the whole space" in page(narrow, "trust")
+
+
+def test_averages_of_pairs_are_those_of_the_function_where_the_space_is_filled(context):
+    found = context[ContourSection]
+    sections, averages = ([c for c in found if bool(c.over) is over] for over in (False, True))
+    assert [(c.x_axis.name, c.y_axis.name) for c in averages] == [
+        (c.x_axis.name, c.y_axis.name) for c in sections
+    ]
+    assert {c.over for c in averages} == {"the whole space"}
+    levels = list(SHIFTS.values())
+    checked = set()
+    for c in averages:
+        for a, b, median in (
+            (a, b, c.median[i][j]) for i, a in enumerate(c.x) for j, b in enumerate(c.y)
+        ):
+            at = {c.x_axis.name: a, c.y_axis.name: b}
+            kind = SHIFTS[at["kind"]] if "kind" in at else np.mean(levels)
+            assert median == pytest.approx(3.0 + 2.0 * at.get("x", 0.5) + kind, abs=0.1)
+        checked |= {c.x_axis.name, c.y_axis.name}
+    assert checked == {"x", "y", "kind"}
+    _, charts, _ = ContourSection().render(found, context)
+    captions = [chart.caption for chart in charts.items]
+    assert captions[-1] == "Averaged over all other parameters in the whole space."
+    assert captions[0].startswith("Dots: evaluations.")
+
+
+def test_averages_of_pairs_stay_near_the_best_where_the_search_did(narrow):
+    found, near = narrow[ContourSection], narrow.near
+    averages = [c for c in found if c.over]
+    assert averages
+    assert {c.over for c in averages} == {"what is near the best"}
+    for c in averages:
+        for axis, values in ((c.x_axis, c.x), (c.y_axis, c.y)):
+            j = SPACE.free.index(axis.name)
+            if axis.kind == "real":
+                assert near.box.low[j] - 1e-6 <= min(values) <= max(values)
+                assert max(values) <= near.box.high[j] + 1e-6
 
 
 def test_shares_of_the_gain_are_those_of_a_sum_and_add_to_it(context):

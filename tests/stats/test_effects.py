@@ -12,6 +12,7 @@ from spot_dask.stats.effects import (
     band,
     contrasts,
     effect_draws,
+    pair_draws,
     raw_sample,
     section,
 )
@@ -132,3 +133,17 @@ def test_values_that_are_certain_have_intervals_of_no_width():
 def test_a_single_draw_gives_no_band():
     with pytest.raises(ValueError, match="at least 2"):
         band(np.zeros((1, 3)))
+
+
+def test_the_average_over_a_pair_is_the_mean_over_all_others() -> None:
+    sample = raw_sample(16, 4, np.random.default_rng(0))
+    grids = np.linspace(0, 1, 3), np.linspace(0, 1, 5)
+
+    def paths(rows):
+        return np.stack([rows[:, 1] * rows[:, 3] + rows[:, 0], rows[:, 2] ** 2 - rows[:, 3]])
+
+    found = pair_draws(paths, lambda rows: rows, sample, (3, 1), grids)
+    assert found.shape == (2, 3, 5)
+    expected = grids[0][:, None] * grids[1] + sample[:, 0].mean()
+    assert_allclose(found[0], expected)
+    assert_allclose(found[1], np.mean(sample[:, 2] ** 2) - np.tile(grids[0][:, None], 5))

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from spot_dask.stats.noise import PureError, check_nugget, components, pure_error
+from spot_dask.stats.noise import (
+    PureError,
+    check_nugget,
+    components,
+    configuration_effect,
+    pure_error,
+)
 
 
 def test_the_pooled_variance_is_that_of_one_way_anova() -> None:
@@ -175,3 +181,57 @@ def test_an_interval_of_the_total_holds_where_configurations_share_seeds() -> No
         ).total_interval
         covered += interval.low < 1 < interval.high
     assert covered >= 178  # .94 is expected; that of pure error covers .78
+
+
+def test_two_configurations_on_the_same_seeds_are_compared_as_by_the_paired_t_test() -> None:
+    rng = np.random.default_rng(0)
+    shared, own = rng.normal(size=7), 0.3 * rng.normal(size=(2, 7))
+    y = np.concatenate([shared + own[0], 0.2 + shared + own[1]])
+    found = configuration_effect(y, np.repeat([3, 8], 7), np.tile(np.arange(7), 2))
+    expected = stats.ttest_rel(y[:7], y[7:])
+    assert found.paired
+    assert (found.df, found.residual_df) == (1, 6)
+    assert pytest.approx(expected.statistic**2) == found.F
+    assert found.p == pytest.approx(expected.pvalue)
+
+
+@pytest.mark.parametrize("sizes", [(4, 7), (3, 2, 9), (5, 5, 5, 2)])
+def test_configurations_on_seeds_of_their_own_are_compared_by_welch_s_test(sizes) -> None:
+    rng = np.random.default_rng(len(sizes))
+    parts = [rng.normal(0.4 * i, 1 + i, n) for i, n in enumerate(sizes)]
+    y, place = np.concatenate(parts), np.repeat(np.arange(len(sizes)), sizes)
+    found = configuration_effect(y, place, np.arange(len(y)))
+    assert not found.paired
+    means, variances = (np.array([f(p) for p in parts]) for f in (np.mean, lambda p: p.var(ddof=1)))
+    n, k = np.array(sizes), len(sizes)
+    if k == 2:
+        assert found.p == pytest.approx(stats.ttest_ind(*parts, equal_var=False).pvalue)
+    w = n / variances
+    centre = (w * means).sum() / w.sum()  # Welch 1951, as SAS and R's oneway.test have it
+    extra = ((1 - w / w.sum()) ** 2 / (n - 1)).sum() / (k**2 - 1)
+    F = (w * (means - centre) ** 2).sum() / ((k - 1) * (1 + 2 * (k - 2) * extra))
+    assert pytest.approx(F) == found.F
+    assert found.p == pytest.approx(stats.f.sf(F, k - 1, 1 / (3 * extra)))
+
+
+@pytest.mark.parametrize("common", [True, False])
+def test_of_nothing_but_noise_one_p_in_twenty_is_below_five_percent(common: bool) -> None:
+    rng = np.random.default_rng(5)
+    place = np.repeat(np.arange(4), 5)
+    seeds = np.tile(np.arange(5), 4) if common else np.arange(20)
+    p = []
+    for _ in range(2000):
+        y = rng.normal(size=20) + (2 * rng.normal(size=5)[seeds] if common else 0)
+        p.append(configuration_effect(y, place, seeds).p)
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.015)
+
+
+def test_what_has_no_noise_differs_or_does_not() -> None:
+    place, seeds = [0, 0, 1, 1], [0, 1, 0, 1]
+    assert configuration_effect([1.0, 1.0, 1.0, 1.0], place, seeds).p == 1.0
+    assert configuration_effect([1.0, 1.0, 2.0, 2.0], place, seeds).p == 0.0
+    assert configuration_effect([1.0, 1.0, 1.0, 1.0], place, [0, 1, 2, 3]).p == 1.0
+    assert configuration_effect([1.0, 1.0, 2.0, 2.0], place, [0, 1, 2, 3]).p == 0.0
+    assert np.isnan(configuration_effect([1.0, 1.0, 2.0, 3.0], place, [0, 1, 2, 3]).p)
+    with pytest.raises(ValueError, match="expected two of two"):
+        configuration_effect([1.0, 2.0, 3.0], [0, 0, 1], [0, 1, 2])

@@ -15,7 +15,7 @@ from spot_dask.report.sections.cost import CostSection
 from spot_dask.report.sections.curves import CurvesSection
 from spot_dask.report.sections.gain import GainSection
 from spot_dask.report.sections.generalisation import GeneralisationSection
-from spot_dask.report.sections.noise import NoiseSection
+from spot_dask.report.sections.noise import DIFFERENT, FEW, NoiseSection
 from spot_dask.report.sections.parameters import ParametersSection
 from spot_dask.tuner.foretold import FEWEST as FEWEST_PROPOSALS
 from spot_dask.tuner.foretold import foretold
@@ -42,6 +42,7 @@ class ChecksSection:
             "Confirmed on fresh seeds": _confirmed,
             "The constraints are fulfilled": _constraints,
             "Better than the default": _beats_default,
+            "Configurations differ by more than noise": _differ,
             "The model predicts evaluations it has not seen": _believable,
             "The model may speak of the whole space": _everywhere,
             "The model knows how wrong it may be": _calibrated,
@@ -137,6 +138,31 @@ def _beats_default(context: ReportContext) -> Seen | Missing:
     if c.t.high < 0 or (c.mean <= 0 and c.sd == 0):
         return "FAIL", f"{said}: it is not"
     return "WARN", f"{said}: no improvement cannot be ruled out"
+
+
+def _differ(context: ReportContext) -> Seen | Missing:
+    """Whether there is any effect: by what was repeated, or by what the model foretells."""
+    found, loo = context[NoiseSection], context.left_out
+    if isinstance(found, Missing):
+        return found
+    test = found.difference
+    if test is None:
+        return Missing("only one configuration was trained more than once")
+    if math.isnan(test.p) or not test.residual_df >= FEW:
+        return Missing(
+            f"too few trainings of the same seeds or configurations repeat: {found.trainings} of "
+            f"{len(found.configurations)} configurations"
+        )
+    how = f"{'configurations beyond seeds, F test' if test.paired else 'Welch'}, p = {test.p:.2g}"
+    said = f"{test.df + 1} that were trained several times ({how})"
+    if test.p < DIFFERENT:
+        return "PASS", f"{said} do"
+    if not isinstance(loo, Missing) and loo.q2 >= LEAST_Q2:
+        return "PASS", f"{said} do not, but others do: the model predicts them (Q² = {loo.q2:.2f})"
+    return "WARN", (
+        f"{said} do not, and the model predicts nothing: no effect of the hyperparameters is "
+        "distinguishable from noise"
+    )
 
 
 def _believable(context: ReportContext) -> Seen | Missing:

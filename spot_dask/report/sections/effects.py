@@ -143,7 +143,7 @@ def _effect(
         return None
     axis = Axis.of(space, name)
     row = space.encode([best.config])[0] if in_best else sample[active][0]
-    values, grid = axis.values(model.evidence, row, GRID)
+    values, grid = axis.values(space, model.evidence.inside, row, GRID)
     section = average = None
     compared: tuple[LevelContrast, ...] = ()
     if in_best:

@@ -16,9 +16,18 @@ from spot_dask.report.blocks import Block, Text, how, table
 from spot_dask.report.context import Floats, Missing, ReportContext
 from spot_dask.stats.effects import Z95
 from spot_dask.stats.intervals import Interval
-from spot_dask.stats.noise import Component, NuggetCheck, check_nugget, components, pure_error
+from spot_dask.stats.noise import (
+    Component,
+    ConfigurationEffect,
+    NuggetCheck,
+    check_nugget,
+    components,
+    configuration_effect,
+    pure_error,
+)
 
 SHOWN_CONFIGURATIONS = 12
+DIFFERENT = 0.05  # p below which configurations are said to differ
 FEW = 4  # degrees of freedom below which a standard deviation is hardly known
 
 
@@ -44,7 +53,8 @@ class NoiseFound:
     ``df`` degrees of freedom of ``trainings`` of the ``configurations``. ``seed`` is the share that
     all configurations have in common under a seed, None where no two share one. ``model`` compares
     the variance that the model of inference assumes with that of its own repeated evaluations, on
-    the ``scale`` of its transformation; None where these are none.
+    the ``scale`` of its transformation; None where these are none. ``difference`` tests whether
+    these configurations differ at all; None where only one was trained more than once.
     """
 
     sd: float
@@ -56,6 +66,7 @@ class NoiseFound:
     residual: float
     model: NuggetCheck | None
     scale: str
+    difference: ConfigurationEffect | None
 
 
 class NoiseSection:
@@ -88,6 +99,7 @@ class NoiseSection:
             residual=found.residual,
             model=model,
             scale="" if context.inference is None else context.inference.transform.name,
+            difference=_difference(groups),
         )
 
     def render(self, found: NoiseFound, context: ReportContext) -> Sequence[Block]:
@@ -96,6 +108,8 @@ class NoiseSection:
         blocks: list[Block] = [Text(_sentence(found, name), "lead"), Text(_use(found))]
         if found.seed is not None:
             blocks.append(Text(_seed(found.seed)))
+        if found.difference is not None and not math.isnan(found.difference.p):
+            blocks.append(Text(_differ(found.difference)))
         if found.model is not None:
             blocks.append(Text(_model(found.model), "plain" if found.model.agrees else "warning"))
         rows = [
@@ -123,9 +137,12 @@ class NoiseSection:
                 "interval is the chi-square interval of normal noise that is the same everywhere, "
                 "with fewer degrees of freedom where configurations share seeds (Satterthwaite). "
                 "The share of the seed is a variance component by the method of fitting constants "
-                "with its exact F test. The model's noise is compared with repeated evaluations of "
-                "the search on the scale of its transformation. All of it is about seeds as the "
-                "run drew them, and about splits of the data as far as seeds change them.",
+                "with its exact F test. Whether configurations differ is tested on fresh seeds "
+                "where they have several, by the F test of configurations beyond seeds where they "
+                "share seeds, else by Welch's (1951). The model's noise is compared with repeated "
+                "evaluations of the search on the scale of its transformation. All of it is about "
+                "seeds as the run drew them, and about splits of the data as far as seeds change "
+                "them.",
                 n=found.trainings,
             )
         )
@@ -155,6 +172,17 @@ def _told(group: Sequence[Evaluation], context: ReportContext) -> Repeated:
         float(values.mean()),
         float(values.std(ddof=1)),
     )
+
+
+def _difference(groups: Sequence[Sequence[Evaluation]]) -> ConfigurationEffect | None:
+    """Whether the configurations differ: by fresh seeds, which had no part in choosing them."""
+    if len(groups) < 2:
+        return None
+    fresh = [[e for e in group if e.trial.confirms] for group in groups]
+    told = [new if len(new) > 1 else group for new, group in zip(fresh, groups, strict=True)]
+    place = np.repeat(np.arange(len(told)), [len(group) for group in told])
+    every = [e for group in told for e in group]
+    return configuration_effect([e.y for e in every], place, [e.trial.seed for e in every])
 
 
 def _against_model(context: ReportContext) -> NuggetCheck | None:
@@ -197,6 +225,14 @@ def _use(found: NoiseFound) -> str:
         f"differ by more than about {text.spread(apart)}; the mean of 4 trainings each needs half "
         "of that."
     )
+
+
+def _differ(found: ConfigurationEffect) -> str:
+    configurations = text.plural(found.df + 1, "configuration")
+    how = f"F = {found.F:.2f}, p = {found.p:.2g}" if math.isfinite(found.F) else f"p = {found.p:g}"
+    if found.p < DIFFERENT:
+        return f"The means of these {configurations} differ by more than noise ({how})."
+    return f"The means of these {configurations} do not differ by more than noise may ({how})."
 
 
 def _seed(seed: Component) -> str:
