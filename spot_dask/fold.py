@@ -15,6 +15,7 @@ from typing import Any
 
 from spot_dask.errors import StoreCorrupt
 from spot_dask.records import (
+    PAUSED,
     Asked,
     Changed,
     Closed,
@@ -69,9 +70,10 @@ class Fold:
 
     ``settings`` is what the sessions changed, later ones winning; ``ranges`` what became of the
     space, each time with the number of trials asked by then; ``sessions`` their number;
-    ``opened`` the last one's beginning; ``elapsed`` the seconds that they worked, without pauses
-    between them; ``closed`` the reason given if the last record ended a session in good order;
-    ``last`` the time of the last record, ``epoch`` its epoch.
+    ``opened`` the last one's beginning; ``elapsed`` the seconds that they worked, without what was
+    between them and without the time that the run was paused; ``closed`` the reason given if the
+    last record ended a session in good order; ``last`` the time of the last record, ``epoch`` its
+    epoch.
     """
 
     def __init__(self) -> None:
@@ -85,6 +87,7 @@ class Fold:
         self.last: float | None = None
         self.works = False  # some training did not fail
         self._seq = -1
+        self._paused = False
         self._trials: dict[int, Trial] = {}  # every trial asked, in that order
         self._pending: dict[int, Trial] = {}
         self._confirming = 0
@@ -137,7 +140,7 @@ class Fold:
 
         Raises StoreCorrupt where it speaks of a trial that was never asked, or asks one again.
         """
-        if record.epoch == self.epoch and self.last is not None:
+        if record.epoch == self.epoch and self.last is not None and not self._paused:
             # A clock set back during a session must not give time back to the budget.
             self.elapsed += max(0.0, record.time - self.last)
         if isinstance(record.entry, Opened) and record.epoch > self.epoch:
@@ -154,6 +157,9 @@ class Fold:
         match entry:
             case Opened():
                 self.opened, self.settings = entry, {**self.settings, **entry.settings}
+                self._paused = False  # else it is said anew
+            case Changed(settings) if PAUSED in settings:
+                self._paused = bool(settings[PAUSED])
             case Changed(settings):
                 self.settings = {**self.settings, **settings}
                 if "ranges" in settings:

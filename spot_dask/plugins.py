@@ -186,13 +186,21 @@ def parse(name: str) -> Named:
             elif setting[1] in settings:
                 raise ValueError(f"{setting[1]} is set twice")
             else:
-                settings[setting[1]] = ast.literal_eval(piece[setting.end() :].strip())
+                settings[setting[1]] = _value(piece[setting.end() :].strip())
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         shown = name if len(name) <= 200 else f"{name[:200]}..."
         raise ValueError(
             f"{shown!r} cannot be read ({error}); expected name(setting=value, ...), plain values"
         ) from None
     return Named(head, tuple(parts), settings)
+
+
+def _value(text: str) -> Any:
+    """The value that a text of Python stands for; ValueError where it is no plain one."""
+    try:
+        return ast.literal_eval(text)
+    except ValueError:
+        raise ValueError(f"{text[:60]} is no plain value") from None
 
 
 def check_call(label: str, method: Callable[..., object], *arguments: str) -> None:

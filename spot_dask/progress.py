@@ -142,8 +142,8 @@ class Training:
 class Standing:
     """How a run stands at a moment.
 
-    ``left`` is the time (seconds) until the budget of evaluations will be used up; None where it
-    cannot be judged. ``running`` lists the oldest trainings, ``busy`` counts all of them,
+    ``left`` is the time (seconds) until the budget of evaluations or epochs will be used up; None
+    where it cannot be judged. ``running`` lists the oldest trainings, ``busy`` counts all of them,
     ``failures`` counts evaluations without a result by their status, ``epochs`` those that were
     trained; ``foretold`` says how well the model predicts its own proposals.
     """
@@ -207,7 +207,7 @@ class View:
         return Standing(
             goal=goal,
             done=len(update.history.evaluations),
-            elapsed=update.elapsed + since,
+            elapsed=update.elapsed + (0.0 if update.paused else since),
             left=None if end is None else max(0.0, end - now),
             best=best,
             workers=update.workers,
@@ -243,22 +243,40 @@ class View:
 
     def _judged(self, update: Update) -> float | None:
         """When the run will end, judged anew when trainings have begun or ended, once a second."""
-        if self._goal.evaluations is None or update.stopping is not None or update.paused:
+        if update.stopping is not None or update.paused:
             return None
         ended, running = update.history.evaluations, update.running
         counts = len(ended), len(running), update.slots
         if counts != self._counts and update.now >= self._judged_at + JUDGED_SECONDS:
             self._counts, self._judged_at = counts, update.now
             seconds = [e.outcome.seconds for e in ended[-RECENT:]]
-            left = time_left(
-                [s for s in seconds if not math.isnan(s)],
-                [update.now - lease.since for lease in running],
-                update.slots,
-                max(0, self._goal.evaluations - len(ended) - len(running)),
-                self._goal.together,
-            )
+            waiting, left = trainings_left(self._goal, ended, len(running)), None
+            if waiting is not None:
+                left = time_left(
+                    [s for s in seconds if not math.isnan(s)],
+                    [update.now - lease.since for lease in running],
+                    update.slots,
+                    waiting,
+                    self._goal.together,
+                )
             self._end = None if left is None else update.now + left
         return self._end
+
+
+def trainings_left(goal: Goal, ended: Sequence[Evaluation], running: int) -> int | None:
+    """How many trainings are still to begin; None without a limit, or a basis to judge it by.
+
+    Of a budget of epochs as many as fit, if they take as many as the last ones did on average.
+    """
+    found = []
+    if goal.evaluations is not None:
+        found.append(goal.evaluations - len(ended) - running)
+    if goal.epochs is not None and len(ended) >= BASIS:
+        each = fmean(e.outcome.epochs for e in ended[-RECENT:])
+        trained = sum(e.outcome.epochs for e in ended)
+        if each > 0:
+            found.append(math.ceil((goal.epochs - trained) / each) - running)
+    return max(0, min(found)) if found else None
 
 
 def time_left(

@@ -427,9 +427,15 @@ class Imported:
     assumed: Sequence[str] = field(default=(), metadata=LATER)
 
 
+PAUSED = "paused"
+
+
 @dataclass(frozen=True)
 class Changed:
-    """Settings were changed while a session went on; they hold for what is asked later."""
+    """Settings were changed while a session went on; they hold for what is asked later.
+
+    ``{PAUSED: True}`` is no setting but says that the run was paused, until it says False.
+    """
 
     settings: dict[str, Any]
 

@@ -466,17 +466,25 @@ class Run:
         self.journal.request_stop()
         return opened
 
-    def try_next(self, config: Configuration) -> Configuration:
+    def try_next(self, config: Configuration, like: Configuration | None = None) -> Configuration:
         """Ask for a configuration: the run takes it next, or as soon as it is resumed.
 
-        What is not given has its default. Returns the whole configuration. Raises ValueError where
-        the space has none like it, StoreError where it was asked for or tried before.
+        What is not given is as in the configuration that it is to be ``like``, or has its default.
+        Returns the whole configuration. Raises ValueError where the space has none like it, or
+        where something given would do nothing, StoreError where it was asked for or tried before.
         """
         space = self.space
         for wish in self.journal.range_wishes():
             box = changed(self.within, space, {k: str(v) for k, v in wish.config.items()})
             space = hull_of(space, box)
-        whole = space.validate(config)
+        whole = space.validate({**(like or {}), **config})
+        for name in config:
+            if name not in whole:
+                needs = " and ".join(
+                    f"{parent} is {' or '.join(map(str, values))}"
+                    for parent, values in space.parameters[name].conditions
+                )
+                raise ValueError(f"{name} does nothing here: it is only there if {needs}")
         trials = [e.trial for e in self.history.evaluations] + list(self.history.pending)
         for trial in trials:
             if dict(trial.config) == whole and not trial.confirms:

@@ -50,6 +50,7 @@ from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.progress import Listener, Update
 from spot_dask.records import (
+    PAUSED,
     STOP,
     Asked,
     Changed,
@@ -120,6 +121,7 @@ class Session:
         self._proposing = False
         self._signals: deque[Event] = deque()
         self._began = executor.now() - elapsed
+        self._paused_since = 0.0
         self._ending = ending or Ending()
         self._reminded = self._told = executor.now()
         self._looked = -math.inf
@@ -162,7 +164,7 @@ class Session:
                 running=tuple(state.running.values()),
                 slots=state.fleet.slots,
                 workers=len(state.fleet),
-                elapsed=now - self._began,
+                elapsed=(self._paused_since if state.paused else now) - self._began,
                 now=now,
                 stopping=state.stopping,
                 paused=state.paused,
@@ -191,6 +193,10 @@ class Session:
         if self._store.stop_requested:
             yield Drain(STOP)
         if (paused := self._store.paused) != state.paused:
+            self._commit([Changed({PAUSED: paused})])
+            if not paused:
+                self._began += now - self._paused_since
+            self._paused_since = now
             yield Paused(paused)
             rest = "no training begins until `spot-dask unpause`; what runs goes on"
             self.tell(f"paused: {rest}" if paused else "the run goes on")
@@ -215,7 +221,7 @@ class Session:
             told = {"within": box, "before": before, "hull": hull}
             entry = Changed({"ranges": {k: space.to_json() for k, space in told.items()}})
             self._commit([entry])
-            stopping = tuner.stopping and replace(tuner.stopping, space=hull)
+            stopping = tuner.stopping and replace(tuner.stopping, space=hull, within=box)
             self._tuner = replace(tuner, space=hull, within=box, stopping=stopping)
             self._incumbent = Incumbent(self._tuner)
             self.tell(

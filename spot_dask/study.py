@@ -111,6 +111,8 @@ class Study(Settings):
         self.start = tuple(self.space.validate(config) for config in self.start)
         self.prior = leaning.checked(self.space, self.prior)
         self.constraints = constraints.checked(self.constraints)
+        if self.early_stopping == "none":  # as on the command line
+            self.early_stopping = None
         if self.length is None and isinstance(named := getattr(self.task, "epochs", None), str):
             self.length = named
         if self.length is not None and self.length not in self.space.names:
@@ -118,6 +120,10 @@ class Study(Settings):
                 f"length is {self.length!r}; expected a parameter of the space"
                 f"{did_you_mean(self.length, self.space.names)}"
             )
+        self._check_components()
+
+    def _check_components(self) -> None:
+        """Raise ValueError unless each can be made from its name and can serve."""
         for name, (find, check) in _COMPONENTS.items():
             component = getattr(self, name)
             if component is None:
@@ -126,6 +132,11 @@ class Study(Settings):
             if not isinstance(component, str) and not plugins.same(find(known), component):
                 raise ValueError(f"{component!r} is not what its name {known!r} stands for")
             check(component)
+        if self.prior and not getattr(infill.find(self.infill), "leans", True):
+            raise ValueError(
+                f"prior: infill {plugins.name_of(self.infill)!r} takes no beliefs; choose another "
+                "one, such as log_ei, or leave them out"
+            )
 
     @property
     def training(self) -> Task:

@@ -193,6 +193,25 @@ def test_the_progress_counts_epochs(tmp_path: Path) -> None:
     assert count(standing) == f"{len(run.history.evaluations)} ({done + 6}/60 epochs)"
 
 
+def test_the_time_left_of_a_budget_of_epochs_is_told(tmp_path: Path) -> None:
+    from spot_dask.progress import Goal, Update, View, trainings_left
+
+    run = study().run(Budget(epochs=60), local=0, store=tmp_path / "a.zarr")
+    ended = run.history.evaluations
+    trained = sum(e.outcome.epochs for e in ended)
+    each = trained / len(ended)
+    goal = Goal("loss", "min", None, None, epochs=trained + round(3 * each))
+    assert trainings_left(goal, ended, 1) == 2
+    assert trainings_left(replace(goal, evaluations=len(ended) + 2), ended, 1) == 1
+    assert trainings_left(replace(goal, epochs=None), ended, 1) is None
+    assert trainings_left(goal, ended[:1], 1) is None  # too little to tell how long they are
+    view = View(goal)
+    view.take(Update(run.history, None, (lease(99, 6),), 1, 1, 0.0, 0.0))
+    standing = view.standing()
+    assert standing is not None
+    assert standing.left is not None
+
+
 def test_lengths_that_differ_are_learnt_from_the_parameter(tmp_path: Path) -> None:
     def long(cfg: Any, trial: Any) -> float:
         for epoch in range(1, cfg.n + 1):

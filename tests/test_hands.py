@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,19 @@ from spot_dask.coordinator.state import Coordinator
 from spot_dask.errors import StoreError
 from spot_dask.fold import Fold
 from spot_dask.progress import Update
-from spot_dask.records import Asked, History, Origin, Outcome, Stage, Status, Trial
+from spot_dask.records import (
+    Asked,
+    Changed,
+    History,
+    Opened,
+    Origin,
+    Outcome,
+    Record,
+    Stage,
+    Status,
+    Told,
+    Trial,
+)
 from spot_dask.session import Incumbent
 from spot_dask.store.verify import verify
 from spot_dask.store.wishes import WISHES
@@ -254,3 +267,99 @@ def test_a_pause_is_part_of_the_store(tmp_path: Path) -> None:
     assert spot("unpause", path) == f"{path} is not paused\n"
     with pytest.raises(StoreError, match="there is nothing to pause"):
         Run.open(path).pause()
+
+
+def test_what_would_do_nothing_and_what_is_said_twice_is_not_tried(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    space = Space(
+        opt=Categorical(["sgd", "adam"], default="sgd"),
+        momentum=Real(0.0, 1.0, default=0.9).when(opt="sgd"),
+        x=Real(0.0, 1.0, default=0.5),
+    )
+    task = FunctionTask(lambda cfg: cfg.x)
+    Study(space, task, seed=1).run(Budget(evaluations=4), local=0, store=path)
+    for words, why in (
+        (
+            ["opt=adam", "momentum=0.5"],
+            "momentum does nothing here: it is only there if opt is s",
+        ),
+        (['{"opt": "adam", "momentum": 0.5}'], "momentum does nothing here"),
+        (["x=0.1", "x=0.2"], "x is given twice: 0.1 and 0.2"),
+        (['{"x": 0.1, "x": 0.2}'], "x is given twice: 0.1 and 0.2"),
+        (["space.x=0.1"], "no parameter 'space.x'"),
+    ):
+        told = spot("try", path, *words, code=2)
+        assert why in told
+        assert len(told.strip().splitlines()) == 1
+    with pytest.raises(ValueError, match="momentum does nothing here"):
+        Run.open(path).try_next({"opt": "adam", "momentum": 0.5})
+    # What only comes from the one that it is like may go.
+    told = spot("try", path, "opt=adam", "--like", "0")
+    assert told.startswith("opt='adam' x=0.5:") or told.startswith("opt=adam x=0.5:")
+
+
+def test_the_time_of_a_pause_is_no_part_of_the_wall_time() -> None:
+    coordinator = Coordinator(Policy(evaluations=None, seconds=10.0), Fold(), 0.0)
+    coordinator.handle(Joined("w", 1), 0.0)
+    coordinator.handle(Tick(), 0.0)
+    coordinator.handle(Paused(True), 4.0)
+    coordinator.handle(Tick(), 100.0)
+    assert coordinator.stopping is None
+    coordinator.handle(Paused(False), 104.0)
+    coordinator.handle(Tick(), 109.9)
+    assert coordinator.stopping is None
+    coordinator.handle(Tick(), 110.1)
+    assert coordinator.stopping == "wall"
+
+
+def test_the_store_knows_for_how_long_a_run_was_paused() -> None:
+    def told(*entries: tuple[float, int, Any]) -> Fold:
+        return Fold.of(
+            [Record(i, epoch, at, entry) for i, (at, epoch, entry) in enumerate(entries)]
+        )
+
+    asked = Asked([trial(0)])
+    fold = told(
+        (0.0, 1, Opened("host", 1)),
+        (2.0, 1, asked),
+        (5.0, 1, Changed({"paused": True})),
+        (6.0, 1, Told(trial(0).result(1.0))),
+        (90.0, 1, Changed({"paused": False})),
+        (94.0, 1, Asked([trial(1)])),
+    )
+    assert fold.elapsed == 9.0
+    assert fold.settings == {}
+    killed = told(
+        (0.0, 1, Opened("host", 1)),
+        (5.0, 1, Changed({"paused": True})),
+        (50.0, 2, Opened("host", 1)),
+        (52.0, 2, Changed({"paused": True})),
+        (80.0, 2, Changed({"paused": False})),
+        (81.0, 2, asked),
+    )
+    assert killed.elapsed == 5.0 + 2.0 + 1.0
+    assert killed.copy().elapsed == killed.elapsed
+
+
+def test_a_paused_run_records_it_and_its_clock_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spot_dask.session.REQUEST_SECONDS", 0.0)
+    path, elapsed = tmp_path / "a.zarr", list[float]()
+
+    def listener(update: Update) -> None:
+        if update.last is not None and update.last.trial.number == 1:
+            Run.open(path).pause()
+        if update.paused:
+            elapsed.append(update.elapsed)
+            if len(elapsed) > 1:
+                time.sleep(0.3)
+                Run.open(path).pause(False)
+
+    run = study().run(local=0, store=path, listener=listener)
+    assert len(elapsed) > 1
+    assert max(elapsed) == elapsed[0]
+    paused = [r.entry.settings for r in run.journal.records() if isinstance(r.entry, Changed)]
+    assert paused == [{"paused": True}, {"paused": False}]
+    assert run.deviations() == []
+    assert "paused" not in run.settings

@@ -413,3 +413,8 @@ def test_a_run_with_named_levels_dots_steps_and_predicates_is_resumed(tmp_path: 
 def test_a_name_that_every_configuration_has_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"parameter '{name}': cfg.* is a method of every config"):
         Study(Space({name: Real(0, 1)}), uses_everything)
+
+
+def test_early_stopping_is_turned_off_as_on_the_command_line() -> None:
+    assert study(early_stopping="none").early_stopping is None
+    assert study(early_stopping="none").settings == study(early_stopping=None).settings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,7 +37,7 @@ def try_(store: str, values: tuple[str, ...], like: str, as_json: bool) -> None:
 
     run = Run.open(store)
     try:
-        config = run.try_next({**_like(run, like), **_given(values)})
+        config = run.try_next(_given(values), _like(run, like))
     except ValueError as error:
         raise StudyError(f"{store}: {one_line(error)}") from error
     when = _when(run)
@@ -49,13 +51,23 @@ def _given(values: tuple[str, ...]) -> dict[str, Any]:
     """Values by name; StudyError where they are neither a JSON object nor NAME=VALUE."""
     if len(values) == 1 and values[0].lstrip().startswith("{"):
         try:
-            found: dict[str, Any] = load(values[0])
+            load(values[0])  # whose texts of errors are better
+            return _once(json.loads(values[0], object_pairs_hook=list))
         except ValueError as error:
             raise StudyError(f"not a JSON object: {one_line(error)}") from error
-        return found
     given = [parse_override(text, "try") for text in values]
     names = (each.key[1:] if each.key[0] == "study" else each.key for each in given)
-    return {".".join(name): each.value for name, each in zip(names, given, strict=True)}
+    return _once((".".join(name), each.value) for name, each in zip(names, given, strict=True))
+
+
+def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Values by name; StudyError for a name that is given twice."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise StudyError(f"{name} is given twice: {found[name]!r} and {value!r}")
+        found[name] = value
+    return found
 
 
 def _like(run: Run, which: str) -> dict[str, Any]:
@@ -139,8 +151,8 @@ def range(store: str, ranges: tuple[str, ...], as_json: bool) -> None:
 def pause(store: str, as_json: bool) -> None:
     """Have the run in STORE begin no more trainings; what runs goes on.
 
-    It stays paused, also when it is stopped and resumed, until `spot-dask unpause`. Wall time goes
-    on meanwhile.
+    It stays paused, also when it is stopped and resumed, until `spot-dask unpause`. The time
+    meanwhile is no part of a budget of wall time.
     """
     _pause(store, "pause", True, as_json)
 

@@ -96,6 +96,7 @@ class Coordinator:
         self.running: dict[int, Lease] = {}
         self.stopping: str | None = None
         self.paused = False
+        self._paused_since = 0.0
         self.finished = False
         self._fold = past.copy()  # and what was decided since
         ruler = Ruler(policy.objective, policy.space, policy.length)
@@ -137,7 +138,7 @@ class Coordinator:
         if self.finished:
             return []
         instructions = self._react(event, now) + self._check_leases(now)
-        if now >= self._deadline:
+        if now >= self._deadline and not self.paused:
             self.stopping = self.stopping or "wall"
         if self._fold.told >= self._fails_at and not self._fold.works:
             self.stopping = self.stopping or "failing"
@@ -175,7 +176,7 @@ class Coordinator:
             case Beat(worker, attempts):
                 return self._hear(worker, attempts, now)
             case Paused() | Wished() | Ranged():
-                self._heed(event)
+                self._heed(event, now)
             case Drain(reason, grace):
                 self.stopping = self.stopping or reason
                 self._grace_ends = min(self._grace_ends, now + grace)
@@ -183,11 +184,13 @@ class Coordinator:
                 self.stopping = self.stopping or reason
         return []
 
-    def _heed(self, request: Paused | Wished | Ranged) -> None:
+    def _heed(self, request: Paused | Wished | Ranged, now: float) -> None:
         """Take in what somebody who watches the run wants of it."""
         match request:
             case Paused(on):
-                self.paused = on
+                if self.paused and not on:  # the time meanwhile does not count
+                    self._deadline += now - self._paused_since
+                self.paused, self._paused_since = on, now
             case Wished(configs):
                 self._wished = configs
             case Ranged(space):

@@ -36,6 +36,9 @@ STRENGTH = 10.0
 DOUBT = 0.05
 """What a belief leaves to everything else."""
 
+NARROWEST = 1e-9
+"""The least spread as a share of a range: to believe in less is to believe in one value."""
+
 Believed = Mapping[str, Any]
 """By parameter: (centre, spread) of a number; weights by level of a factor."""
 
@@ -73,13 +76,16 @@ def _centre(parameter: Parameter, given: Any) -> tuple[Value, float]:
 
 
 def _weights(factor: Categorical, given: Any) -> list[tuple[Value, float]]:
-    if isinstance(given, Sequence) and not isinstance(given, str):
-        given = {pair[0]: pair[1] for pair in given if isinstance(pair, Sequence)}
-    if not isinstance(given, Mapping) or not given:
-        raise ValueError(f"{shown(given)} is no belief; expected weights by level")
+    pairs: Any = list(given.items()) if isinstance(given, Mapping) else given
+    listed = isinstance(pairs, Sequence) and not isinstance(pairs, str)
+    if not (listed and pairs and all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs)):
+        raise ValueError(
+            f"{shown(given)} is no belief; expected weights by level, "
+            f"such as {{{str(factor.levels[0])!r}: 3}}"
+        )
     texts = {str(level): level for level in factor.levels}  # as TOML has them
     found = []
-    for level, weight in given.items():
+    for level, weight in pairs:
         level = texts.get(level, level) if isinstance(level, str) else level
         if not (is_number(weight) and 0 < weight < math.inf):
             raise ValueError(
@@ -97,7 +103,8 @@ def described(space: Space, prior: Believed) -> dict[str, str]:
             found[name] = ", ".join(f"{level} {weight:g}" for level, weight in given)
         elif _is_log(space.parameters[name]):
             centre, spread = given
-            found[name] = f"{centre:g}, a factor {10**spread:.3g} either way"
+            factor = f"{10.0**spread:.3g}" if spread < 300 else f"1e+{spread:.0f}"
+            found[name] = f"{centre:g}, a factor {factor} either way"
         else:
             found[name] = f"{given[0]:g} ± {given[1]:g}"
     return found
@@ -209,12 +216,12 @@ def _term(space: Space, j: int, believed: Sequence[Any]) -> _Term:
         unit = float(high - low) / (last - first)
         # Also outside of the range: it may have been narrowed since.
         centre = float(low) + (along(parameter, believed[0]) - first) * unit
-        return _Term((own[0],), active, centre, believed[1] * unit)
+        return _Term((own[0],), active, centre, max(believed[1] * unit, NARROWEST))
     assert isinstance(parameter, Categorical)
     weights = np.ones(int(parameter.size))
     for level, weight in believed:
         weights[int(parameter.parse(level))] = weight
-    logs = np.log(weights / weights.max())
+    logs = np.log(weights) - np.log(weights.max())
     if len(own) > 1:
         return _Term(tuple(own), active, levels=logs)
     codes = np.arange(len(logs), dtype=np.float64)

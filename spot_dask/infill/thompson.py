@@ -27,6 +27,8 @@ class Thompson:
 
     candidates: int = 1024
 
+    leans = False  # what is believed of good values has no place in a draw of the objective
+
     def propose(
         self, posterior: Posterior, request: Request, rng: np.random.Generator
     ) -> FloatArray:

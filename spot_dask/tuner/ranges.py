@@ -39,6 +39,7 @@ def changed(box: Space, hull: Space, ranges: Mapping[str, str]) -> Space:
         if isinstance(parameter, Categorical):
             assert isinstance(widest, Categorical)
             changes[name] = _levels(name, widest, parameter, text)
+            _check_needed(box, name, changes[name]["levels"])
         else:
             assert isinstance(parameter, Real | Integer)
             changes[name] = _ends(name, parameter, text)
@@ -57,6 +58,18 @@ def _levels(name: str, widest: Categorical, now: Categorical, text: str) -> dict
     levels = [level for level in widest.levels if str(level) in wanted]
     default = now.default if str(now.default) in wanted else levels[0]
     return {"levels": levels, "default": default}
+
+
+def _check_needed(box: Space, name: str, kept: Sequence[Value]) -> None:
+    """Raise ValueError if another parameter could never be active with the levels that are kept."""
+    for child, parameter in box.parameters.items():
+        for parent, values in parameter.conditions:
+            if parent == name and not any(value in kept for value in values):
+                needed = " or ".join(map(str, values))
+                raise ValueError(
+                    f"{name}: {child} is only there if {name} is {needed}, so that has to stay; "
+                    f"a run keeps the parameters that it began with"
+                )
 
 
 def _ends(name: str, parameter: Real | Integer, text: str) -> dict[str, Any]:

@@ -114,6 +114,9 @@ def test_the_gradient_is_that_of_the_weight_and_it_fades() -> None:
         ({"lr": (10, 1)}, r"prior\.lr: 10 is outside the bounds"),
         ({"opt": {"adamw": 1}}, r"prior\.opt: .*is not a level"),
         ({"opt": {"adam": 0}}, r"prior\.opt: the weight of 'adam' is 0; expected more than 0"),
+        ({"opt": (1, 2)}, r"prior\.opt: \(1, 2\) is no belief; expected weights by level"),
+        ({"opt": ["adam", 2]}, r"prior\.opt: \['adam', 2\] is no belief; expected weights"),
+        ({"opt": []}, r"prior\.opt: \[\] is no belief; expected weights by level"),
         ({"opt": "adam"}, r"prior\.opt: 'adam' is no belief; expected weights by level"),
         ([1], r"prior is \[1\]; expected beliefs by parameter"),
     ],
@@ -200,3 +203,33 @@ def test_a_belief_is_given_in_toml_and_by_set(tmp_path: Path) -> None:
     assert dict(found.prior) == {"lr": [0.02, 1.0], "opt": [["b", 3.0]]}
     with pytest.raises(StudyError, match=r"prior\.lr: 9 is outside the bounds"):
         load(str(tmp_path / "spot.toml"), ["prior.lr=[9, 1]"])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "prior",
+    [
+        {"lr": (1e-3, 1e-300), "depth": (2, 5e-324)},
+        {"lr": (1e-3, 1e300), "depth": (2, 1e308)},
+        {"opt": {"adam": 1e308, "sgd": 1e-320}},
+        {"lr": (1e-5, 1e-9), "opt": {"adam": 1e-308}},
+    ],
+)
+def test_extreme_beliefs_are_finite_and_warn_of_nothing(prior: Any) -> None:
+    assert all(described(SPACE, prior).values())
+    leaning = Leaning.of(SPACE, checked(SPACE, prior))
+    assert leaning is not None
+    X = SPACE.features(SPACE.snap(np.random.default_rng(0).random((64, SPACE.d))))
+    values, gradient = leaning.after(1).weigh_gradient(np.zeros(64), np.zeros_like(X), X)
+    assert np.isfinite(values).all()
+    assert np.isfinite(gradient).all()
+
+
+def test_a_criterion_that_takes_no_beliefs_says_so() -> None:
+    task = FunctionTask(lambda cfg: cfg.lr)
+    with pytest.raises(ValueError, match="prior: infill 'thompson' takes no beliefs") as told:
+        Study(SPACE, task, infill="thompson", prior={"depth": (2, 1)})
+    assert "\n" not in str(told.value)
+    for infill in ("log_ei", "ucb", "log_nei", "averaged_ei"):
+        Study(SPACE, task, infill=infill, prior={"depth": (2, 1)})
+    Study(SPACE, task, infill="thompson")
