@@ -77,7 +77,7 @@ def checked(given: Any) -> dict[str, str]:
         )
     found = {}
     for metric, text in given.items():
-        if not isinstance(metric, str) or not metric.strip():
+        if not (isinstance(metric, str) and metric.strip() and metric.isprintable()):
             raise ValueError(
                 f"constraints: {shown(metric)} is no name of a metric; expected what a training "
                 "reports, such as 'latency_ms'"

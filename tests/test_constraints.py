@@ -107,6 +107,7 @@ def test_texts_are_kept_as_one_would_write_them(text, kept, inside, outside) -> 
         ({"m": None}, "constraints.m is None; expected a text"),
         ({3: "<= 1"}, "constraints: 3 is no name of a metric"),
         ({" ": "<= 1"}, "constraints: ' ' is no name of a metric"),
+        ({"a\nb": "<= 1"}, "constraints: 'a\\nb' is no name of a metric"),
         ([("m", "<= 1")], 'expected limits by metric, such as {"latency_ms": "<= 10"}'),
         ("m <= 1", "constraints is 'm <= 1'; expected limits by metric"),
     ],

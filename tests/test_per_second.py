@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from spot_dask import Categorical, History, Integer, Real, Space, Tuner
+from spot_dask import (
+    Budget,
+    Categorical,
+    FunctionTask,
+    History,
+    Integer,
+    Real,
+    Run,
+    Space,
+    Study,
+    Tuner,
+)
 from spot_dask.infill import Request
 from spot_dask.infill.constrained import Constrained, MetricLimit
 from spot_dask.infill.fantasies import belief
@@ -183,3 +196,24 @@ def test_it_is_a_function_of_the_history_and_log_ei_without_durations() -> None:
         )
     )
     assert timed.ask(unknown, 3) == plain.ask(unknown, 3)
+
+
+def test_a_run_goes_by_the_durations_that_its_store_has(tmp_path: Path) -> None:
+    def train(cfg: Any) -> dict[str, float]:
+        time.sleep(0.02 * cfg.x)
+        return {"loss": (cfg.x - 0.5) ** 2 + cfg.y, "size": cfg.x}
+
+    study = Study(
+        SQUARE,
+        FunctionTask(train),
+        infill="log_ei_per_second",
+        constraints={"size": "<= 0.8"},
+        budget=Budget(evaluations=14),
+        seed=3,
+    )
+    run = study.run(local=0, store=tmp_path / "run.zarr")
+    more = study.resume(run.path, Budget(evaluations=17), local=0)
+    assert {str(t.origin) for t in more.fold.trials} >= {"infill"}
+    assert "fallback" not in {str(t.origin) for t in more.fold.trials}
+    assert more.deviations() == []
+    assert Run.open(run.path).settings["infill"] == "log_ei_per_second"
