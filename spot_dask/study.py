@@ -472,8 +472,9 @@ class Study(Settings):
                 f"the search ends before its budget if it can gain too little (until "
                 f"{self.budget.until}); judged from {FIRST} trials on"
             )
-        if (unconfirmed := self._unconfirmed(policy)) is not None:
-            session.tell(unconfirmed)
+        for caution in (self._unconfirmed(policy), getattr(self.task, "caution", None)):
+            if caution is not None:
+                session.tell(caution)
         for entry in past.imports:
             session.tell(f"warm start: {entry.source}: {summary(entry)}")
         shown.end(session.run())

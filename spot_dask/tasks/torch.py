@@ -246,8 +246,13 @@ class TorchTask:
         """Sentences on what may be wrong with the data, and with how the task is judged."""
         _seed(0)
         yield from doubts_of(self.data())
-        if self.judge == "best":
-            yield BIAS
+        if self.caution is not None:
+            yield self.caution
+
+    @property
+    def caution(self) -> str | None:
+        """What is to be kept in mind of the results; None where there is nothing to say."""
+        return BIAS if self.judge == "best" else None
 
     def shortened(self) -> TorchTask:
         """The same task cut to one epoch."""
