@@ -66,7 +66,8 @@ core_models.*
 tasks tasks.columns tasks.nested
 tasks.data tasks.function tasks.meant tasks.metrics tasks.optimizers tasks.program
     tasks.snapshot tasks.watched
-tasks.batches tasks.fit
+tasks.batches tasks.together
+tasks.fit
 tasks.torch
 worker worker.checkpoints
 worker.context worker.limits

@@ -45,6 +45,9 @@ class Batches:
     source's sampler says. A last batch of one sample is then left out, since batch normalisation
     cannot learn from one; with the random order it is another sample each epoch. ``workers``
     processes load data that are no arrays. ``steps`` is the number of batches of an epoch.
+
+    ``part`` (i, k) are the samples of each batch that the process i of k gets; ``share`` is what
+    share of the last batch it was. Raises ValueError for batches of fewer samples than processes.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Batches:
         generator: torch.Generator | None = None,
         workers: int = 0,
         dtype: torch.dtype | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         data, self._device, self.dtype = source.data, device, dtype
         self._order: Any = None
@@ -65,8 +69,13 @@ class Batches:
             self._order = make(data, generator)
         n = length(data) if self._order is None else _length_of(self._order)
         self._size = size = min(size, n)
-        drops_last = generator is not None and n > size > 1 and n % size == 1
-        self._all, self._n = n, n - 1 if drops_last else n
+        self._first, self._parts = part
+        if size < self._parts:
+            raise ValueError(f"a batch of {size} cannot be shared by {self._parts} processes")
+        left, least = n % size, max(self._parts, min(size, 2))
+        drops_last = generator is not None and n > size and 0 < left < least
+        self._all, self._n = n, n - left if drops_last else n
+        self.share = 1.0
         self.steps = -(-self._n // size)
         self._shuffles = generator if source.sampler is None else None
         self._loader: DataLoader[Any] | None = None
@@ -87,12 +96,13 @@ class Batches:
         seeds = torch.Generator()
         if generator is not None:
             seeds.manual_seed(generator.initial_seed())
+        whole: dict[str, Any] = {
+            "batch_size": size, "sampler": self._order, "drop_last": drops_last,
+        }  # fmt: skip
         self._loader = DataLoader(
             data,
-            batch_size=size,
-            sampler=self._order,
+            **(whole if self._parts == 1 else {"batch_sampler": PartSampler(self._order, self)}),
             generator=seeds,
-            drop_last=drops_last,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=device.type == "cuda",
@@ -103,7 +113,8 @@ class Batches:
         return self._of_arrays() if self._loader is None else self._of_items(self._loader)
 
     def _of_items(self, loader: DataLoader[Any]) -> Iterator[tuple[Any, Any]]:
-        for batch in loader:
+        for bounds, batch in zip(self.bounds, loader, strict=True):
+            self.share = len(self.mine(range(*bounds))) / (bounds[1] - bounds[0])
             if not isinstance(batch, tuple | list) or len(batch) != 2:
                 raise ValueError(
                     f"a batch of the data is {named(batch)}; expected pairs of input and target"
@@ -121,17 +132,45 @@ class Batches:
             order = torch.as_tensor(list(self._order))
         if order is not None:
             order = order.to(next(leaves(y)).device)
-        for start in range(0, self._n, self._size):
-            chosen: Any = slice(start, min(start + self._size, self._n))
+        for bounds in self.bounds:
+            chosen: Any = slice(*bounds)
             if order is not None:
                 chosen = order[chosen]
+                if self._parts > 1:
+                    chosen = self.mine(chosen)
+                    self.share = len(chosen) / (bounds[1] - bounds[0])
             x, target = _taken(X, chosen), _taken(y, chosen)
             if not self._resident:
                 x, target = self._here(x), self._here(target)
             yield x if self._anew is None else self._anew(x), target
 
+    @property
+    def bounds(self) -> list[tuple[int, int]]:
+        """Where each batch begins and ends in the order of an epoch."""
+        starts = range(0, self._n, self._size)
+        return [(start, min(start + self._size, self._n)) for start in starts]
+
+    def mine(self, batch: Any) -> Any:
+        """What this process gets of a batch."""
+        return batch[self._first :: self._parts]
+
     def _here(self, value: Any) -> Any:
         return moved(value, self._device, self.dtype)
+
+
+class PartSampler:
+    """The indices of each batch that one of several processes gets."""
+
+    def __init__(self, order: Any, batches: Batches) -> None:
+        self._order, self._batches = order, batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        indices = list(self._order)
+        for start, end in self._batches.bounds:
+            yield self._batches.mine(indices[start:end])
+
+    def __len__(self) -> int:
+        return len(self._batches.bounds)
 
 
 def _taken(value: Any, chosen: Any) -> Any:

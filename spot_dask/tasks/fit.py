@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from spot_dask.tasks import Config
+from spot_dask.tasks import Config, together
+from spot_dask.tasks.batches import Batches
 from spot_dask.tasks.metrics import Averages, Judge, LossReading, Measure, Metric, scalar
 from spot_dask.tasks.nested import mapped, moved, samples
 from spot_dask.tasks.snapshot import State, random_state, restore_random_state
@@ -91,7 +92,10 @@ class Fit:
         if recipe.compile:
             options = {} if recipe.compile is True else dict(recipe.compile)
             self.model.compile(**options)
-        self._step = recipe.step or _step_of(self.optimizer, self._scaler)
+        self._share, self._several = 1.0, together.processes() > 1
+        if self._several:
+            together.same_weights(self.model)
+        self._step = recipe.step or _step_of(self.optimizer, self._scaler, self._several)
 
     # ------------------------------------------------------------ a step, in parts
 
@@ -111,10 +115,14 @@ class Fit:
         """Add the gradients of a loss, scaled where the precision needs it."""
         if self._scaler is not None:
             loss = self._scaler.scale(loss)
+        if self._several:
+            loss = loss * self._share
         loss.backward()  # type: ignore[no-untyped-call]
 
     def update(self) -> None:
         """Clip the gradients, let the optimizer use them and set them to zero."""
+        if self._several:
+            together.add_gradients(self.model)
         if self._clip is not None:
             self._cut()
         if self._scaler is None:
@@ -148,17 +156,22 @@ class Fit:
 
     # ------------------------------------------------------------ epochs
 
-    def train(self, batches: Iterable[Batch]) -> float:
+    def train(self, batches: Batches) -> float:
         """Train one epoch; returns the mean over its samples of the loss before each step."""
         self.model.train()
         averages, weighs = Averages(), self._reading.is_special
         for batch in batches:
+            self._share = batches.share
             loss = scalar("loss", self._step(self, batch))
             size = samples(batch[1]) or samples(batch[0]) or 1
             if self._each_step:
                 self.scheduler.step()
             averages.add("loss", loss, self._reading.weigh(batch[1], size) if weighs else size)
-        return averages.result()["loss"]
+        mean = averages.result()["loss"]
+        if self._several:
+            together.same_buffers(self.model)
+            return together.mean_of(mean, averages.weight("loss"))
+        return mean
 
     def end_epoch(self, metrics: Mapping[str, float]) -> None:
         """Let a schedule that goes by epochs go on."""
@@ -321,7 +334,9 @@ def _widened(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in PRECISIONS.values() else tensor
 
 
-def _step_of(optimizer: torch.optim.Optimizer, scaler: object) -> Callable[[Fit, Batch], Any]:
+def _step_of(
+    optimizer: torch.optim.Optimizer, scaler: object, several: bool
+) -> Callable[[Fit, Batch], Any]:
     """The usual step, or the one of an optimizer that needs a closure."""
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     if closure is None or closure.default is not inspect.Parameter.empty:
@@ -330,6 +345,11 @@ def _step_of(optimizer: torch.optim.Optimizer, scaler: object) -> Callable[[Fit,
         raise ValueError(
             f"precision 'fp16' does not go with {type(optimizer).__name__}, which asks for the"
             " loss several times in a step; expected 'bf16' or None"
+        )
+    if several:
+        raise ValueError(
+            f"several processes do not go with {type(optimizer).__name__}, which asks for the loss"
+            " several times in a step"
         )
     return closure_step
 

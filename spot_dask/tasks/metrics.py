@@ -405,6 +405,10 @@ class Averages:
         self._values.setdefault(name, []).append(value.detach())
         self._weights.setdefault(name, []).append(weight)
 
+    def weight(self, name: str) -> float:
+        """What all values of a name count for together."""
+        return float(_weights(self._weights[name]).sum())
+
     def result(self) -> dict[str, float]:
         """The means by name; NaN where nothing counts."""
         means = {}

@@ -16,6 +16,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -32,6 +33,7 @@ from spot_dask.tasks import (
     check_direction,
     nearest,
     number,
+    together,
 )
 from spot_dask.tasks.batches import Batches, Source
 from spot_dask.tasks.data import Data, Items, Split, as_data, doubts_of, transformed
@@ -47,7 +49,7 @@ from spot_dask.tasks.metrics import (
     unknown_objective,
 )
 from spot_dask.tasks.nested import mapped
-from spot_dask.tasks.snapshot import Snapshots, State
+from spot_dask.tasks.snapshot import Snapshots, State, random_state
 
 __all__ = ["Data", "Fit", "Metric", "Split", "TorchTask"]
 
@@ -89,6 +91,10 @@ class TorchTask:
     the usual step and returns the loss; see ``Fit`` for what it may use. ``workers`` is the number
     of loading processes for data that are not arrays.
 
+    Where ``processes`` is k, so many share each batch of a training, each on a GPU of its own (with
+    ``gpus=k`` in the study) or on the CPU: as torch's DistributedDataParallel, they add up their
+    gradients. Batch normalisation sees the part of one process.
+
     With ``patience`` a training ends after so many epochs without a better objective, with its
     result. ``judge`` says which epoch's metrics are the result: the "last" one's, or the "best"
     one's, which is selected on the validation data: its objective is too good, by more the more
@@ -128,16 +134,17 @@ class TorchTask:
     step: Callable[[Any, Any], Any] | None = field(default=None, kw_only=True)
     patience: int | str | None = field(default=None, kw_only=True)
     judge: Literal["last", "best"] = field(default="last", kw_only=True)
+    processes: int = field(default=1, kw_only=True)
 
     def __post_init__(self) -> None:
         self._check_functions()
-        for name in ("epochs", "batch_size", "patience", "eval_batch_size"):
-            value = getattr(self, name)
-            named = isinstance(value, str) and name != "eval_batch_size"
+        for name in ("epochs", "batch_size", "patience", "eval_batch_size", "processes"):
+            value, fixed = getattr(self, name), name in ("eval_batch_size", "processes")
+            named = isinstance(value, str) and not fixed
             if value is None and name == "patience":
                 continue
             if not named and (type(value) is not int or value < 1):
-                or_name = "" if name == "eval_batch_size" else " or a parameter's name"
+                or_name = "" if fixed else " or a parameter's name"
                 raise ValueError(f"{name} is {value!r}; expected a number from 1{or_name}")
         if self.clip is not None and not isinstance(self.clip, str) and not self.clip > 0:
             raise ValueError(
@@ -209,12 +216,21 @@ class TorchTask:
         Raises Diverged if a loss is no longer finite, ValueError for a wrong result of one of the
         user's functions.
         """
-        device = choose_device(self.device, trial.slot)
+        if self.processes > 1 and together.processes() == 1:
+            with together.together(self.processes, self, config, trial):
+                return self._trained(config, trial)
+        return self._trained(config, trial)
+
+    def _trained(self, config: Config, trial: Context) -> Metrics:
+        """Metrics of the training, in each of its processes; of the test data in the first."""
+        several = together.processes() > 1
+        device = choose_device(self.device, together.rank() if several else trial.slot)
         trial.device = str(device)
         train, validation, test = self._sources(config, trial.seed)
         snapshots, order = Snapshots(trial, self.checkpoint_seconds), torch.Generator()
         size = _count("batch_size", self.batch_size, config)
-        batches = Batches(train, size, device, order, self.workers)
+        part = together.rank(), together.processes()
+        batches = Batches(train, size, device, order, self.workers, part=part)
         fit, log = self._begun(config, trial.seed, device, order, snapshots, batches.steps)
         batches.dtype = fit.dtype
         held_out = Batches(validation, self.eval_batch_size, device, None, self.workers, fit.dtype)
@@ -222,25 +238,31 @@ class TorchTask:
         for epoch, metrics in enumerate(log.epochs, 1):
             trial.report(epoch, **metrics)
         while not log.over:
-            metrics = {"train_loss": fit.train(batches)} | fit.judged(judge, held_out, "val_")
-            epoch = len(log.epochs) + 1
-            trial.report(epoch, **metrics)
-            for name in ("train_loss", "val_loss"):
-                if not math.isfinite(metrics[name]):
-                    raise Diverged(f"{name} became {metrics[name]} in epoch {epoch}")
-            if self.objective not in metrics:
-                raise unknown_objective(self.objective, metrics)
+            metrics = {"train_loss": fit.train(batches)}
+            if together.rank() == 0:
+                metrics |= fit.judged(judge, held_out, "val_")
+                self._report(trial, len(log.epochs) + 1, metrics)
+            if several:
+                metrics = together.told(metrics)
             fit.end_epoch(metrics)
             log.add(metrics, fit.model)
-            if not log.over:
-                snapshots.offer(
-                    log.epochs, lambda: fit.state() | {"order": order.get_state()} | log.state()
-                )
+            random = together.of_all(random_state(device)) if several else []
+            if not log.over and together.rank() == 0:
+                snapshots.offer(log.epochs, partial(_state, fit, order, log, random))
         found = log.result(fit.model)
-        if test is not None:
+        if test is not None and together.rank() == 0:
             tested = Batches(test, self.eval_batch_size, device, None, self.workers, fit.dtype)
             found |= fit.judged(judge, tested, "test_")
         return found
+
+    def _report(self, trial: Context, epoch: int, metrics: Metrics) -> None:
+        """Report an epoch; raises Diverged where its losses are not finite."""
+        trial.report(epoch, **metrics)
+        for name in ("train_loss", "val_loss"):
+            if not math.isfinite(metrics[name]):
+                raise Diverged(f"{name} became {metrics[name]} in epoch {epoch}")
+        if self.objective not in metrics:
+            raise unknown_objective(self.objective, metrics)
 
     def doubts(self) -> Iterator[str]:
         """Sentences on what may be wrong with the data, and with how the task is judged."""
@@ -309,20 +331,36 @@ class TorchTask:
             order.manual_seed(seed)
             _seed(seed)
             log = EpochLog(last, patience, self.objective, self.direction, self.judge == "best")
-            return Fit(self, config, device, steps * last, clip), log
+            fit = Fit(self, config, device, steps * last, clip)
+            if together.rank():
+                _seed(seed + together.rank())  # what is drawn from now on is each one's own
+            return fit, log
 
         snapshot = snapshots.last()
         fit, log = new()
         if snapshot is None:
             return fit, log
         try:
-            fit.restore(snapshot.parts)
+            fit.restore(_of_this_process(snapshot.parts))
             order.set_state(snapshot.parts["order"])
             log.restore(snapshot.epochs, snapshot.parts)
             return fit, log
         except Exception as error:  # of another model, or the user's own
             snapshots.refuse(error)
             return new()
+
+
+def _state(fit: Fit, order: torch.Generator, log: EpochLog, of_all: Sequence[State]) -> State:
+    """What a snapshot holds beside the metrics, with the random states of several processes."""
+    return fit.state() | {"order": order.get_state(), "of_all": of_all} | log.state()
+
+
+def _of_this_process(parts: State) -> State:
+    """A snapshot with the random state of this process; ValueError if it is of fewer or more."""
+    states = parts["of_all"]
+    if (len(states) or 1) != together.processes():
+        raise ValueError(f"saved by {len(states) or 1} processes")
+    return parts | {"random": states[together.rank()]} if states else parts
 
 
 class EpochLog:

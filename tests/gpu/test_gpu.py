@@ -295,6 +295,13 @@ def test_two_slots_share_one_gpu(tmp_path: Path) -> None:
     assert any(overlaps)
 
 
+def test_two_processes_of_one_training_may_share_a_gpu() -> None:
+    """By gloo, since NCCL wants a GPU for each."""
+    plain = replace(TASK, model=lambda cfg: nn.Linear(16, 3), epochs=2)
+    one, two = good(run(plain)), good(run(replace(plain, processes=2)))
+    assert two.metrics["val_loss"] == pytest.approx(one.metrics["val_loss"], rel=1e-3)
+
+
 @pytest.mark.usefixtures("_processes")
 def test_trainings_in_processes_are_the_same_as_here() -> None:
     first, again = elsewhere(TASK), elsewhere(TASK, 1)
