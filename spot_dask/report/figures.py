@@ -272,7 +272,8 @@ def scale(ax: Axes, side: Literal["x", "y"], axis: Axis, values: Sequence[Value]
     base = 2.0 if axis.scale == "power2" else 10.0
     (ax.set_xscale if side == "x" else ax.set_yscale)("log", base=base)
     decades = math.log(max(numbers) / min(numbers), base)
-    subs = (1.0, 2.0, 5.0) if base == 10 and decades < 2.5 else (1.0,)
+    subs = (1.0, 2.0, 5.0) if decades < 1.5 else (1.0, 3.0) if decades < 2.5 else (1.0,)
+    subs = subs if base == 10 else (1.0,)
     plot.set_major_locator(LogLocator(base, subs=subs, numticks=7))
     plot.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
     plot.set_minor_locator(NullLocator())

@@ -136,6 +136,27 @@ def test_paper_shows_what_the_screen_folds_away(visit, tmp_path):
     assert page.locator("details[open]").count() == 0
 
 
+def test_on_paper_twenty_parameters_fit_and_the_text_keeps_its_size(browser, tmp_path):
+    """A table that is too wide would make the browser shrink all pages, and be cut in the end."""
+    named = {f"a_parameter_{i}": Real(1e-4, 1.0, default=0.5, scale="log") for i in range(18)}
+    named |= {f"kind_{i}": Categorical(["a_rather_long_level", "b"], default="b") for i in (1, 2)}
+    task = FunctionTask(lambda cfg: cfg.a_parameter_0 + cfg.a_parameter_1)
+    study = Study(Space(named), task, name="wide", seed=3, confirm=0.0)
+    study.run(Budget(evaluations=8), local=0, store=tmp_path / "run.zarr")
+    path = study.report(tmp_path / "report.html")
+    width = 688  # pixels of A4 between its margins
+    page = browser.new_page(viewport={"width": width, "height": 980})
+    page.goto(path.as_uri())
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    cells = page.eval_on_selector_all(
+        "table.tool.wide th", "f => f.map(e => e.getBoundingClientRect().right)"
+    )
+    assert len(cells) == 25
+    assert max(cells) <= width
+    page.close()
+
+
 ACCESSIBLE = """() => {
   const found = [];
   for (const tag of ["header", "main", "footer"])
