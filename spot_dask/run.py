@@ -18,12 +18,23 @@ from typing import TYPE_CHECKING, Any
 from spot_dask import baselines, early_stopping, infill, plugins, surrogates
 from spot_dask.cards import Card, brief, counted, printable
 from spot_dask.codec import number_to_json
+from spot_dask.constraints import parsed, standing
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.fold import Fold
 from spot_dask.inference import Inference
 from spot_dask.inference.confirmed import FEWEST, Confirmation, confirmation
 from spot_dask.inference.narrowed import NarrowedSpace, narrowed
-from spot_dask.records import STOP, Configuration, Header, History, Objective, Opened, widened
+from spot_dask.records import (
+    STOP,
+    Configuration,
+    Evaluation,
+    Header,
+    History,
+    Import,
+    Objective,
+    Opened,
+    widened,
+)
 from spot_dask.settings import Budget, Settings, shared
 from spot_dask.space import Space
 from spot_dask.stats.paired import PairedComparison
@@ -102,20 +113,34 @@ class Run:
         """The trials that ended, by number, as rows that print as a table.
 
         The columns are ``trial`` (None for an imported evaluation, which come first), ``origin``,
-        ``status``, the objective in the user's direction (None without a result), ``seconds`` and
-        the parameters (None where inactive). ``to_dataframe`` has all there is.
+        ``status``, the objective in the user's direction (None without a result), ``constraints``
+        (fulfilled, broken or unknown; where there are any), ``seconds`` and the parameters (None
+        where inactive). ``to_dataframe`` has all there is.
         """
-        names = self.space.names
+        names, limits = self.space.names, parsed(self.settings["constraints"])
+        objective = Objective(self.header.objective, self.header.direction)
+
+        def stands(item: Evaluation | Import) -> tuple[str, ...]:
+            return (standing(limits, item, objective),) if limits else ()
+
         rows: list[tuple[Any, ...]] = [
-            (None, "imported", "ok", self.signed(i.y), None, *map(i.config.get, names))
+            (None, "imported", "ok", self.signed(i.y), *stands(i), None, *map(i.config.get, names))
             for i in self.history.imports
         ]
         for e in sorted(self.history.evaluations, key=lambda e: e.trial.number):
             trial, y = e.trial, self.signed(e.y) if e.ok else None
             seconds = None if math.isnan(e.outcome.seconds) else e.outcome.seconds
-            ended = (trial.number, trial.origin.value, e.outcome.status.value, y, seconds)
+            ended = (
+                trial.number,
+                trial.origin.value,
+                e.outcome.status.value,
+                y,
+                *stands(e),
+                seconds,
+            )
             rows.append((*ended, *map(trial.config.get, names)))
-        columns = ("trial", "origin", "status", self.header.objective, "seconds", *names)
+        told = ("constraints",) if limits else ()
+        columns = ("trial", "origin", "status", self.header.objective, *told, "seconds", *names)
         return Card(f"{self.header.name}: {counted(len(rows), 'evaluation')}", (), columns, rows)
 
     @cached_property

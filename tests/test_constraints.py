@@ -393,6 +393,10 @@ def test_a_run_records_resumes_shows_and_reports_them(tmp_path: Path) -> None:
     assert document["limits"] in card_of(opened.status(), SPACE.default).lines
     (limit,) = document["constraints"]
     assert (limit["metric"], limit["limit"], limit["fulfilled"]) == ("size", "<= 1", True)
+    shown = opened.table()
+    told_by_trial = {row[0]: row[shown.columns.index("constraints")] for row in shown.rows}
+    assert told_by_trial[0] == "broken"
+    assert told_by_trial[run.best.trial] == "fulfilled"
     lucky = opened.luckiest
     assert lucky is not None
     assert lucky.feasible

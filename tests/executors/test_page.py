@@ -32,7 +32,12 @@ def loss(cfg, trial):
     return cfg.x
 
 
-STUDY = Study(Space(x=Real(0.0, 1.0, default=0.5)), FunctionTask(loss), name=NAME)
+STUDY = Study(
+    Space(x=Real(0.0, 1.0, default=0.5)),
+    FunctionTask(loss),
+    name=NAME,
+    constraints={"loss": "<= -1"},
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +89,12 @@ def test_the_page_tells_how_a_run_stands(
     assert runs[0]["goal"]["evaluations"] == 6
     assert runs[0]["busy"] <= runs[0]["slots"] == 2
     assert runs[0]["best"]["config"].keys() == {"x"}
+    assert not runs[0]["best"]["feasible"]
     html = read(url)
     assert "&lt;script&gt;" in html
     assert "<script" not in html
     assert "of 6 evaluations" in html
+    assert '<p class="bad">nothing tried fulfils loss &lt;= -1; trial ' in html
     run.join(timeout=60)
     ended = json.loads(read(f"{url}.json"))["runs"][0]
     assert (ended["done"], ended["ended"]) == (6, "budget")

@@ -252,15 +252,17 @@ def draw_contour(ax: Axes, c: Contour, objective: str) -> None:
     tried_y = c.y_axis.place(b for _, b in c.points)
     figures.dots(ax, tried_x, tried_y, "#ffffff", 4.6)
     figures.dots(ax, tried_x, tried_y, "#30353c", 2.6)
-    ax.plot(
-        c.x_axis.place(c.best[:1]),
-        c.y_axis.place(c.best[1:]),
-        marker="D",
-        markersize=9,
-        color=figures.SECOND,
-        markeredgecolor="#ffffff",
-        clip_on=False,
-    )
+    best = c.x_axis.place(c.best[:1])[0], c.y_axis.place(c.best[1:])[0]
+    # What is recommended under constraints need not be where the objective is good.
+    if all(min(ends) <= place <= max(ends) for place, ends in zip(best, inside, strict=True)):
+        ax.plot(
+            *best,
+            marker="D",
+            markersize=9,
+            color=figures.SECOND,
+            markeredgecolor="#ffffff",
+            clip_on=False,
+        )
     ax.set_xlim(*inside[0])
     ax.set_ylim(*inside[1])
     bar = ax.figure.colorbar(filled, ax=ax, pad=0.02)
