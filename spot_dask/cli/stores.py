@@ -290,7 +290,11 @@ def show_result(run: Run, in_short: bool = False) -> None:
     if in_short and document is not None:
         _show_in_short(run, SUMMARY - 3)
     elif document is None:
-        click.echo(f"no successful trial; `spot-dask status {run.path}` lists the failures")
+        click.echo(
+            "no evaluation: mend the default, whose error is told above, and go on"
+            if run.state == "broken"
+            else f"no successful trial; `spot-dask status {run.path}` lists the failures"
+        )
     else:
         _show_best(run, document)
     if run.enough is not None:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_studies import run_study, spot, write_study
+from cli_studies import run_study, spot, spot_json, write_study
 
 
 def told(*args: str | Path, code: int = 2) -> str:
@@ -186,3 +186,17 @@ def test_a_run_in_which_everything_fails_exits_with_3(tmp_path: Path) -> None:
     assert "never" in result.stderr
     assert "no successful trial" in told("best", store, code=3)
     assert "never" in spot("status", store).stdout
+
+
+def test_a_default_that_cannot_be_built_ends_a_run_that_goes_on_once_it_is_mended(
+    tmp_path: Path,
+) -> None:
+    study = write_study(tmp_path, ("return (cfg", "import not_there\n    return (cfg"))
+    store = tmp_path / "run.zarr"
+    ended = spot("run", study, "--local", "0", "--store", store, "--progress", "plain", code=3)
+    assert "ModuleNotFoundError: No module named 'not_there'; no evaluation was" in ended.stderr
+    assert "no evaluation: mend the default" in ended.stdout
+    assert "broken: 0 evaluations" in ended.stdout
+    write_study(tmp_path)
+    spot("resume", store, "--study", study, "--local", "0", "--progress", "none")
+    assert spot_json("status", store)["trials"]["done"] == 6

@@ -18,7 +18,7 @@ from spot_dask.tasks.metrics import GATHERED_BYTES, Judge, LossReading, Metric, 
 
 RNG = np.random.default_rng(5)
 N = 515
-SIZES = (4, 7, 64, 512)
+SIZES = (4, 37, 512)
 LABELS = torch.from_numpy(RNG.choice(5, N, p=[0.5, 0.3, 0.15, 0.04, 0.01]))
 SCORES = torch.from_numpy(RNG.normal(size=(N, 5)).astype(np.float32))
 SCORES[range(N), LABELS] += 1.0
