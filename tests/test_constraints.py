@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -13,9 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from spot_dask import Budget, FunctionTask, History, Integer, Real, Run, Space, Study, Tuner
 from spot_dask.cli import main
+from spot_dask.cli.progress import Plain, Screen
 from spot_dask.constraints import Constraint, Fulfilment, checked, missing, parsed, value_of
 from spot_dask.errors import StudyError
 from spot_dask.progress import Update
@@ -424,14 +427,19 @@ def test_a_run_records_resumes_shows_and_reports_them(tmp_path: Path) -> None:
 
 
 def test_a_run_in_which_nothing_fulfils_them_says_so_in_one_line(tmp_path: Path) -> None:
-    said: list[str] = []
-    run = study({"size": "<= -1", "loss": "<= 9"}).run(
-        local=0,
-        store=tmp_path / "run.zarr",
-        listener=lambda update: said.append(update.message or ""),
-    )
+    updates: list[Update] = []
+    made = study({"size": "<= -1", "loss": "<= 9"})
+    run = made.run(local=0, store=tmp_path / "run.zarr", listener=updates.append)
     assert run.state == "done"
-    (line,) = [s for s in said if "nothing tried fulfils" in s]
+    lines, screen = list[str](), Screen(made.goal)
+    log, shown = Plain(made.goal, lines.append), screen.listen(lines.append)
+    for update in updates:
+        log(update)
+        shown(update)
+    assert any("nearest to the constraints 2" in line for line in lines)  # its loss
+    Console(width=120, file=(page := io.StringIO())).print(screen)
+    assert "  nothing tried fulfils size <= -1, loss <= 9; trial " in page.getvalue()
+    (line,) = {u.message for u in updates if u.message and "nothing tried fulfils" in u.message}
     assert line.startswith("nothing tried fulfils size <= -1, loss <= 9; trial ")
     assert "\n" not in line
     document = run.status()["incumbent"]
