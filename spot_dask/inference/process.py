@@ -89,11 +89,16 @@ class Observed:
         return Observed(self.F[chosen], self.z[chosen], self.blocks[chosen], self.member)
 
 
-def within(A: FloatArray, B: FloatArray, member: IntArray, g: int) -> FloatArray:
-    """Distances between rows (a x e, b x e -> a x b) in the columns of parameter g."""
+def within(
+    A: FloatArray, B: FloatArray, member: IntArray, g: int, out: FloatArray | None = None
+) -> FloatArray:
+    """Distances between rows (a x e, b x e -> a x b) in the columns of parameter g.
+
+    They are in ``out``, if that is given, unless the parameter has several columns.
+    """
     a, b = A[:, member == g], B[:, member == g]
     if a.shape[1] == 1:
-        apart: FloatArray = a - b.T
+        apart: FloatArray = np.subtract(a, b.T, out=out)
         return np.abs(apart, out=apart)
     square = np.einsum("ij,ij->i", a, a)[:, None] + np.einsum("ij,ij->i", b, b) - 2 * a @ b.T
     root: FloatArray = np.sqrt(np.maximum(square, 0.0))
@@ -138,8 +143,9 @@ class Density:
         """Value and gradient (p + 2); FAILED and zeros where C has no Cholesky factor."""
         data, n = self.data, len(self.data.z)
         g, t = np.exp(theta[-2:])
-        a = data.distances * (np.sqrt(5.0) / np.exp(theta[:-2]))[:, None]
-        poly = a * (1.0 / 3.0)
+        a, poly, slopes = self._space
+        np.multiply(data.distances, (np.sqrt(5.0) / np.exp(theta[:-2]))[:, None], out=a)
+        np.multiply(a, 1.0 / 3.0, out=poly)
         poly += 1.0
         poly *= a
         poly += 1.0
@@ -161,7 +167,8 @@ class Density:
         logs = float(np.log(np.diagonal(factor[0])).sum())
         value = 0.5 * free * np.log(s2) + logs + 0.5 * np.log(total)
         W = inverse - np.outer(ones, ones) / total - np.outer(alpha, alpha) / s2
-        slopes = (1.0 + a) * (1.0 / 3.0)
+        np.add(a, 1.0, out=slopes)
+        slopes *= 1.0 / 3.0
         slopes *= a
         slopes *= a
         slopes /= poly
@@ -174,6 +181,11 @@ class Density:
         centre, sd = self.moments()
         deviation = (theta - centre) / sd
         return float(value + 0.5 * deviation @ deviation), gradient + deviation / sd
+
+    @cached_property
+    def _space(self) -> FloatArray:
+        """Three arrays like the distances, to compute in: new ones cost more than what is done."""
+        return np.empty((3, *self.data.distances.shape))
 
     def mode(self, start: FloatArray | None = None) -> tuple[FloatArray, float]:
         """The best theta found from ``start``, or else from three starts, and its density.
@@ -261,19 +273,22 @@ class Conditioned:
         tables = [(self._product(A[first], B, some), place) for first, place, some in
                   together.values()]  # fmt: skip
         step = max(1, CELLS // max(1, len(B)))
+        some = np.empty((min(step, len(A)), len(B)))
         for i in range(0, len(A), step):
             part = self._product(A[i : i + step], B, rest)
             for table, place in tables:
-                part *= table[place[i : i + step]]
+                taken = place[i : i + step]
+                part *= np.take(table, taken, axis=0, out=some[: len(taken)], mode="clip")
             found[i : i + step] = part
         return found
 
     def _product(self, A: FloatArray, B: FloatArray, parameters: Sequence[int]) -> FloatArray:
         """Of some parameters, in place and with one exponential: seven times as fast."""
         found, total = np.ones((len(A), len(B))), np.zeros((len(A), len(B)))
+        place = np.empty_like(found)
         for g in parameters:
             # 1 + a + a^2 / 3 = (b + sqrt(3) / 2)^2 + 1 / 4 with b = a / sqrt(3)
-            b = within(A, B, self.data.member, g)
+            b = within(A, B, self.data.member, g, place)
             b *= np.sqrt(5.0 / 3.0) / self.scales[g]
             total += b
             b += np.sqrt(0.75)
@@ -375,15 +390,18 @@ class Conditioned:
         phase = rng.uniform(0, 1, FEATURES)
         weights = rng.standard_normal((FEATURES, count)) * np.sqrt(2.0 / FEATURES)
         single = weights.astype(np.float32)
+        all_turns, all_whole = np.empty((2, WAVES, FEATURES))
+        all_angles = np.empty((WAVES, FEATURES), dtype=np.float32)
 
         def wave(F: FloatArray) -> FloatArray:
             # A cosine in single precision takes a twelfth of the time; within half a turn its
             # error is 1e-7, far below the least sd of the error, sqrt(NUGGET_BOUNDS[0]) = 3e-4.
-            turns = F @ W
+            turns, whole, angles = (part[: len(F)] for part in (all_turns, all_whole, all_angles))
+            np.matmul(F, W, out=turns)
             turns += phase
-            turns -= np.rint(turns)
+            turns -= np.rint(turns, out=whole)
             turns *= 2 * np.pi
-            angles = turns.astype(np.float32)
+            np.copyto(angles, turns, casting="same_kind")
             return np.asarray(np.cos(angles, out=angles) @ single)
 
         def prior(F: FloatArray) -> FloatArray:
