@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset
 
 from spot_dask.tasks.data import Change, Items, chained, length, named, transformed
 from spot_dask.tasks.nested import leaves, mapped, moved
+from spot_dask.tasks.snapshot import seed_all
 
 RESIDENT_BYTES = 2**30
 """Tensors up to this size are moved to the device once, larger ones batch by batch."""
@@ -44,7 +46,8 @@ class Batches:
     The order is new and random in each epoch if a generator is given, as in training, or what the
     source's sampler says. A last batch of one sample is then left out, since batch normalisation
     cannot learn from one; with the random order it is another sample each epoch. ``workers``
-    processes load data that are no arrays. ``steps`` is the number of batches of an epoch.
+    processes load data that are no arrays; in training they draw what the generator's state says.
+    ``steps`` is the number of batches of an epoch.
 
     ``part`` (i, k) are the samples of each batch that the process i of k gets; ``share`` is what
     share of the last batch it was. Raises ValueError for batches of fewer samples than processes.
@@ -99,9 +102,15 @@ class Batches:
         whole: dict[str, Any] = {
             "batch_size": size, "sampler": self._order, "drop_last": drops_last,
         }  # fmt: skip
+        if self._parts > 1:
+            whole = {"batch_sampler": PartSampler(self._order, self)}
+        if workers and generator is not None:
+            data = Seeded(data)
+            name = "sampler" if self._parts == 1 else "batch_sampler"
+            whole[name] = SeededIndices(whole[name], generator)
         self._loader = DataLoader(
             data,
-            **(whole if self._parts == 1 else {"batch_sampler": PartSampler(self._order, self)}),
+            **whole,
             generator=seeds,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -156,6 +165,45 @@ class Batches:
 
     def _here(self, value: Any) -> Any:
         return moved(value, self._device, self.dtype)
+
+
+class Seeded(Dataset[Any]):
+    """A dataset whose items are read by (index, seed), with all generators set to the seed.
+
+    So what a loading process draws depends neither on which process it is nor on what it has read.
+    """
+
+    def __init__(self, data: Items) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return length(self._data)
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        index, seed = key
+        seed_all(seed)
+        return self._data[index]
+
+
+class SeededIndices:
+    """Indices, or lists of them, each with a seed of its own in every epoch.
+
+    The seeds follow from the state that the generator of the order has at the epoch's beginning.
+    """
+
+    def __init__(self, order: Any, generator: torch.Generator) -> None:
+        self._order, self._generator = order, generator
+
+    def __iter__(self) -> Iterator[Any]:
+        first = zlib.crc32(self._generator.get_state().numpy().tobytes()) << 20
+        for place, chosen in enumerate(self._order):
+            if isinstance(chosen, list):
+                yield [(i, first + 4096 * place + k) for k, i in enumerate(chosen)]
+            else:
+                yield chosen, first + place
+
+    def __len__(self) -> int:
+        return len(self._order)
 
 
 class PartSampler:

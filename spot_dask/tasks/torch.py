@@ -13,14 +13,12 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -49,7 +47,7 @@ from spot_dask.tasks.metrics import (
     unknown_objective,
 )
 from spot_dask.tasks.nested import mapped
-from spot_dask.tasks.snapshot import Snapshots, State, random_state
+from spot_dask.tasks.snapshot import Snapshots, State, random_state, seed_all
 
 __all__ = ["Data", "Fit", "Metric", "Split", "TorchTask"]
 
@@ -102,7 +100,7 @@ class TorchTask:
 
     The training saves its state at the end of an epoch, at most once every ``checkpoint_seconds``
     and in at most a twentieth of its time. On a CPU an interrupted training ends with the same
-    result as an uninterrupted one, unless loading processes draw at random.
+    result as an uninterrupted one, also where loading processes draw at random.
 
     The seed of a trial fixes the split, the initial weights and the order of the data, so the
     configurations of one replicate are compared on the same split (common random numbers). On a
@@ -266,7 +264,7 @@ class TorchTask:
 
     def doubts(self) -> Iterator[str]:
         """Sentences on what may be wrong with the data, and with how the task is judged."""
-        _seed(0)
+        seed_all(0)
         yield from doubts_of(self.data())
         if self.caution is not None:
             yield self.caution
@@ -283,13 +281,13 @@ class TorchTask:
     def _sources(self, config: Config, seed: int) -> tuple[Source, Source, Source | None]:
         """What is trained on, what validates, and the test data if there are any."""
         if self not in _parts:
-            _seed(0)  # every process must see the same data, also where data() draws at random
+            seed_all(0)  # every process must see the same data, also where data() draws at random
             _parts[self] = as_data(self.data())
         data = _parts[self]
         train, held_out = data.train, data.validation
         if held_out is None:
             train, held_out = self.split(train, seed)
-        _seed(seed)
+        seed_all(seed)
         fixed = () if data.transform is None else (data.transform,)
         plain: Source = Source(held_out, fixed, (), data.collate)
         if data.train_transform is None:
@@ -329,11 +327,11 @@ class TorchTask:
 
         def new() -> tuple[Fit, EpochLog]:
             order.manual_seed(seed)
-            _seed(seed)
+            seed_all(seed)
             log = EpochLog(last, patience, self.objective, self.direction, self.judge == "best")
             fit = Fit(self, config, device, steps * last, clip)
             if together.rank():
-                _seed(seed + together.rank())  # what is drawn from now on is each one's own
+                seed_all(seed + together.rank())  # what is drawn from now on is each one's own
             return fit, log
 
         snapshot = snapshots.last()
@@ -428,13 +426,6 @@ def choose_device(device: str, slot: int) -> torch.device:
 
 
 _parts: WeakKeyDictionary[TorchTask, Data] = WeakKeyDictionary()
-
-
-def _seed(seed: int) -> None:
-    """Seed all generators that the user's model and transforms may use, on CPU and GPU."""
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - for the user's transforms, we draw nothing there
 
 
 def _count(name: str, value: int | str, config: Config) -> int:

@@ -23,6 +23,7 @@ from torch.utils.data import Dataset
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.records import Outcome, Trial
 from spot_dask.tasks import snapshot
+from spot_dask.tasks.data import Data
 from spot_dask.tasks.snapshot import NAME, Snapshots
 from spot_dask.tasks.torch import Fit, TorchTask
 from spot_dask.worker.checkpoints import Place
@@ -148,14 +149,15 @@ def test_an_interrupted_training_ends_as_one_that_ran_through(
     assert resumed.curves == through.curves
 
 
-def test_loading_processes_that_draw_nothing_change_nothing(
-    place: Place, trained: list[float]
-) -> None:
-    task = replace(TASK, data=Still, workers=1)
+def test_what_loading_processes_draw_is_drawn_again(place: Place, trained: list[float]) -> None:
+    """Whatever their number; what validates is still, for there nothing is to be drawn."""
+    data = Data(Noisy(), Still())
+    task = replace(TASK, data=lambda: data, workers=2)
     through = run(task, None)
+    assert len(set(through.curves["train_loss"])) == 6
     run(task, place, 3)
     trained.clear()
-    assert run(task, place).curves == through.curves
+    assert run(replace(task, workers=1), place).curves == through.curves
     assert len(trained) == 3
 
 
