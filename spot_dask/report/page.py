@@ -26,19 +26,20 @@ from spot_dask.report.summary import MOST, summary
 
 SCHEMA = "spot-dask/report/2"
 
-COLLECTED = 100
-"""How many times as many objects as usual are made before reference cycles are looked for."""
+COLLECTED = 70_000
+"""So many new objects, a hundred times the usual number, before reference cycles are looked for."""
 
 
 def write(context: ReportContext, path: Path) -> None:
     """Write the page to ``path``; the same as JSON and as Markdown beside it (.json and .md)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    document = json.dumps(to_json(context), indent=1, ensure_ascii=False, allow_nan=False)
-    texts = {
-        path: html(context),
-        path.with_suffix(".json"): document + "\n",
-        path.with_suffix(".md"): as_markdown(context),
-    }
+    with rare_collections():
+        document = json.dumps(to_json(context), indent=1, ensure_ascii=False, allow_nan=False)
+        texts = {
+            path: html(context),
+            path.with_suffix(".json"): document + "\n",
+            path.with_suffix(".md"): as_markdown(context),
+        }
     for target, content in texts.items():
         target.write_text(content, encoding="utf-8", newline="\n")
 
@@ -72,7 +73,8 @@ def rare_collections() -> Iterator[None]:
     """Look for reference cycles less often: a figure makes so many objects that a quarter of its
     time would go into looking."""
     usual = gc.get_threshold()
-    gc.set_threshold(COLLECTED * usual[0], *usual[1:])
+    if usual[0]:  # else nobody looks
+        gc.set_threshold(max(COLLECTED, usual[0]), *usual[1:])
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import re
@@ -15,6 +16,7 @@ from report_studies import MIXED, Builder, fill
 import spot_dask
 from spot_dask.records import Failure
 from spot_dask.report import figures, html, sections, to_json, write
+from spot_dask.report.page import rare_collections
 from spot_dask.space import Categorical, Integer, Real, Space
 
 EVIL = "<script>alert('1')</script>\"'>&"
@@ -225,3 +227,16 @@ def test_numbers_in_texts_of_a_figure_are_not_rounded():
     assert ">0.123456, (0.98765)<" in svg
     assert ">from 1.23456<" in svg
     assert not re.search(r" d=\"[^\"]*\d\.\d{3}", svg)
+
+
+def test_cycles_are_looked_for_less_often_while_a_report_is_made_and_as_before_then():
+    usual = gc.get_threshold()
+    try:
+        for before in (700, 200_000, 0):
+            gc.set_threshold(before, 10, 10)
+            with rare_collections(), rare_collections():
+                now = gc.get_threshold()[0]
+            assert now == (max(before, 70_000) if before else 0)
+            assert gc.get_threshold() == (before, 10, 10)
+    finally:
+        gc.set_threshold(*usual)
