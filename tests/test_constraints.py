@@ -477,9 +477,13 @@ def test_a_metric_that_is_not_reported_is_told_once_and_by_check_at_once(tmp_pat
     result = CliRunner().invoke(main, ["check", str(tmp_path / "study.py")])
     assert result.exit_code == 0
     lines = [s for s in result.stdout.splitlines() if "constraint:" in s]
-    assert lines[0].startswith("WARN  constraint: the training reports nothing as latency, there")
+    assert lines[0].startswith(
+        "WARN  constraint: after an epoch the training has reported nothing as"
+    )
     assert "did you mean 'latency_ms'" in lines[0]
-    assert lines[1].startswith("WARN  constraint: the training reports NaN as odd")
+    assert lines[1].startswith(
+        "WARN  constraint: after an epoch the training has reported NaN as odd"
+    )
     assert lines[2] == (
         "PASS  constraint: the defaults do not fulfil latency_ms <= 0.1: 0.5 after an epoch"
     )

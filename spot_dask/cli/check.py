@@ -189,8 +189,9 @@ def _constraints(study: Study, outcome: Outcome) -> list[Check]:
             seen = "NaN" if name in metrics else "nothing"
             there = f"{', '.join(metrics)}{did_you_mean(name, [m for m in metrics if m != name])}"
             text = (
-                f"the training reports {seen} as {name}, there are {there}; while it is not known, "
-                f"nothing fulfils {constraint}: report it, or correct the constraint's name"
+                f"after an epoch the training has reported {seen} as {name}, there are {there}; if "
+                f"it never does, nothing fulfils {constraint}: report it, or correct the "
+                "constraint's name"
             )
             found.append(Check("constraint", "WARN", text))
             continue

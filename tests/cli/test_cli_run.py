@@ -149,10 +149,10 @@ def plant(store: Path, **study: Any) -> None:
 @pytest.mark.parametrize(
     ("file", "problem"),
     [
-        ("/dev/stdin", "no Python file"),
-        ("FOLDER/pipe.py", "no Python file"),
-        ("FOLDER", "no Python file"),
-        ("study.py", "is no Python file by its full path"),
+        ("/dev/stdin", "no study's file"),
+        ("FOLDER/pipe.py", "no study's file"),
+        ("FOLDER", "no study's file"),
+        ("study.py", "is no study's file by its full path"),
         ("FOLDER/gone.py", "gone"),
         ("FOLDER/a\nb.py", "does not tell its study's file"),
         ("FOLDER/" + "a" * 5000 + ".py", "gone"),
