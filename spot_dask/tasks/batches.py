@@ -89,7 +89,9 @@ class Batches:
             self._anew = chained(source.anew) if source.anew else None
             changed: Any = data
             self._tensors: Any = changed.tensors
-            self._resident = sum(leaf.nbytes for leaf in leaves(self._tensors)) <= RESIDENT_BYTES
+            # What is applied to batches may hold tensors that are where the arrays are.
+            size_of_all = sum(leaf.nbytes for leaf in leaves(self._tensors))
+            self._resident = self._anew is None and size_of_all <= RESIDENT_BYTES
             self._moved = False
             return
         changes = (*source.fixed, *source.anew)
@@ -149,9 +151,11 @@ class Batches:
                     chosen = self.mine(chosen)
                     self.share = len(chosen) / (bounds[1] - bounds[0])
             x, target = _taken(X, chosen), _taken(y, chosen)
+            if self._anew is not None:
+                x = self._anew(x)
             if not self._resident:
                 x, target = self._here(x), self._here(target)
-            yield x if self._anew is None else self._anew(x), target
+            yield x, target
 
     @property
     def bounds(self) -> list[tuple[int, int]]:

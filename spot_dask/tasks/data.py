@@ -37,7 +37,7 @@ class Data:
     function of the inputs of all parts; ``train_transform`` takes its place in training only, and
     is applied anew whenever a sample is trained on, so that it may draw at random. A Dataset's
     inputs pass through them one by one; of arrays, ``transform`` gets all inputs at once and
-    ``train_transform`` those of a batch, on the device.
+    ``train_transform`` those of a batch, before they are moved to the device.
 
     ``collate`` makes a batch of a list of items, as DataLoader's ``collate_fn`` does.
     ``sampler(train, generator)`` returns an iterable with a length: the indices of an epoch's

@@ -204,6 +204,21 @@ def test_an_interrupted_training_goes_on(
         assert resumed.curves[name] == pytest.approx(through.curves[name], rel=1e-3)
 
 
+def test_functions_of_inputs_get_them_where_the_data_are() -> None:
+    """So a transform may hold tensors that it computed of the training part."""
+
+    def prepare(train: Any, cfg: Any) -> Any:
+        mean = torch.stack([x for x, _ in train]).mean(0)
+        return lambda x: x - mean
+
+    def noisy(x: Tensor) -> Tensor:
+        return x + 0.1 * torch.randn_like(x)
+
+    given = Data((X[:400], Y[:400]), (X[400:500], Y[400:500]), train_transform=noisy)
+    task = replace(TASK, data=lambda: given, prepare=prepare)
+    assert good(run(task)).metrics["val_accuracy"] > 0.8
+
+
 class Encoding(UserDict[str, Any]):
     """A mapping that is no dict, as tokenizers return it."""
 
