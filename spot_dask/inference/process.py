@@ -286,10 +286,11 @@ class Conditioned:
         """Of some parameters, in place and with one exponential: seven times as fast."""
         found, total = np.ones((len(A), len(B))), np.zeros((len(A), len(B)))
         place = np.empty_like(found)
+        stretch = np.sqrt(5.0 / 3.0) / self.scales[self.data.member]
+        A, B = A * stretch, B * stretch
         for g in parameters:
             # 1 + a + a^2 / 3 = (b + sqrt(3) / 2)^2 + 1 / 4 with b = a / sqrt(3)
             b = within(A, B, self.data.member, g, place)
-            b *= np.sqrt(5.0 / 3.0) / self.scales[g]
             total += b
             b += np.sqrt(0.75)
             b *= b
