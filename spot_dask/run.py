@@ -33,10 +33,11 @@ from spot_dask.records import (
     Import,
     Objective,
     Opened,
+    Trial,
     widened,
 )
 from spot_dask.settings import Budget, Settings, shared
-from spot_dask.space import Space
+from spot_dask.space import Config, Space
 from spot_dask.stats.paired import PairedComparison
 from spot_dask.store import export, tables
 from spot_dask.store.backend import address
@@ -50,6 +51,7 @@ from spot_dask.tuner.limited import rank
 from spot_dask.tuner.model import Best, Model
 from spot_dask.tuner.ranges import changed, hull_of
 from spot_dask.tuner.stopping import Judgement, Stopping
+from spot_dask.worker.context import RunningTrial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +61,9 @@ if TYPE_CHECKING:
     from spot_dask.report.plots import Plots
     from spot_dask.report.sections.effects import MainEffect
     from spot_dask.report.sections.importance import Importances
+    from spot_dask.study import Study
+    from spot_dask.tasks import Task
+    from spot_dask.tasks.fitted import Fitted
 
 COMPLETE = ("budget", "wall", "exhausted", "until")
 """The reasons of a run that ended because it had done what it was asked to do."""
@@ -291,6 +296,43 @@ class Run:
         None while it is not confirmed, where it is the default itself, or where the default failed.
         """
         return None if self.confirmed is None else self.confirmed.gain
+
+    def fit(
+        self,
+        given: Task | Study,
+        *,
+        trial: int | None = None,
+        seed: int | None = None,
+        full: bool = False,
+    ) -> Fitted:
+        """Train the recommended configuration, or a trial's, again and return its model.
+
+        ``given`` is the run's study or its task, which no store holds. With the trial's own seed,
+        which is the default, and as many threads, the model on a CPU is the very one whose value
+        is recorded. ``full`` trains on the validation data, too. Raises StoreError where there is
+        nothing to fit, and what the training raises.
+        """
+        best, known = self.best, {t.number: t for t in self.fold.trials}
+        if trial is None and best is None:
+            raise StoreError(f"no successful trial in {self.path} yet, so there is nothing to fit")
+        number = trial if trial is not None else best.trial if best is not None else None
+        if number is not None and number not in known:
+            raise StoreError(f"there is no trial {number} in {self.path}")
+        if number is None and seed is None:
+            raise StoreError("the best configuration is imported, so its seed is unknown; give one")
+        config = best.config if number is None and best is not None else known[number or 0].config
+        task: Any = given.training if hasattr(given, "training") else given
+        fitted = getattr(task, "fitted", None)
+        if fitted is None or not hasattr(getattr(task, "task", task), "fitted"):
+            name = type(getattr(task, "task", task)).__name__
+            raise StoreError(f"a {name} returns what it measured, no model; a TorchTask has one")
+        own = known[number].seed if seed is None and number is not None else seed
+        training = RunningTrial(Trial(number or 0, config, own or 0))
+        try:
+            found: Fitted = fitted(Config(config), training, full=full)
+            return found
+        finally:
+            training.close()
 
     @cached_property
     def inference(self) -> Inference | None:

@@ -19,7 +19,7 @@ FLOORS = """
 cards errors
 plugins
 records
-codec constraints
+codec constraints notation
 settings
 fold
 space.config space.parameters
@@ -68,6 +68,7 @@ tasks.data tasks.function tasks.meant tasks.metrics tasks.optimizers tasks.progr
     tasks.snapshot tasks.watched
 tasks.batches tasks.together
 tasks.fit
+tasks.fitted
 tasks.torch
 worker worker.checkpoints
 worker.context worker.limits
@@ -117,6 +118,7 @@ cli.from_help cli.options cli.pickling
 cli cli.check cli.compare cli.hands cli.progress cli.worker
 cli.stores
 cli.run
+cli.fit
 """
 """One floor a line, the lowest first; a folder's name stands for its ``__init__``.
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "range": "spot_dask.cli.hands",
     "status": "spot_dask.cli.stores",
     "best": "spot_dask.cli.stores",
+    "fit": "spot_dask.cli.fit",
     "report": "spot_dask.cli.stores",
     "compare": "spot_dask.cli.compare",
     "space": "spot_dask.cli.stores",

@@ -197,7 +197,7 @@ def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any)
         from spot_dask.run import Run
 
         before = Run.open(store)
-        loaded = _reloaded(before, study)
+        loaded = reloaded(before, study)
         tuned, where = loaded.study, _where(options, loaded)
         values = {item.key: KEYS[item.key].read(item.value) for item in opt.given(options, Budget)}
         budget = Budget(**{name: value for (_, name), value in values.items()})
@@ -316,7 +316,7 @@ def _add(
         from spot_dask.run import Run
 
         before = Run.open(store)
-        loaded = _reloaded(before, study)
+        loaded = reloaded(before, study)
         where, done = _where(options, loaded), len(before.history.evaluations)
         goal = replace(
             loaded.study.under(before.settings).goal, evaluations=None, wall=None, epochs=None
@@ -334,7 +334,7 @@ def _add(
     _conclude(ctx, finished, where, options)
 
 
-def _reloaded(run: Run, study: str | None) -> Loaded:
+def reloaded(run: Run, study: str | None) -> Loaded:
     """The study of a run: of the file that its store names, if it is as it was, or of ``study``."""
     from spot_dask.study_file import reload
 

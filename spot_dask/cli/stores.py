@@ -13,6 +13,7 @@ import click
 
 from spot_dask.cli import options as opt
 from spot_dask.errors import StoreError
+from spot_dask.notation import NOTATIONS, written
 
 if TYPE_CHECKING:
     from spot_dask.records import History
@@ -90,11 +91,26 @@ def status(store: str, study: str | None, as_json: bool) -> None:
         default="model",
         help="Lowest mean of the surrogate, or best observed value (which is the luckiest).",
     ),
+    click.option(
+        "--format",
+        "notation",
+        type=click.Choice([*NOTATIONS]),
+        help="Print the configuration alone, in this notation.",
+    ),
     opt.study_option,
 )
 @click.pass_context
-def best(ctx: click.Context, store: str, by: str, study: str | None, as_json: bool) -> None:
+def best(
+    ctx: click.Context,
+    store: str,
+    by: str,
+    notation: str | None,
+    study: str | None,
+    as_json: bool,
+) -> None:
     """Tell the best configuration of the run in STORE."""
+    if notation is not None and as_json:
+        raise click.UsageError("--format and --json do not go together; give one of them")
     run = _open(store, study)
     document = run.best_json(run.best if by == "model" else run.luckiest)
     if document is None:
@@ -102,6 +118,8 @@ def best(ctx: click.Context, store: str, by: str, study: str | None, as_json: bo
         ctx.exit(NO_SUCCESS)
     if as_json:
         opt.emit("best", {"store": store, "by": by, **document})
+    elif notation is not None:
+        click.echo(written(document["config"], notation))
     else:
         _show_best(run, document)
 

@@ -32,6 +32,10 @@ class Source:
     collate: Callable[[list[Any]], Any] | None = None
     sampler: Callable[[Any, Any], Any] | None = None
 
+    def of(self, data: Items) -> Source:
+        """The same changes of other data."""
+        return replace(self, data=data)
+
     def then(self, change: Change, anew: bool = False) -> Source:
         """The same, with one more change of a sample after the others."""
         if self.anew or anew:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from spot_dask.tasks import check_call
 from spot_dask.tasks.columns import as_numbers, is_frame, missing
@@ -158,6 +158,26 @@ def as_data(returned: Any) -> Data:
             raise ValueError(f"the {name} data have no samples")
         parts[name] = found
     return replace(given, **parts)
+
+
+def both(one: Items, other: Items) -> Items:
+    """The samples of two parts as one; raises ValueError where their arrays do not fit together."""
+    if not (isinstance(one, Arrays) and isinstance(other, Arrays)):
+        return ConcatDataset([one, other])
+    try:
+        return Arrays(*(_appended(*pair) for pair in zip(one.tensors, other.tensors, strict=True)))
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the train and validation data do not fit together: {error}") from None
+
+
+def _appended(one: Any, other: Any) -> Any:
+    """The rows of two tensors, or of two containers of such."""
+    if isinstance(one, Tensor):
+        return torch.cat([one, other])
+    if isinstance(one, Mapping):
+        return {key: _appended(value, other[key]) for key, value in one.items()}
+    items = [_appended(*pair) for pair in zip(one, other, strict=True)]
+    return type(one)(*items) if hasattr(one, "_fields") else type(one)(items)
 
 
 def _parted(returned: Any) -> Data:

@@ -39,8 +39,16 @@ class MeantTask:
 
     def __call__(self, config: Config, trial: Context) -> Mapping[str, float]:
         """The task's metrics."""
-        values = {n: self.meanings.get(n, {}).get(v, v) for n, v in config.items()}
-        return self.task(Config(values), trial)
+        return self.task(self.config(config), trial)
+
+    def config(self, config: Config) -> Config:
+        """A configuration with what its levels stand for."""
+        return Config({n: self.meanings.get(n, {}).get(v, v) for n, v in config.items()})
+
+    def fitted(self, config: Config, trial: Context, *, full: bool = False) -> Any:
+        """The network of a task that has one."""
+        task: Any = self.task
+        return task.fitted(self.config(config), trial, full=full)
 
     def shortened(self) -> MeantTask:
         """The same task, cut to one epoch."""

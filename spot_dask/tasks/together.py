@@ -1,6 +1,6 @@
 """One training by several processes, each on a GPU of its own, or on the CPU.
 
-The training's own process is the first of them: it starts the others, which call the same task, and
+The training's own process is the first of them: it starts the others, which train the same, and
 ends them whatever happens. They meet by torch.distributed: NCCL between GPUs, gloo for all else.
 ``python -m spot_dask.tasks.together RANK DIRECTORY`` is one of the others.
 """
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from spot_dask.tasks import Context, Task
+from spot_dask.tasks import Context
 from spot_dask.tasks.snapshot import State
 
 PATIENCE = timedelta(hours=24)
@@ -60,8 +60,10 @@ class Helper:
 
 
 @contextlib.contextmanager
-def together(count: int, task: Task, config: Mapping[str, Any], trial: Context) -> Iterator[None]:
-    """Have ``count`` processes, this one included, call the task with this trial.
+def together(
+    count: int, train: Callable[..., Any], config: Mapping[str, Any], trial: Context
+) -> Iterator[None]:
+    """Have ``count`` processes, this one included, call ``train(config, trial)``.
 
     Raises RuntimeError, with its last words, where another process has failed.
     """
@@ -70,7 +72,7 @@ def together(count: int, task: Task, config: Mapping[str, Any], trial: Context) 
     helper = Helper(trial.number, trial.attempt, trial.seed, trial.slot, checkpoint, kept)
     with tempfile.TemporaryDirectory(prefix="spot-dask-together-") as name:
         directory = Path(name)
-        job = task, dict(config), helper, count, sys.path, torch.get_num_threads()
+        job = train, dict(config), helper, count, sys.path, torch.get_num_threads()
         (directory / JOB).write_bytes(cloudpickle.dumps(job))
         command = [sys.executable, "-P", "-m", __name__]
         root = str(Path(__file__).parents[2])
@@ -173,10 +175,10 @@ def of_all(state: State) -> list[State]:
 
 
 def main() -> None:
-    """Call the task of a training with it, as one of its processes."""
+    """Train as one of the processes of a training."""
     number, directory = int(sys.argv[1]), Path(sys.argv[2])
     try:
-        task, config, helper, count, path, threads = cloudpickle.loads(
+        train, config, helper, count, path, threads = cloudpickle.loads(
             (directory / JOB).read_bytes()
         )
         sys.path.extend(entry for entry in path if entry not in sys.path)
@@ -184,7 +186,7 @@ def main() -> None:
         from spot_dask.space.config import Config
 
         _meet(number, count, directory)
-        task(Config(config), helper)
+        train(Config(config), helper)
     except BaseException as error:
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"
         with contextlib.suppress(OSError):

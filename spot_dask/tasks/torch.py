@@ -34,8 +34,9 @@ from spot_dask.tasks import (
     together,
 )
 from spot_dask.tasks.batches import Batches, Source
-from spot_dask.tasks.data import Data, Items, Split, as_data, doubts_of, transformed
+from spot_dask.tasks.data import Data, Items, Split, as_data, both, doubts_of, transformed
 from spot_dask.tasks.fit import PRECISIONS, Fit, takes_steps
+from spot_dask.tasks.fitted import Fitted
 from spot_dask.tasks.metrics import (
     KNOWN,
     LossReading,
@@ -214,32 +215,45 @@ class TorchTask:
         Raises Diverged if a loss is no longer finite, ValueError for a wrong result of one of the
         user's functions.
         """
-        if self.processes > 1 and together.processes() == 1:
-            with together.together(self.processes, self, config, trial):
-                return self._trained(config, trial)
-        return self._trained(config, trial)
+        return self.fitted(config, trial).metrics
 
-    def _trained(self, config: Config, trial: Context) -> Metrics:
-        """Metrics of the training, in each of its processes; of the test data in the first."""
+    def fitted(self, config: Config, trial: Context, *, full: bool = False) -> Fitted:
+        """The network that this training ends with; raises what the call does.
+
+        ``full`` trains on the validation data, too, for all epochs: nothing is left to judge it.
+        """
+        train = partial(self._trained, full=full)
+        if self.processes > 1 and together.processes() == 1:
+            with together.together(self.processes, train, config, trial):
+                return train(config, trial)
+        return train(config, trial)
+
+    def _trained(self, config: Config, trial: Context, full: bool) -> Fitted:
+        """The network, trained in each of its processes and judged in the first."""
         several = together.processes() > 1
         device = choose_device(self.device, together.rank() if several else trial.slot)
         trial.device = str(device)
-        train, validation, test = self._sources(config, trial.seed)
+        train, validation, test = self._sources(config, trial.seed, full)
         snapshots, order = Snapshots(trial, self.checkpoint_seconds), torch.Generator()
         size = _count("batch_size", self.batch_size, config)
         part = together.rank(), together.processes()
         batches = Batches(train, size, device, order, self.workers, part=part)
-        fit, log = self._begun(config, trial.seed, device, order, snapshots, batches.steps)
+        fit, log = self._begun(config, trial.seed, device, order, snapshots, batches.steps, full)
         batches.dtype = fit.dtype
-        held_out = Batches(validation, self.eval_batch_size, device, None, self.workers, fit.dtype)
         judge = fit.judge_of(self.measures, self.metrics is None)
+        held_out: Batches | None = None
+        if not full:
+            held_out = Batches(
+                validation, self.eval_batch_size, device, None, self.workers, fit.dtype
+            )
         for epoch, metrics in enumerate(log.epochs, 1):
             trial.report(epoch, **metrics)
         while not log.over:
             metrics = {"train_loss": fit.train(batches)}
             if together.rank() == 0:
-                metrics |= fit.judged(judge, held_out, "val_")
-                self._report(trial, len(log.epochs) + 1, metrics)
+                if held_out is not None:
+                    metrics |= fit.judged(judge, held_out, "val_")
+                self._report(trial, len(log.epochs) + 1, metrics, full)
             if several:
                 metrics = together.told(metrics)
             fit.end_epoch(metrics)
@@ -251,15 +265,16 @@ class TorchTask:
         if test is not None and together.rank() == 0:
             tested = Batches(test, self.eval_batch_size, device, None, self.workers, fit.dtype)
             found |= fit.judged(judge, tested, "test_")
-        return found
+        own = (config, found, trial.seed, full, validation, device, fit.dtype)
+        return Fitted(fit.model, *own, self.eval_batch_size)
 
-    def _report(self, trial: Context, epoch: int, metrics: Metrics) -> None:
+    def _report(self, trial: Context, epoch: int, metrics: Metrics, full: bool) -> None:
         """Report an epoch; raises Diverged where its losses are not finite."""
         trial.report(epoch, **metrics)
         for name in ("train_loss", "val_loss"):
-            if not math.isfinite(metrics[name]):
+            if not math.isfinite(metrics.get(name, 0.0)):
                 raise Diverged(f"{name} became {metrics[name]} in epoch {epoch}")
-        if self.objective not in metrics:
+        if self.objective not in metrics and not full:
             raise unknown_objective(self.objective, metrics)
 
     def doubts(self) -> Iterator[str]:
@@ -278,8 +293,13 @@ class TorchTask:
         """The same task cut to one epoch."""
         return replace(self, epochs=1)
 
-    def _sources(self, config: Config, seed: int) -> tuple[Source, Source, Source | None]:
-        """What is trained on, what validates, and the test data if there are any."""
+    def _sources(
+        self, config: Config, seed: int, full: bool = False
+    ) -> tuple[Source, Source, Source | None]:
+        """What is trained on, what validates, and the test data if there are any.
+
+        What validates is trained on, too, if ``full``.
+        """
         if self not in _parts:
             seed_all(0)  # every process must see the same data, also where data() draws at random
             _parts[self] = as_data(self.data())
@@ -287,6 +307,8 @@ class TorchTask:
         train, held_out = data.train, data.validation
         if held_out is None:
             train, held_out = self.split(train, seed)
+        if full:
+            train = data.train if data.validation is None else both(data.train, data.validation)
         seed_all(seed)
         fixed = () if data.transform is None else (data.transform,)
         plain: Source = Source(held_out, fixed, (), data.collate)
@@ -317,18 +339,21 @@ class TorchTask:
         order: torch.Generator,
         snapshots: Snapshots,
         steps: int,
+        full: bool,
     ) -> tuple[Fit, EpochLog]:
         """The training that the last attempt saved, or a new one, and its epochs so far."""
         last = _count("epochs", self.epochs, config)
         patience = None
-        if self.patience is not None:
+        if self.patience is not None and not full:
             patience = _count("patience", self.patience, config)
         clip = _norm(self.clip, config)
 
         def new() -> tuple[Fit, EpochLog]:
             order.manual_seed(seed)
             seed_all(seed)
-            log = EpochLog(last, patience, self.objective, self.direction, self.judge == "best")
+            log = EpochLog(
+                last, patience, self.objective, self.direction, self.judge == "best" and not full
+            )
             fit = Fit(self, config, device, steps * last, clip)
             if together.rank():
                 seed_all(seed + together.rank())  # what is drawn from now on is each one's own

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from spot_dask.records import Configuration, Value
+from spot_dask.notation import NOTATIONS, written
+from spot_dask.records import Value
 from spot_dask.report import text
 from spot_dask.report.blocks import (
     Block,
@@ -93,7 +93,10 @@ class ParametersSection:
                 "where it is within 1 % of the end of its range, an integer exactly.",
                 n=len(context.ranked),
             ),
-            *(Details(f"Copy as {name}", [Code(code)]) for name, code in _copies(r.config)),
+            *(
+                Details(f"Copy as {name}", [Code(written(r.config, notation))])
+                for notation, name in NOTATIONS.items()
+            ),
         ]
 
 
@@ -109,25 +112,6 @@ def _notes(space: Space) -> list[str]:
             "cover those that this excludes."
         )
     return notes
-
-
-def _copies(config: Configuration) -> list[tuple[str, str]]:
-    """A configuration in the notations that it may be wanted in."""
-    values = dict(config)
-    written = [(json.dumps(k, ensure_ascii=False), v) for k, v in values.items()]
-    toml = [f"{key} = {_toml(value)}" for key, value in written]
-    return [
-        ("JSON", json.dumps(values, indent=2, ensure_ascii=False)),
-        ("TOML", "\n".join(toml)),
-        ("Python", f"config = {values!r}"),
-    ]
-
-
-def _toml(value: Value) -> str:
-    """A value as TOML writes it; its texts are those of JSON but for DEL, which it escapes."""
-    if isinstance(value, float):
-        return repr(value)
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _parameter(context: ReportContext, name: str, near: NearRange | None) -> TunedParameter:

@@ -1,0 +1,59 @@
+"""``spot-dask fit``: the tuned model of a run, as a file."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import click
+
+from spot_dask.cli import options as opt
+from spot_dask.errors import StoreError
+
+
+@opt.command(
+    "store",
+    click.option(
+        "-o", "--output", metavar="FILE", default="model.pt", help="Where to write it [model.pt]."
+    ),
+    click.option(
+        "--trial", type=click.IntRange(0), metavar="N", help="Of this trial; default: the best."
+    ),
+    click.option("--seed", type=click.IntRange(0), help="Another seed than the trial's."),
+    click.option("--full", is_flag=True, help="Train on the validation data, too."),
+    opt.study_option,
+)
+def fit(
+    store: str,
+    output: str,
+    trial: int | None,
+    seed: int | None,
+    full: bool,
+    study: str | None,
+    as_json: bool,
+) -> None:
+    """Train the best configuration of the run in STORE again and keep the model.
+
+    With its own seed, on a CPU, it is the model whose value is recorded. The study's file is run:
+    the one that STORE names, if it is as it was, or the one of --study.
+    """
+    from spot_dask.cli.run import reloaded
+    from spot_dask.run import Run
+
+    if not Path(output).parent.is_dir():
+        raise click.UsageError(f"-o {output}: there is no directory {Path(output).parent}")
+    with redirect_stdout(sys.stderr):
+        run = Run.open(store)
+        fitted = run.fit(reloaded(run, study).study, trial=trial, seed=seed, full=full)
+        try:
+            fitted.save(output)
+        except OSError as error:
+            raise StoreError(f"{output} cannot be written ({error.strerror})") from error
+    measured = dict(fitted.metrics)
+    if as_json:
+        document = {"store": store, "output": output, "config": fitted.named, "metrics": measured}
+        opt.emit("fit", {**document, "seed": fitted.seed, "full": full})
+        return
+    shown = ", ".join(f"{name} {opt.rough(value)}" for name, value in measured.items())
+    click.echo(f"{output}: {opt.printable(shown)}")

@@ -1,0 +1,62 @@
+"""A configuration in the notations that it may be wanted in."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+
+from spot_dask.records import Configuration, Value
+
+
+def as_json(config: Configuration) -> str:
+    """A JSON object over several lines."""
+    return json.dumps(dict(config), indent=2, ensure_ascii=False)
+
+
+def as_toml(config: Configuration) -> str:
+    """A line of TOML for each parameter."""
+    keys = (json.dumps(name, ensure_ascii=False) for name in config)
+    return "\n".join(
+        f"{key} = {_toml(value)}" for key, value in zip(keys, config.values(), strict=True)
+    )
+
+
+def as_python(config: Configuration) -> str:
+    """An assignment in Python."""
+    return f"config = {dict(config)!r}"
+
+
+def as_args(config: Configuration) -> str:
+    """Arguments of a command: ``--batch-size=64``, and ``--flag`` where it is true."""
+    words = []
+    for name, value in config.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words += [option] if value else []
+        else:
+            words.append(f"{option}={value}")
+    return shlex.join(words)
+
+
+NOTATIONS: Mapping[str, str] = {
+    "json": "JSON",
+    "toml": "TOML",
+    "python": "Python",
+    "args": "arguments",
+}
+"""Their names, and what they are called."""
+
+_WRITTEN = {"json": as_json, "toml": as_toml, "python": as_python, "args": as_args}
+
+
+def written(config: Configuration, notation: str) -> str:
+    """The configuration in one of the ``NOTATIONS``."""
+    return _WRITTEN[notation](config)
+
+
+def _toml(value: Value) -> str:
+    """A value as TOML writes it; its texts are those of JSON but for DEL, which it escapes."""
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

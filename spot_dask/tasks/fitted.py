@@ -1,0 +1,102 @@
+"""A trained network in hand: what it was trained with, what it predicts, and its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from spot_dask.tasks import Config, replacing
+from spot_dask.tasks.batches import Batches, Source
+from spot_dask.tasks.data import arrays
+from spot_dask.tasks.nested import leaves, mapped
+
+FORMAT = "spot-dask/model/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A network trained with one configuration.
+
+    ``metrics`` are those of its training, as a trial's; ``full`` says that it was trained on the
+    validation data, too, of which there is no metric then.
+    """
+
+    model: nn.Module
+    config: Config
+    metrics: Mapping[str, float]
+    seed: int
+    full: bool = False
+    plain: Source | None = field(default=None, repr=False)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"), repr=False)
+    dtype: torch.dtype | None = field(default=None, repr=False)
+    batch_size: int = field(default=256, repr=False)
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """The configuration as data: what is no number, text or None is its name."""
+        return {name: _plain(value) for name, value in self.config.items()}
+
+    def predict(self, X: Any) -> Any:
+        """The network's outputs for inputs as the task's data have them, on the CPU.
+
+        X is an array, a tensor, a frame or a container of such with one row for each sample, or a
+        Dataset of pairs whose targets are not looked at. It is transformed and prepared as the
+        validation data were. Raises ValueError for columns that hold no numbers.
+        """
+        data = X
+        if not isinstance(X, torch.utils.data.Dataset):
+            rows = next((len(leaf) for leaf in leaves(X)), 0)
+            data = arrays(X, np.zeros(rows), "predict")
+        source = Source(data) if self.plain is None else self.plain.of(data)
+        batches = Batches(source, self.batch_size, self.device, dtype=self.dtype)
+        self.model.eval()
+        with torch.no_grad():
+            found = [mapped(lambda t: t.detach().cpu(), self.model(x)) for x, _ in batches]
+        return _joined(found)
+
+    def save(self, path: str | Path) -> Path:
+        """Write weights, configuration and metrics into a file, all of it or nothing.
+
+        ``torch.load(path, weights_only=True)`` reads it: a dictionary with ``weights`` for
+        ``load_state_dict``, ``config``, ``metrics``, ``seed`` and ``full``. No code is in it.
+        """
+        state = {name: value.detach().cpu() for name, value in self.model.state_dict().items()}
+        metrics = {name: float(value) for name, value in self.metrics.items()}
+        with replacing(Path(path)) as file:
+            torch.save(
+                {
+                    "format": FORMAT,
+                    "weights": state,
+                    "config": self.named,
+                    "metrics": metrics,
+                    "seed": self.seed,
+                    "full": self.full,
+                },
+                file,
+            )
+        return Path(path)
+
+
+def _plain(value: Any) -> Any:
+    """A value that loads without running code: what has a name of its own is its name."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(getattr(value, "__name__", value))
+
+
+def _joined(found: list[Any]) -> Any:
+    """Outputs of batches as those of all samples, whatever containers they are in."""
+    first = found[0]
+    if isinstance(first, torch.Tensor):
+        return torch.cat(found)
+    if isinstance(first, Mapping):
+        return {key: _joined([each[key] for each in found]) for key in first}
+    return tuple(_joined([each[i] for each in found]) for i in range(len(first)))
