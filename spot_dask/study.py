@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from spot_dask import baselines, constraints, early_stopping, infill, plugins, surrogates
 from spot_dask.cards import Card, brief, counted, printable
@@ -36,7 +36,7 @@ from spot_dask.records import Header, Objective, Stage
 from spot_dask.run import Run, tuner_of
 from spot_dask.session import Ending, Session
 from spot_dask.settings import Budget, Settings, one_line, shared
-from spot_dask.space import Space
+from spot_dask.space import Parameter, Space
 from spot_dask.space.config import TAKEN
 from spot_dask.store.backend import address
 from spot_dask.store.inbox import Inbox
@@ -137,6 +137,32 @@ class Study(Settings):
                 f"prior: infill {plugins.name_of(self.infill)!r} takes no beliefs; choose another "
                 "one, such as log_ei, or leave them out"
             )
+
+    @classmethod
+    def of(
+        cls,
+        model: Any,
+        data: Any,
+        *,
+        classes: int | None = None,
+        space: Mapping[str, Parameter] | None = None,
+        task: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> Self:
+        """The study of a core model on data, SPOT's seven steps with what is usual in each.
+
+        ``model`` is a name, such as "mlp", "cnn" or "torchvision:resnet18", or a core model.
+        ``data`` is what ``TorchTask``'s ``data()`` returns, which then travels with every training,
+        or a function that returns it. Sizes, loss and metrics follow from the data; ``classes`` is
+        the number of classes where the training data do not have all. Tuned are the model's
+        hyperparameters, epochs, batch size and SPOT's optimizers with theirs; ``space`` replaces
+        some or adds others. ``task`` holds arguments of ``TorchTask``, ``settings`` the study's.
+        Raises ValueError for data that no core model can be trained on.
+        """
+        from spot_dask.tasks.core import core_study
+
+        parameters, trained = core_study(model, data, classes=classes, space=space, **(task or {}))
+        return cls(parameters, trained, **settings)
 
     @property
     def training(self) -> Task:

@@ -70,6 +70,7 @@ tasks.batches tasks.together
 tasks.fit
 tasks.fitted
 tasks.torch
+tasks.core
 worker worker.checkpoints
 worker.context worker.limits
 worker.pipe
