@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping
 
-from spot_dask.records import Configuration, Value
+from spot_dask.records import Configuration
 
 
 def as_json(config: Configuration) -> str:
@@ -16,10 +16,13 @@ def as_json(config: Configuration) -> str:
 
 def as_toml(config: Configuration) -> str:
     """A line of TOML for each parameter."""
-    keys = (json.dumps(name, ensure_ascii=False) for name in config)
-    return "\n".join(
-        f"{key} = {_toml(value)}" for key, value in zip(keys, config.values(), strict=True)
-    )
+    lines = []
+    for name, value in config.items():
+        # Texts are those of JSON but for DEL, which TOML escapes.
+        text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        shown = repr(value) if isinstance(value, float) else text
+        lines.append(f"{json.dumps(name, ensure_ascii=False)} = {shown}")
+    return "\n".join(lines)
 
 
 def as_python(config: Configuration) -> str:
@@ -53,10 +56,3 @@ _WRITTEN = {"json": as_json, "toml": as_toml, "python": as_python, "args": as_ar
 def written(config: Configuration, notation: str) -> str:
     """The configuration in one of the ``NOTATIONS``."""
     return _WRITTEN[notation](config)
-
-
-def _toml(value: Value) -> str:
-    """A value as TOML writes it; its texts are those of JSON but for DEL, which it escapes."""
-    if isinstance(value, float):
-        return repr(value)
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -61,8 +61,6 @@ if TYPE_CHECKING:
     from spot_dask.report.plots import Plots
     from spot_dask.report.sections.effects import MainEffect
     from spot_dask.report.sections.importance import Importances
-    from spot_dask.study import Study
-    from spot_dask.tasks import Task
     from spot_dask.tasks.fitted import Fitted
 
 COMPLETE = ("budget", "wall", "exhausted", "until")
@@ -299,7 +297,7 @@ class Run:
 
     def fit(
         self,
-        given: Task | Study,
+        given: Any,
         *,
         trial: int | None = None,
         seed: int | None = None,

@@ -47,7 +47,7 @@ class CoreNetwork:
 
 
 @dataclass(frozen=True)
-class Given:
+class AtHand:
     """``data()`` that returns what is at hand, and travels with the task."""
 
     data: Any
@@ -66,7 +66,7 @@ def core_study(
 ) -> tuple[Space, TorchTask]:
     """The space and the task of a core model on data; see ``Study.of``."""
     core = core_model(name)
-    load: Callable[[], Any] = data if _is_loader(data) else Given(data)
+    load: Callable[[], Any] = data if _is_loader(data) else AtHand(data)
     sizes = sizes_of(as_data(load()), classes)
     parameters: dict[str, Parameter] = {
         **core.space(),
