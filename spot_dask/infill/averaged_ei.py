@@ -18,6 +18,7 @@ An open point is one more row of root and of w, and 0 in b. Inside, y is standar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
 
@@ -25,9 +26,9 @@ import numpy as np
 
 from spot_dask.infill import Proposal, Request
 from spot_dask.infill.candidates import KnownRows
-from spot_dask.infill.fantasies import BoolArray
+from spot_dask.infill.fantasies import Belief, BoolArray
 from spot_dask.infill.log_ei import LogEI, log_expected_improvement
-from spot_dask.infill.optimise import Search, batch, hoped, leading, weighed
+from spot_dask.infill.optimise import Search, batch, begun, hoped, leading, weighed
 from spot_dask.surrogates import FloatArray, Posterior
 from spot_dask.surrogates.ensemble import Draws, Hyperprior, numeric_columns, sample
 from spot_dask.surrogates.numerics import blas_threads
@@ -36,12 +37,19 @@ from spot_dask.surrogates.transfer import Drift, TransferPosterior
 
 FLOOR = 1e-10  # of a variance, as a share of the process variance
 JITTER = 1e-9  # on the diagonal: of open points, which are exact, and beside a nugget of nearly 0
+EACH = 3  # rows with clouds around them of each belief
 BLOCK = 64  # candidates at a time: what they need fits the cache
 
 
 @dataclass(frozen=True)
 class AveragedEI:
-    """A batch by averaged log EI up to ``until`` evaluations; beyond that by log EI.
+    """A batch by averaged log EI and by log EI in turn; beyond ``until`` evaluations by log EI.
+
+    Each believes what the other has picked. Averaged over draws the criterion explores, which finds
+    the basins that one model overlooks; log EI of the one model exploits what was found. Alone the
+    first loses on smooth functions what it gains on networks, and the second the other way round;
+    together they lost on neither (scripts/benchmarks/README.md). Not to ``alternate`` is averaged
+    log EI alone.
 
     Beyond, hyperparameters are known well enough. Log EI serves as well for a surrogate that is not
     Kriging and in a space of unordered factors alone, of which the draws know nothing more.
@@ -49,6 +57,7 @@ class AveragedEI:
 
     prior: Hyperprior = field(default_factory=Hyperprior)
     until: int = 100
+    alternate: bool = True
     search: Search = field(default_factory=lambda: Search(1024, starts=6, rounds=2, evaluations=20))
 
     def propose(
@@ -75,11 +84,58 @@ class AveragedEI:
             averaged.scales[space.groups] = draws.typical
             pending = space.features(hoped(request))
             averaged.believe(pending, None if limits is None else limits.likely(pending))
-            belief = weighed(averaged, request)
             means = averaged.mean(space.features(known.rows))
+            picking: Belief = averaged
             leaders = leading(known.rows, means, request)
-            rows = batch(belief, known, leaders, request.q, request.q, self.search, rng)
+            if self.alternate:
+                plain, others = begun(log_expected_improvement, posterior, request, rng)
+                picking = Alternating((averaged, plain), len(known.rows))
+                both = leading(known.rows, others, request)[:EACH], leaders[:EACH]
+                leaders = np.vstack(both)
+            picking = weighed(picking, request)
+            rows = batch(picking, known, leaders, request.q, request.q, self.search, rng)
             return Proposal(rows, *before.predict(space.features(rows)))
+
+
+class Alternating:
+    """Beliefs that pick the points of a batch in turn; all believe what was picked.
+
+    ``turn`` says which is the next, so that trials that are asked one by one alternate, too.
+    """
+
+    def __init__(self, beliefs: Sequence[Belief], turn: int) -> None:
+        self.beliefs, self.turn = beliefs, turn
+        self.pool: FloatArray | None = None
+
+    @property
+    def next(self) -> Belief:
+        """The belief that picks the next point."""
+        return self.beliefs[self.turn % len(self.beliefs)]
+
+    @property
+    def scales(self) -> FloatArray:
+        return self.next.scales
+
+    def values(self, X: FloatArray) -> FloatArray:
+        return self.next.values(X)
+
+    def gradient(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return self.next.gradient(X)
+
+    def watch(self, X: FloatArray) -> None:
+        self.pool = X
+        self.next.watch(X)
+
+    def watched(self, which: BoolArray) -> FloatArray:
+        return self.next.watched(which)
+
+    def believe(self, X: FloatArray, eligible: BoolArray | None = None) -> None:
+        for each in self.beliefs:
+            each.watch(X[:0])  # who does not pick next need not keep a pool current
+            each.believe(X, eligible)
+        if self.pool is not None:
+            self.turn += 1
+            self.next.watch(self.pool)
 
 
 class Averaged:

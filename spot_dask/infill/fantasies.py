@@ -51,11 +51,12 @@ NEGLIGIBLE = 1.0  # a candidate that much (in logarithms) below the best is not 
 class Belief(Protocol):
     """A criterion during one batch; it changes with every point that is picked. Its methods are
     described here for all that follow.
-
-    ``scales`` (d) says how far along each row column the objective varies.
     """
 
-    scales: FloatArray
+    @property
+    def scales(self) -> FloatArray:
+        """How far along each row column the objective varies (d)."""
+        ...
 
     def values(self, X: FloatArray) -> FloatArray:
         """The criterion at m x e features: m values, larger is better."""
@@ -331,8 +332,11 @@ class Leaned:
     def __init__(self, believed: Belief, leaning: Weight):
         self.believed = believed
         self.leaning = leaning
-        self.scales = believed.scales
         self.pool = np.empty((0, 0))
+
+    @property
+    def scales(self) -> FloatArray:
+        return self.believed.scales
 
     def values(self, X: FloatArray) -> FloatArray:
         return self.leaning.weigh(self.believed.values(X), X)
@@ -363,8 +367,11 @@ class Weighed:
     def __init__(self, believed: Belief, risk: Risk):
         self.believed = believed
         self.risk = risk
-        self.scales = believed.scales
         self.pool = np.empty((0, 0))
+
+    @property
+    def scales(self) -> FloatArray:
+        return self.believed.scales
 
     def values(self, X: FloatArray) -> FloatArray:
         return self.risk.weigh(self.believed.values(X), X)

@@ -80,19 +80,32 @@ def greedy(
         raise ValueError("nothing is evaluated or pending; expected an initial design first")
     with blas_threads(len(request.evaluated)):
         known = KnownRows.of(request)
-        means, _ = posterior.predict(request.space.features(known.rows))
-        best, limits = means[: len(request.evaluated)], request.constrained
-        if limits is not None:
-            best = best[limits.feasible]
-            if limits.alone:
-                score, samples = nothing_to_gain, 1
-        likely = replace(request, pending=hoped(request))
-        believed = weighed(belief(score, posterior, likely, best, samples, rng), request)
+        believed, means = begun(score, posterior, request, rng, samples)
+        believed = weighed(believed, request)
         leaders = leading(known.rows, means, request)
         polished = request.q if request.q <= LARGE else POLISHED
         if len(request.pending) > CROWD:
             polished = min(polished, FEW)
         return batch(believed, known, leaders, request.q, polished, search or Search(), rng)
+
+
+def begun(
+    score: Score,
+    posterior: Posterior,
+    request: Request,
+    rng: np.random.Generator,
+    samples: int = 1,
+) -> tuple[Belief, FloatArray]:
+    """The belief before a batch is picked, weighed by nothing, and the means at the known rows."""
+    known = np.vstack((request.evaluated, request.pending))
+    means, _ = posterior.predict(request.space.features(known))
+    best, limits = means[: len(request.evaluated)], request.constrained
+    if limits is not None:
+        best = best[limits.feasible]
+        if limits.alone:
+            score, samples = nothing_to_gain, 1
+    likely = replace(request, pending=hoped(request))
+    return belief(score, posterior, likely, best, samples, rng), means
 
 
 def nothing_to_gain(

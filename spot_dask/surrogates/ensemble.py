@@ -13,8 +13,7 @@ the variance is additive, and length scales are longer than those of ``likelihoo
 ======== ========= ===================================================================
 X        m x e     distinct points in the unit cube; p groups of columns
 K                  draws
-l        K x p     length scales: log l ~ N(log median + common, sd^2)
-common   K         log factor of all length scales ~ N(0, sd^2)
+l        K x p     length scales: log l ~ N(log median, sd^2)
 nugget   K         noise variance / s^2; its prior is that of the surrogate
 o        K         additive share; logit o ~ N(0, sd^2)
 v        K x p     its variances, proportional to 1 / l, with sum 1
@@ -51,20 +50,16 @@ STEEPEST = 3.0  # log a and log b stay within plus and minus this
 class Hyperprior:
     """What is drawn: sds of the normal densities in the module's table, and how long the chain is.
 
-    ``longer`` is the log factor on the median length scale of the surrogate's own prior. The
-    likelihood is raised to ``power``: no model of this kind is true, and draws that forget a part
-    of what the data seem to say keep a search from settling too early.
+    ``longer`` is the log factor on the median length scale of the surrogate's own prior.
     """
 
     draws: int = 8
     burn: int = 30
-    thin: int = 4
-    longer: float = 0.5
-    common: float = 0.6
-    each: float = 0.6
+    thin: int = 8
+    longer: float = 0.8
+    each: float = 0.75
     warp: float = 0.5
     share: float = 1.5
-    power: float = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,8 +165,8 @@ def numeric_columns(groups: IntArray) -> IntArray:
 class Chain:
     """The density of u, a standard normal vector a priori, given merged evaluations.
 
-    u holds p log lengths, the log nugget, the logit of the additive share, the common log factor,
-    and log a and log b of the k numeric columns, each in units of its sd.
+    u holds p log lengths, the log nugget, the logit of the additive share, and log a and log b of
+    the k numeric columns, each in units of its sd.
     """
 
     data: Merged
@@ -207,15 +202,14 @@ class Chain:
     def theta(self, U: FloatArray) -> FloatArray:
         """Log length scales and log nuggets (K x p + 1)."""
         centre, sd = self.moments
-        theta = centre + sd * U[:, : self.p + 1]
-        theta[:, : self.p] += self.prior.common * U[:, self.p + 2, None]
+        theta: FloatArray = centre + sd * U[:, : self.p + 1]
         return theta
 
     def draws(self, U: FloatArray) -> Draws:
         """Hyperparameters of K vectors u."""
         p, k, e = self.p, len(self.numeric), len(self.group)
         theta, powers = self.theta(U), np.ones((2, len(U), e))
-        logs = np.clip(self.prior.warp * U[:, p + 3 :], -STEEPEST, STEEPEST)
+        logs = np.clip(self.prior.warp * U[:, p + 2 :], -STEEPEST, STEEPEST)
         powers[0][:, self.numeric] = np.exp(logs[:, :k])
         powers[1][:, self.numeric] = np.exp(logs[:, k:])
         share = 1.0 / (1.0 + np.exp(-self.prior.share * U[:, p + 1]))
@@ -226,7 +220,7 @@ class Chain:
         """u at the surrogate's own estimate of log length scales and log nugget."""
         (low, high), (centre, sd) = self.bounds, self.moments
         inside = np.clip(theta, low + 1e-9, high - 1e-9)
-        return np.concatenate(((inside - centre) / sd, np.zeros(2 + 2 * len(self.numeric))))
+        return np.concatenate(((inside - centre) / sd, np.zeros(1 + 2 * len(self.numeric))))
 
     def density(self) -> Callable[[FloatArray], float]:
         """The log density of the values as a function of u, up to a constant.
@@ -247,11 +241,10 @@ class Chain:
 
         def log_density(u: FloatArray) -> float:
             theta = centre + sd * u[: p + 1]
-            theta[:p] += prior.common * u[p + 2]
             if (theta < low).any() or (theta > high).any():
                 return -np.inf
             inverse, nugget = np.exp(-theta[:p]), float(np.exp(theta[p]))
-            powers = np.exp(np.minimum(np.maximum(prior.warp * u[p + 3 :], -STEEPEST), STEEPEST))
+            powers = np.exp(np.minimum(np.maximum(prior.warp * u[p + 2 :], -STEEPEST), STEEPEST))
             warped = np.log1p(-np.exp(powers[:k, None] * logs))
             raw[numeric] = beyond - np.exp(powers[k:, None] * warped)
             rows = raw * inverse[group][:, None]
@@ -283,7 +276,7 @@ class Chain:
             misfit += data.within / nugget
             determinant = float(np.log(np.diagonal(L)).sum()) + 0.5 * (n - m) * float(theta[p])
             spread = 0.5 * (n + 2.0) * float(np.log(profiled_variance(misfit, n)))
-            return -prior.power * (spread + determinant)
+            return -(spread + determinant)
 
         return log_density
 
