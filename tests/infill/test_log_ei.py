@@ -82,6 +82,7 @@ def test_criteria_are_found_by_name():
         "averaged_ei",
         "constant_liar",
         "log_ei",
+        "log_ei_per_second",
         "log_nei",
         "thompson",
         "ucb",
