@@ -376,8 +376,8 @@ class Settings(SettingsTable):
         help="Model of the objective: a name, sklearn:module.Class(...) or package.module:Name.",
     )  # fmt: skip
     infill: Any = setting(
-        COMPONENT, "log_ei",
-        help="Criterion that proposes: a name such as averaged_ei or ucb, or package.module:Name.",
+        COMPONENT, "averaged_ei",
+        help="Criterion that proposes: a name such as log_ei or ucb, or package.module:Name.",
     )  # fmt: skip
     replication: float = setting(
         share(0, 0.5), 0.0,

@@ -264,7 +264,7 @@ def ended(history: History, last: Status) -> History:
 
 
 def test_failures_are_learnt_from_and_lost_trainings_are_not() -> None:
-    history = after(12, Tuner(SPACE))
+    history = after(12, Tuner(SPACE, infill="log_ei"))
     assert risk_of(SPACE, history) is None
     assert risk_of(SPACE, ended(history, Status.LOST)) is None
     for status in (Status.FAILED, Status.CRASHED):

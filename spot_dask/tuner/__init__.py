@@ -105,7 +105,7 @@ class Tuner:
     start: Sequence[Configuration] = ()
     prior: Believed = field(default_factory=dict)
     surrogate: str | Surrogate = "kriging"
-    infill: str | Infill = "log_ei"
+    infill: str | Infill = "averaged_ei"
     budget: int | None = None
     search: str | Baseline = SPOT
     replication: float = 0.08
