@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
+from spot_dask.cards import counted
 from spot_dask.constraints import Constraint, parsed, value_of
 from spot_dask.fold import Fold
 from spot_dask.inference import LEAST, Evidence, Inference, evidence, infer
@@ -231,7 +232,7 @@ class ReportContext:
         n = len(self.fold.history.searched.ok) + len(self.fold.history.imports)
         if n < LEAST:
             return Missing(
-                f"{n} evaluations succeeded; at least {LEAST} are needed for a model of them"
+                f"{counted(n, 'evaluation')} succeeded; at least {LEAST} are needed for a model"
             )
         if self._unfit:
             return Missing(f"the study's transform is impossible: {self._unfit}")

@@ -126,3 +126,13 @@ def test_few_repeats_tell_nothing_of_differences():
     state, seen = differs(confirmed([{"x": 0.2}, {"x": 0.8}], 2, lambda i, s: i + s))
     assert state == "NONE"
     assert "too few trainings" in seen
+
+
+def test_trainings_that_give_the_same_value_again_are_no_reason_to_warn():
+    builder = fill(Builder(space=LINE), 16, lambda c: 3 * c["x"], noise=0.0, curves=False)
+    default = 3 * LINE.default["x"]
+    for i in range(3):
+        builder.tell({}, default, origin=Origin.REPLICATE, seed=i)
+    checks = builder.context()[ChecksSection]
+    (check,) = (c for c in checks if "noise is that of repeated trainings" in c.title)
+    assert (check.state, "the same values again" in check.message) == ("PASS", True)

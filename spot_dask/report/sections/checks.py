@@ -245,6 +245,8 @@ def _noise(context: ReportContext) -> Seen | Missing:
         return found
     if found.model is None or math.isnan(found.model.ratio):
         return Missing("the search repeated no evaluation, or none of them shows noise")
+    if math.isinf(found.model.ratio):
+        return "PASS", "repeated trainings gave the same values again: there is no noise"
     said = f"the variance it assumes is {text.rough(found.model.ratio)} times theirs"
     if found.model.agrees:
         return "PASS", said
