@@ -150,7 +150,7 @@ def test_a_file_holds_weights_and_data_and_no_code(
     again.load_state_dict(found["weights"])
     again.eval()
     inputs = torch.zeros(3, 4)
-    assert torch.equal(again(inputs), fitted.model.eval()(inputs))
+    assert torch.equal(again(inputs), fitted.model.cpu().eval()(inputs))
 
 
 class Items(Dataset[Any]):
@@ -167,8 +167,9 @@ def test_a_dataset_is_predicted_sample_by_sample(tmp_path: Path) -> None:
     task = TorchTask(model, Items, adam, nn.CrossEntropyLoss(), epochs=1, batch_size=4)
     made = Study(SPACE, task, budget=Budget(1), confirm=0)
     fitted = made.run(local=0, store=tmp_path / "run.zarr").fit(made)
-    expected = fitted.model.eval()(torch.as_tensor(X[:10]))
-    assert torch.allclose(fitted.predict(Items()), expected, atol=1e-6)
+    predicted = fitted.predict(Items())
+    expected = fitted.model.cpu().eval()(torch.as_tensor(X[:10]))
+    assert torch.allclose(predicted, expected, atol=1e-6)
 
 
 def test_what_has_no_model_is_told(finished: tuple[Study, Run], tmp_path: Path) -> None:
