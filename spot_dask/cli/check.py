@@ -46,7 +46,10 @@ def init(directory: str, command: str | None) -> None:
     if command is not None:
         from spot_dask.cli.from_help import write
 
-        file = write(target, command)
+        file, tuned = write(target, command)
+        if not tuned:
+            click.echo(f"wrote {file}: --help tells no defaults, so add a [space.NAME] for each")
+            return
         click.echo(f"wrote {file}: change its ranges, and what it reads of the program's output")
         click.echo(f"try it with: spot-dask check {file}")
         return

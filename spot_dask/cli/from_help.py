@@ -185,7 +185,7 @@ def _rounded(value: float) -> float:
     return float(f"{value:.2g}")
 
 
-def write(directory: Path, command: str) -> Path:
+def write(directory: Path, command: str) -> tuple[Path, bool]:
     """Write the study into a directory; raises StudyError if it exists or cannot be written."""
     file = directory / "spot.toml"
     if file.exists():
@@ -196,4 +196,4 @@ def write(directory: Path, command: str) -> Path:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StudyError(f"cannot write to {directory}: {error.strerror}") from error
-    return file
+    return file, "\n[space." in text

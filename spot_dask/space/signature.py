@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from spot_dask.errors import did_you_mean
+from spot_dask.errors import did_you_mean, shown
 from spot_dask.space.parameters import Categorical, Parameter, naming
 
 _ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -41,6 +41,11 @@ def parameters_from_signature(
             if argument.name not in ranges:
                 parameter = _guessed(hints.get(argument.name), default)
             elif (parameter := ranges[argument.name]) is not None:
+                if not isinstance(parameter, Parameter):
+                    raise ValueError(
+                        f"{shown(parameter)} is not a parameter;"
+                        " give a Real, Integer or Categorical"
+                    )
                 parameter = _with_default(parameter, default)
         if parameter is not None:
             found[argument.name] = parameter

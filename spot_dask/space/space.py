@@ -142,8 +142,6 @@ class Space:
         """The space itself; raises ValueError if its predicates leave hardly anything of it."""
         for predicate in self.predicates:
             check_names(predicate, self.parameters)
-        with naming("default"):
-            _ = self.default
         if self.predicates and self.d:
             tried = np.random.default_rng(0).random((_TRIED, self.d))
             if not self.allowed(self.snap(tried)).any():
@@ -152,6 +150,12 @@ class Space:
                     "random configurations meets it; narrow the ranges or declare the parameters "
                     "otherwise, such as high = low + width"
                 )
+        try:
+            _ = self.default
+        except ValueError as error:
+            own = ", ".join(self.centred)
+            how = f"; {own}: the centre, as no default was given; give one" if own else ""
+            raise ValueError(f"default: {error}{how}") from None
         return self
 
     def allowed(self, X: FloatArray) -> npt.NDArray[np.bool_]:

@@ -43,22 +43,40 @@ class Fitted:
         return {name: _plain(value) for name, value in self.config.items()}
 
     def predict(self, X: Any) -> Any:
-        """The network's outputs for inputs as the task's data have them, on the CPU.
+        """The network's outputs (of a classifier scores, no classes) for inputs, on the CPU.
 
-        X is an array, a tensor, a frame or a container of such with one row for each sample, or a
-        Dataset of pairs whose targets are not looked at. It is transformed and prepared as the
-        validation data were. Raises ValueError for columns that hold no numbers.
+        X is as the task's data have it: an array, a tensor, a frame or a container of such with a
+        row for each sample, or a Dataset of pairs whose targets are not looked at. It is
+        transformed and prepared as the validation data were. Raises ValueError for what is none of
+        these, or of another shape.
         """
-        data = X
-        if not isinstance(X, torch.utils.data.Dataset):
-            rows = next((len(leaf) for leaf in leaves(X)), 0)
-            data = arrays(X, np.zeros(rows), "predict")
+        data = X if isinstance(X, torch.utils.data.Dataset) else self._arrays(X)
         source = Source(data) if self.plain is None else self.plain.of(data)
         batches = Batches(source, self.batch_size, self.device, dtype=self.dtype)
         self.model.eval()
         with torch.no_grad():
             found = [mapped(lambda t: t.detach().cpu(), self.model(x)) for x, _ in batches]
         return _joined(found)
+
+    def _arrays(self, X: Any) -> Any:
+        """Inputs as arrays with targets that nobody looks at; ValueError for what is none."""
+        if isinstance(X, str) or not (hasattr(X, "__array__") or isinstance(X, Mapping | tuple)):
+            kind = type(X).__name__
+            raise ValueError(f"predict() gets a {kind}; expected an array, a frame or a Dataset")
+        shapes = [tuple(np.shape(leaf)) for leaf in leaves(X)]
+        known = getattr(self.plain.data if self.plain else None, "tensors", None)
+        own = [] if known is None else [tuple(leaf.shape[1:]) for leaf in leaves(known[0])]
+        each = " and ".join(map(str, own)) or "the task's"
+        if any(not shape or not shape[0] for shape in shapes):
+            raise ValueError(
+                f"predict() gets inputs of shape {shapes[0]}; expected samples of {each}"
+            )
+        if own and [shape[1:] for shape in shapes] != own:
+            seen = " and ".join(map(str, shapes))
+            raise ValueError(
+                f"predict() gets inputs of shape {seen}; expected rows of samples of shape {each}"
+            )
+        return arrays(X, np.zeros(shapes[0][0]), "predict")
 
     def save(self, path: str | Path) -> Path:
         """Write weights, configuration and metrics into a file, all of it or nothing.

@@ -165,6 +165,9 @@ class TorchTask:
         check_call("model", self.model, "cfg")
         check_call("data", self.data)
         check_call("optimizer", self.optimizer, "parameters", "cfg")
+        if isinstance(self.loss, type):
+            name = self.loss.__name__
+            raise ValueError(f"loss is the class {name}; give an object of it: {name}()")
         reading = LossReading(self.loss)
         check_call("loss", reading.loss, "output", "target")
         if reading.reduction != "mean":
@@ -288,6 +291,13 @@ class TorchTask:
     def caution(self) -> str | None:
         """What is to be kept in mind of the results; None where there is nothing to say."""
         return BIAS if self.judge == "best" else None
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise ValueError for a setting that names a parameter which is none of these."""
+        for setting in ("batch_size", "patience", "clip"):
+            value = getattr(self, setting)
+            if isinstance(value, str) and value not in names:
+                raise ValueError(f"{setting} is {value!r}, no parameter{nearest(value, names)}")
 
     def shortened(self) -> TorchTask:
         """The same task cut to one epoch."""

@@ -349,3 +349,13 @@ def test_a_small_space_is_counted_and_listed_without_what_is_excluded() -> None:
     found = baselines.find("random")
     assert found is not None
     assert len(found.propose(known, 16, np.random.default_rng(0))) <= 10
+
+
+def test_centres_that_a_predicate_excludes_are_named() -> None:
+    space = Space(low=Integer(1, 10), high=Integer(1, 10))
+    with pytest.raises(
+        ValueError, match="low, high: the centre, as no default was given; give one"
+    ):
+        space.where("low < high")
+    with pytest.raises(ValueError, match="none of 4096 random configurations meets it"):
+        space.where("low > 20")

@@ -66,3 +66,8 @@ def test_a_range_of_no_argument_is_refused_with_the_nearest() -> None:
         Space.from_signature(train, wdith=Integer(1, 2))
     with pytest.raises(ValueError, match="a space needs parameters"):
         Space.from_signature(train)
+
+
+def test_a_range_that_is_no_parameter_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"width: \(16, 64\) is not a parameter; give a Real"):
+        Space.from_signature(Net, width=(16, 64))  # type: ignore[arg-type]

@@ -200,3 +200,32 @@ CONFIG = {"lr": 0.1, "batch_size": 64, "optim.kind": "a b", "tied": True, "off":
 def test_a_configuration_is_written_in_each_notation(notation: str, text: str) -> None:
     assert written(CONFIG, notation) == text
     assert json.loads(written(CONFIG, "json")) == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("abc", r"predict\(\) gets a str; expected an array, a frame or a Dataset"),
+        ([[1.0, 2.0]], r"predict\(\) gets a list; expected an array"),
+        (X[0], r"inputs of shape \(4,\); expected rows of samples of shape \(4,\)"),
+        (X[:, :3], r"inputs of shape \(90, 3\); expected rows of samples of shape \(4,\)"),
+        (X[:0], r"inputs of shape \(0, 4\); expected samples of \(4,\)"),
+    ],
+)
+def test_what_cannot_be_predicted_is_told_in_one_line(
+    finished: tuple[Study, Run], given: Any, message: str
+) -> None:
+    fitted = finished[1].fit(finished[0])
+    with pytest.raises(ValueError, match=message) as caught:
+        fitted.predict(given)
+    assert "\n" not in str(caught.value)
+
+
+def test_slips_of_a_task_are_told_when_it_is_made() -> None:
+    with pytest.raises(
+        ValueError, match=r"loss is the class CrossEntropyLoss; .* CrossEntropyLoss\(\)"
+    ):
+        TorchTask(model, data, adam, nn.CrossEntropyLoss)
+    task = TorchTask(model, data, adam, nn.CrossEntropyLoss(), clip="clp")
+    with pytest.raises(ValueError, match="clip is 'clp', no parameter; there are: lr, width, act"):
+        Study(SPACE, task)
