@@ -68,7 +68,7 @@ def best(history: History) -> float:
 @pytest.mark.parametrize("q", [1, 4])
 def test_the_border_of_a_crash_region_is_found_with_few_failures(q: int) -> None:
     for seed in range(size(1, 3)):
-        history = run(Tuner(SQUARE, seed=seed), m2, 50, q)
+        history = run(Tuner(SQUARE, seed=seed, infill="log_ei"), m2, 50, q)
         assert len(history.failed) <= 12
         assert best(history) < 0.81
 
@@ -88,5 +88,5 @@ def test_failures_by_chance_do_no_harm() -> None:
         def unlucky(config: Configuration, rng: np.random.Generator = rng) -> float:
             return math.nan if rng.random() < 0.3 else branin(config)
 
-        regrets.append(best(run(Tuner(SQUARE, seed=seed), unlucky, 40, 1)))
+        regrets.append(best(run(Tuner(SQUARE, seed=seed, infill="log_ei"), unlucky, 40, 1)))
     assert np.median(regrets) < 0.1

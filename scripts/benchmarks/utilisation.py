@@ -57,6 +57,7 @@ class Clocked:
 
     def __init__(self, tuner: Tuner) -> None:
         self._tuner = tuner
+        self.constraints = tuner.constraints
         self.seconds = 0.0
 
     def ask(self, history: History, q: int, stage: Stage | None = None) -> tuple[Trial, ...]:

@@ -43,6 +43,8 @@ SILENCE = 90.0
 class Numbering:
     """Proposes trials that are just numbered."""
 
+    constraints: Mapping[str, str] = {}
+
     def ask(self, history: History, q: int, stage: object = None) -> tuple[Trial, ...]:
         return tuple(Trial(n, {"x": n}, 1) for n in range(history.asked, history.asked + q))
 

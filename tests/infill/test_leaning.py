@@ -143,7 +143,8 @@ def test_a_belief_is_told_in_words_and_its_best_is_tried_first() -> None:
 def regret(prior: dict[str, Any], seed: int, counts: tuple[int, ...]) -> list[float]:
     """The best noise-free value after so many evaluations; its minimum is 0 at .3."""
     space = Space({f"x{j}": Real(0.0, 1.0, default=0.9) for j in range(3)})
-    tuner, history, found = Tuner(space, seed=seed, prior=checked(space, prior)), History(), []
+    tuner = Tuner(space, seed=seed, prior=checked(space, prior), infill="log_ei")
+    history, found = History(), []
     values: list[float] = []
     while len(values) < max(counts):
         trials = tuner.ask(history, 4)

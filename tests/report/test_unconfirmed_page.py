@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import tomllib
 from html.parser import HTMLParser
 
 import pytest
 from report_studies import Builder, fill
 
+from spot_dask.notation import written
 from spot_dask.report import html
 from spot_dask.report.sections.checks import ChecksSection
-from spot_dask.report.sections.parameters import _copies
 
 RAW = ("trials", "noise", "trust", "curves", "tradeoff")
 """Sections that show what every training gave; they recommend nothing."""
@@ -86,11 +87,11 @@ def test_no_check_passes_on_what_is_claimed_of_it(context):
     assert {states[title] for title in claims} == {"WARN"}
 
 
-def test_a_configuration_can_be_copied_in_three_notations():
+def test_a_configuration_can_be_copied_in_four_notations():
     config = {"lr": 1e-05, "a b": 'x"\\\x7fé', "k": 3, "on": True, "wide": 1e22}
-    found = dict(_copies(config))
-    assert json.loads(found["JSON"]) == config
-    assert tomllib.loads(found["TOML"]) == config
+    assert json.loads(written(config, "json")) == config
+    assert tomllib.loads(written(config, "toml")) == config
     scope = {}
-    exec(found["Python"], scope)
+    exec(written(config, "python"), scope)
     assert scope["config"] == config
+    assert shlex.split(written(config, "args"))[0] == "--lr=1e-05"
