@@ -71,6 +71,7 @@ class AveragedEI:
             or len(request.evaluated) > self.until
             or not len(numeric_columns(space.groups))
             or (request.constrained is not None and request.constrained.alone)
+            or (self.alternate and request.q == 1 and len(known.rows) % 2)  # it is log EI's turn
         ):
             return LogEI().propose(posterior, request, rng)
         drift = posterior.drift if isinstance(posterior, TransferPosterior) else None

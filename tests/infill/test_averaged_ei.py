@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import norm
 
 from spot_dask.infill import Proposal, Request
-from spot_dask.infill.averaged_ei import JITTER, Averaged, AveragedEI
+from spot_dask.infill.averaged_ei import JITTER, Alternating, Averaged, AveragedEI
 from spot_dask.infill.log_ei import LogEI
 from spot_dask.space import Categorical, Real, Space
 from spot_dask.surrogates.ensemble import Hyperprior, sample
@@ -162,3 +164,25 @@ def test_beyond_its_limit_log_ei_serves():
     plain = proposal(LogEI())
     assert_allclose(proposal(AveragedEI(until=11)), plain, rtol=0)
     assert not np.allclose(proposal(AveragedEI(until=12)).rows, plain)
+
+
+def test_trials_that_are_asked_one_by_one_alternate_too():
+    assert isinstance(proposal(AveragedEI(), n=12, q=1), Proposal)
+    assert_allclose(proposal(AveragedEI(), n=13, q=1), proposal(LogEI(), n=13, q=1), rtol=0)
+    assert isinstance(proposal(AveragedEI(alternate=False), n=13, q=1), Proposal)
+
+
+def test_in_a_batch_each_believes_what_the_other_has_picked():
+    rng = np.random.default_rng(0)
+    one, _ = made()
+    other, pool = copy(one), rng.random((50, 5))
+    both = Alternating((one, other), 0)
+    both.watch(pool)
+    before = both.watched(np.ones(50, dtype=bool))
+    assert both.next is one
+    both.believe(pool[:1])
+    assert both.next is other
+    assert len(one.rows[0]) == len(other.rows[0])  # the picked point is a row of both
+    after = both.watched(np.ones(50, dtype=bool))
+    assert_allclose(after, other.values(pool), atol=1e-8)
+    assert not np.allclose(before, after)
