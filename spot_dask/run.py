@@ -310,24 +310,27 @@ class Run:
         is recorded. ``full`` trains on the validation data, too. Raises StoreError where there is
         nothing to fit, and what the training raises.
         """
-        best, known = self.best, {t.number: t for t in self.fold.trials}
-        if trial is None and best is None:
+        known, best = {t.number: t for t in self.fold.trials}, self.best
+        if trial is not None and trial not in known:
+            raise StoreError(f"there is no trial {trial} in {self.path}")
+        if trial is not None:
+            config: Configuration = known[trial].config
+        elif best is not None:
+            trial, config = best.trial, best.config
+        else:
             raise StoreError(f"no successful trial in {self.path} yet, so there is nothing to fit")
-        number = trial if trial is not None else best.trial if best is not None else None
-        if number is not None and number not in known:
-            raise StoreError(f"there is no trial {number} in {self.path}")
-        if number is None and seed is None:
-            raise StoreError("the best configuration is imported, so its seed is unknown; give one")
-        config = best.config if number is None and best is not None else known[number or 0].config
-        task: Any = given.training if hasattr(given, "training") else given
-        fitted = getattr(task, "fitted", None)
-        if fitted is None or not hasattr(getattr(task, "task", task), "fitted"):
-            name = type(getattr(task, "task", task)).__name__
+        if seed is None:
+            if trial is None:
+                raise StoreError("the best is imported, so its seed is unknown; give one")
+            seed = known[trial].seed
+        task: Any = getattr(given, "training", given)
+        inner = getattr(task, "task", task)  # of one whose levels are what they stand for
+        if not hasattr(inner, "fitted"):
+            name = type(inner).__name__
             raise StoreError(f"a {name} returns what it measured, no model; a TorchTask has one")
-        own = known[number].seed if seed is None and number is not None else seed
-        training = RunningTrial(Trial(number or 0, config, own or 0))
+        training = RunningTrial(Trial(trial or 0, config, seed))
         try:
-            found: Fitted = fitted(Config(config), training, full=full)
+            found: Fitted = task.fitted(Config(config), training, full=full)
             return found
         finally:
             training.close()
