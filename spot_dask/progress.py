@@ -39,7 +39,7 @@ JUDGED_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Update:
-    """What a session tells its listener when something has happened, and every few seconds.
+    """What a session tells its watcher when something has happened, and every few seconds.
 
     ``best`` is the recommendation, at most some seconds old; ``elapsed`` (seconds) sums up all
     sessions of the run; ``now`` (seconds) is the time on the clock of the executor. ``stopping`` is
@@ -60,7 +60,7 @@ class Update:
     message: str | None = None
 
 
-Listener = Callable[[Update], None]
+Watcher = Callable[[Update], None]
 
 
 @dataclass(frozen=True)
@@ -371,10 +371,10 @@ class OnPage:
         url = None if self._page is None else self._page.url
         return [] if url is None else [f"how the run stands, in a browser: {url}"]
 
-    def beside(self, listener: Listener | None) -> Listener | None:
-        """A listener that keeps the page up to date and passes updates on to ``listener``."""
+    def beside(self, watcher: Watcher | None) -> Watcher | None:
+        """A watcher that keeps the page up to date and passes updates on to ``watcher``."""
         if self._page is None:
-            return listener
+            return watcher
 
         def document() -> JSON | None:
             standing = self._view.standing()
@@ -386,8 +386,8 @@ class OnPage:
 
         def both(update: Update) -> None:
             self._view.take(update)
-            if listener is not None:
-                listener(update)
+            if watcher is not None:
+                watcher(update)
 
         self._page.show(document)
         return both

@@ -48,7 +48,7 @@ from spot_dask.coordinator.state import Coordinator
 from spot_dask.errors import StoreFull
 from spot_dask.executors import Executor
 from spot_dask.executors.checkpoints import Folder
-from spot_dask.progress import Listener, Update
+from spot_dask.progress import Update, Watcher
 from spot_dask.records import (
     PAUSED,
     STOP,
@@ -91,13 +91,13 @@ PAUSE_SECONDS = 2.0
 """The least time between two such surrogates."""
 
 QUIET_SECONDS = 5.0
-"""How often a listener is told how things stand while nothing happens."""
+"""How often a watcher is told how things stand while nothing happens."""
 
 
 class Session:
     """Drives a coordinator to its end. ``elapsed`` is the time earlier sessions took (seconds).
 
-    Without a listener messages are logged.
+    Without a watcher messages are logged.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Session:
         tuner: Tuner,
         executor: Executor,
         store: Store,
-        listener: Listener | None = None,
+        watcher: Watcher | None = None,
         elapsed: float = 0.0,
         ending: Ending | None = None,
         checkpoints: Folder | None = None,
@@ -115,7 +115,7 @@ class Session:
         self._tuner = tuner
         self._executor = executor
         self._store = store
-        self._listener = listener
+        self._watcher = watcher
         self._checkpoints = checkpoints
         self._incumbent = Incumbent(tuner)
         self._proposing = False
@@ -128,7 +128,7 @@ class Session:
         self._wishes: tuple[Wish, ...] = ()
         self._ended: str | None = None  # why the coordinator has finished
         self._unknown: set[str] = set()  # metrics of which it was said that they are missing
-        self._news = False  # something has happened that the listener was not told yet
+        self._news = False  # something has happened that the watcher was not told yet
 
     def run(self) -> str:
         """Run until the coordinator finishes; returns its reason, which is also in the store."""
@@ -150,14 +150,14 @@ class Session:
             return self._ended
 
     def tell(self, message: str | None = None, last: Evaluation | None = None) -> None:
-        """Let the listener know how things stand."""
+        """Let the watcher know how things stand."""
         now, state = self._executor.now(), self._coordinator
-        if self._listener is None:
+        if self._watcher is None:
             if message is not None:
                 logger.info(message)
             return
         self._news, self._told = False, now
-        self._listener(
+        self._watcher(
             Update(
                 history=state.history,
                 best=self._incumbent.of(state.history),
@@ -275,14 +275,14 @@ class Session:
             self._carry_out(instruction)
 
     def _tell_news(self) -> None:
-        """Let the listener know of what has no message of its own, and that the run goes on."""
+        """Let the watcher know of what has no message of its own, and that the run goes on."""
         now = self._executor.now()
         if self._coordinator.fleet.slots:
             self._reminded = now
         elif now - self._reminded >= PATIENCE_SECONDS:
             self._reminded = now
             self.tell("no worker is there; waiting for one to join")
-        if self._listener is None:
+        if self._watcher is None:
             return
         history = self._coordinator.history
         # Looked for beside the trainings, but not beside a proposal.

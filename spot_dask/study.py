@@ -31,7 +31,7 @@ from spot_dask.executors.connection import Connection
 from spot_dask.executors.open import executor_of, place_of
 from spot_dask.fold import Fold
 from spot_dask.infill import leaning
-from spot_dask.progress import Goal, Listener, OnPage
+from spot_dask.progress import Goal, OnPage, Watcher
 from spot_dask.records import Header, Objective, Stage
 from spot_dask.run import Run, tuner_of
 from spot_dask.session import Ending, Session
@@ -68,7 +68,7 @@ class Course:
     client: Client | Connection | str | None
     local: int | None
     takeover: bool
-    listener: Listener | None
+    watcher: Watcher | None
     ending: Ending | None
 
 
@@ -193,7 +193,7 @@ class Study(Settings):
         local: int | None = None,
         store: str | Path | None = None,
         warm_start: Iterable[str | Path | WarmStart] = (),
-        listener: Listener | None = None,
+        watcher: Watcher | None = None,
         ending: Ending | None = None,
     ) -> Run:
         """Run the study into a new store and return the finished run.
@@ -212,7 +212,7 @@ class Study(Settings):
         header = study._header()
         imported = take_over(warm_start, header)
         place = study._place(path, header.run_id)
-        course = Course(client, local, False, listener, ending)
+        course = Course(client, local, False, watcher, ending)
         with (
             closing(study._executor(header.run_id, path, place, course)) as executor,
             closing(
@@ -235,7 +235,7 @@ class Study(Settings):
         client: Client | Connection | str | None = None,
         local: int | None = None,
         takeover: bool = False,
-        listener: Listener | None = None,
+        watcher: Watcher | None = None,
         ending: Ending | None = None,
     ) -> Run:
         """Go on with a run, opened or at a path: evaluations are kept, pending trials run again.
@@ -255,7 +255,7 @@ class Study(Settings):
                 "--evaluations counts all of a run"
             )
         settings = {} if budget in (None, Budget()) else {"budget": study.budget.settings}
-        return study._go_on(run, settings, Course(client, local, takeover, listener, ending))
+        return study._go_on(run, settings, Course(client, local, takeover, watcher, ending))
 
     def confirm_more(
         self,
@@ -266,7 +266,7 @@ class Study(Settings):
         client: Client | Connection | str | None = None,
         local: int | None = None,
         takeover: bool = False,
-        listener: Listener | None = None,
+        watcher: Watcher | None = None,
         ending: Ending | None = None,
     ) -> Run:
         """Train the ``top`` best configurations of a run and the default under fresh seeds.
@@ -277,7 +277,7 @@ class Study(Settings):
         if seeds < 1 or top < 1:
             raise ValueError(f"seeds is {seeds} and top is {top}; expected at least 1")
         stage = Stage("confirm", seeds, top)
-        return self._only(store, stage, None, Course(client, local, takeover, listener, ending))
+        return self._only(store, stage, None, Course(client, local, takeover, watcher, ending))
 
     def explore(
         self,
@@ -287,7 +287,7 @@ class Study(Settings):
         client: Client | Connection | str | None = None,
         local: int | None = None,
         takeover: bool = False,
-        listener: Listener | None = None,
+        watcher: Watcher | None = None,
         ending: Ending | None = None,
     ) -> Run:
         """Add ``count`` space-filling evaluations to a run, from which the whole space is judged.
@@ -296,7 +296,7 @@ class Study(Settings):
         """
         if count < 1:
             raise ValueError(f"count is {count}; expected at least 1")
-        course = Course(client, local, takeover, listener, ending)
+        course = Course(client, local, takeover, watcher, ending)
         return self._only(store, Stage("explore"), count, course)
 
     def _only(
@@ -477,7 +477,7 @@ class Study(Settings):
         if folder is not None:
             folder.sweep(past.history.pending)  # what a killed coordinator had no time to remove
         shown = OnPage(executor.page, self.goal, self.name, where)
-        told = shown.beside(course.listener)
+        told = shown.beside(course.watcher)
         session = Session(
             coordinator, tuner, executor, store, told, past.elapsed, course.ending, folder
         )

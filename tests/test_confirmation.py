@@ -162,7 +162,7 @@ def test_a_small_budget_is_not_confirmed_and_says_so(tmp_path: Path) -> None:
     said: list[str] = []
     run = study().run(
         Budget(evaluations=12), local=0, store=tmp_path / "a.zarr",
-        listener=lambda update: said.append(update.message or ""),
+        watcher=lambda update: said.append(update.message or ""),
     )  # fmt: skip
     assert run.history.confirmations == ()
     assert run.confirmed is None
@@ -190,7 +190,7 @@ def test_a_killed_confirmation_goes_on(tmp_path: Path) -> None:
 
     whole = study().run(Budget(evaluations=30), local=0, store=tmp_path / "a.zarr")
     with pytest.raises(KeyboardInterrupt):
-        study().run(Budget(evaluations=30), local=0, store=tmp_path / "b.zarr", listener=stop)
+        study().run(Budget(evaluations=30), local=0, store=tmp_path / "b.zarr", watcher=stop)
     run = study().resume(tmp_path / "b.zarr", local=0)
     assert confirming(run) == confirming(whole)
     assert [e.y for e in run.history.evaluations] == [e.y for e in whole.history.evaluations]

@@ -381,7 +381,7 @@ def study(limits: Mapping[str, str] = LIMITS, evaluations: int = 14, **more: Any
 def test_a_run_records_resumes_shows_and_reports_them(tmp_path: Path) -> None:
     updates: list[Update] = []
     run = study(evaluations=26, confirm=0.3).run(
-        local=0, store=tmp_path / "run.zarr", listener=updates.append
+        local=0, store=tmp_path / "run.zarr", watcher=updates.append
     )
     assert run.best is not None
     assert run.best.feasible
@@ -429,7 +429,7 @@ def test_a_run_records_resumes_shows_and_reports_them(tmp_path: Path) -> None:
 def test_a_run_in_which_nothing_fulfils_them_says_so_in_one_line(tmp_path: Path) -> None:
     updates: list[Update] = []
     made = study({"size": "<= -1", "loss": "<= 9"})
-    run = made.run(local=0, store=tmp_path / "run.zarr", listener=updates.append)
+    run = made.run(local=0, store=tmp_path / "run.zarr", watcher=updates.append)
     assert run.state == "done"
     lines, screen = list[str](), Screen(made.goal)
     log, shown = Plain(made.goal, lines.append), screen.listen(lines.append)
@@ -461,7 +461,7 @@ def test_a_metric_that_is_not_reported_is_told_once_and_by_check_at_once(tmp_pat
     run = study({"latency": "<= 1", "size": "<= 1"}).run(
         local=0,
         store=tmp_path / "run.zarr",
-        listener=lambda update: said.append(update.message or ""),
+        watcher=lambda update: said.append(update.message or ""),
     )
     assert run.state == "done"
     (line,) = [s for s in said if "reports no" in s]

@@ -147,12 +147,12 @@ def test_a_run_tries_what_was_asked_for_and_is_repeated_exactly(
     monkeypatch.setattr("spot_dask.session.REQUEST_SECONDS", 0.0)
     path, heard = tmp_path / "a.zarr", []
 
-    def listener(update: Update) -> None:
+    def watcher(update: Update) -> None:
         heard.append(update.message or "")
         if update.last is not None and update.last.trial.number == 2:
             Run.open(path).try_next({"x": 0.25})
 
-    study(12).run(local=0, store=path, listener=listener)
+    study(12).run(local=0, store=path, watcher=watcher)
     assert "trial 4 is what was asked for by hand" in heard
     Run.open(path).try_next({"x": 0.26})
     run = study(12).resume(path, Budget(evaluations=14), local=0)
@@ -243,13 +243,13 @@ def test_a_pause_is_part_of_the_store(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     paused: list[bool] = []
 
-    def listener(update: Update) -> None:
+    def watcher(update: Update) -> None:
         paused.append(update.paused)
         if update.last is not None and update.last.trial.number == 1:
             raise KeyboardInterrupt  # as good as killed
 
     with pytest.raises(KeyboardInterrupt):
-        study().run(local=0, store=path, listener=listener)
+        study().run(local=0, store=path, watcher=watcher)
     assert "paused: it stays so when it is resumed" in spot("pause", path)
     assert "paused already" in spot("pause", path)
     assert "paused       no training begins" in spot("status", path)
@@ -261,7 +261,7 @@ def test_a_pause_is_part_of_the_store(tmp_path: Path) -> None:
             assert len(update.history.evaluations) == seen
             Run.open(path).pause(False)
 
-    run = study().resume(path, local=0, listener=unpausing)
+    run = study().resume(path, local=0, watcher=unpausing)
     assert len(run.history.evaluations) == 6
     assert not run.status()["paused"]
     assert spot("unpause", path) == f"{path} is not paused\n"
@@ -347,7 +347,7 @@ def test_a_paused_run_records_it_and_its_clock_stands_still(
     monkeypatch.setattr("spot_dask.session.REQUEST_SECONDS", 0.0)
     path, elapsed = tmp_path / "a.zarr", list[float]()
 
-    def listener(update: Update) -> None:
+    def watcher(update: Update) -> None:
         if update.last is not None and update.last.trial.number == 1:
             Run.open(path).pause()
         if update.paused:
@@ -356,7 +356,7 @@ def test_a_paused_run_records_it_and_its_clock_stands_still(
                 time.sleep(0.3)
                 Run.open(path).pause(False)
 
-    run = study().run(local=0, store=path, listener=listener)
+    run = study().run(local=0, store=path, watcher=watcher)
     assert len(elapsed) > 1
     assert max(elapsed) == elapsed[0]
     paused = [r.entry.settings for r in run.journal.records() if isinstance(r.entry, Changed)]

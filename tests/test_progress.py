@@ -152,8 +152,8 @@ class Shown:
 def test_a_page_shows_how_a_run_stands_until_its_end() -> None:
     page, passed = Shown(), []
     board = OnPage(page, Goal("acc", "max", 8, None), "a study", "run.zarr")
-    listener = board.beside(passed.append)
-    assert listener is not None
+    watcher = board.beside(passed.append)
+    assert watcher is not None
     assert page.standing() is None
     bad = Outcome(Status.FAILED, error=Failure("ValueError", "bad"))
     evaluations = (lasted(0, 5.0), Evaluation(Trial(1, {}, seed=0), bad))
@@ -161,7 +161,7 @@ def test_a_page_shows_how_a_run_stands_until_its_end() -> None:
     update = Update(
         History(evaluations), Best((evaluations[0],), -0.75, 0.1), (lease,), 2, 1, 30.0, 100.0
     )
-    listener(update)
+    watcher(update)
     assert passed == [update]
     board.end("budget")
     shown = json.loads(json.dumps(page.last))
@@ -185,7 +185,7 @@ def test_a_page_shows_how_a_run_stands_until_its_end() -> None:
     }  # fmt: skip
 
 
-def test_without_a_page_updates_go_to_the_listener_alone() -> None:
+def test_without_a_page_updates_go_to_the_watcher_alone() -> None:
     board = OnPage(None, Goal("acc", "max", 8, None), "a study", "run.zarr")
     assert board.beside(None) is None
     assert board.notes == []

@@ -120,12 +120,12 @@ def test_a_running_run_searches_other_ranges_and_is_repeated_exactly(
     monkeypatch.setattr("spot_dask.session.REQUEST_SECONDS", 0.0)
     path, heard = tmp_path / "a.zarr", []
 
-    def listener(update: Update) -> None:
+    def watcher(update: Update) -> None:
         heard.append(update.message or "")
         if update.last is not None and update.last.trial.number == 9:
             Run.open(path).change_ranges({"x": "0.6:0.8", "kind": "b"})
 
-    run = study(18).run(local=0, store=path, listener=listener)
+    run = study(18).run(local=0, store=path, watcher=watcher)
     assert "other ranges from now on: x 0.6:0.8, kind b" in heard
     ((asked, _),) = run.fold.ranges
     assert 10 <= asked <= 11

@@ -77,7 +77,7 @@ def test_a_noisy_run_ends_with_replicates_and_is_resumed_among_them(tmp_path: Pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        again.run(Budget(evaluations=40), local=0, store=tmp_path / "b.zarr", listener=stop)
+        again.run(Budget(evaluations=40), local=0, store=tmp_path / "b.zarr", watcher=stop)
     resumed = again.resume(tmp_path / "b.zarr", local=0)
     assert [e.trial for e in resumed.history.evaluations] == trials
 
@@ -205,9 +205,9 @@ def test_user_configurations_are_evaluated_after_the_default(tmp_path: Path) -> 
     ]
 
 
-def test_the_listener_hears_of_every_evaluation(tmp_path: Path) -> None:
+def test_the_watcher_hears_of_every_evaluation(tmp_path: Path) -> None:
     heard: list[Update] = []
-    study().run(Budget(evaluations=3), local=0, store=tmp_path / "run.zarr", listener=heard.append)
+    study().run(Budget(evaluations=3), local=0, store=tmp_path / "run.zarr", watcher=heard.append)
     assert [u.last.trial.number for u in heard if u.last is not None] == [0, 1, 2]
     assert len(heard[-1].history.evaluations) == 3
 

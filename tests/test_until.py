@@ -126,10 +126,10 @@ def _told(history: History, like: Evaluation, count: int) -> History:
 def test_a_run_ends_early_is_confirmed_and_says_why(tmp_path: Path) -> None:
     heard: list[str] = []
 
-    def listener(update: Update) -> None:
+    def watcher(update: Update) -> None:
         heard.extend([] if update.message is None else [update.message])
 
-    run = study("noise").run(local=0, store=tmp_path / "a.zarr", listener=listener)
+    run = study("noise").run(local=0, store=tmp_path / "a.zarr", watcher=watcher)
     assert (run.state, run.ended) == ("done", "until")
     assert run.enough is not None
     search = len(run.history.searched.evaluations)

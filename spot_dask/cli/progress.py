@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spot_dask.cli.options import clock, number, printable, rough, values
-from spot_dask.progress import BestSoFar, Goal, Listener, Standing, Training, Update, View
+from spot_dask.progress import BestSoFar, Goal, Standing, Training, Update, View, Watcher
 from spot_dask.records import Evaluation
 from spot_dask.tuner.foretold import FEWEST, Foretold
 
@@ -45,8 +45,8 @@ LONGEST_LINE = 1 << 14
 
 
 @contextmanager
-def watch(mode: str, goal: Goal) -> Iterator[Listener | None]:
-    """A listener that shows a run's progress while the context lasts.
+def watch(mode: str, goal: Goal) -> Iterator[Watcher | None]:
+    """A watcher that shows a run's progress while the context lasts.
 
     ``mode`` is "rich" (the screen), "plain" (lines), "none" or "auto": the screen on a terminal.
     """
@@ -58,8 +58,8 @@ def watch(mode: str, goal: Goal) -> Iterator[Listener | None]:
         moment = "%Y-%m-%d %H:%M:%S"
         yield Plain(goal, lambda line: click.echo(f"{time.strftime(moment)}  {line}", err=True))
     else:
-        with _screen(goal) as listener:
-            yield listener
+        with _screen(goal) as watcher:
+            yield watcher
 
 
 class Plain:
@@ -97,17 +97,17 @@ class Screen:
         self._view = View(goal)
         self._failures: deque[Evaluation] = deque(maxlen=FAILURES_SHOWN)
 
-    def listen(self, tell: Callable[[str], None]) -> Listener:
-        """A listener that keeps the screen up to date and hands messages to ``tell``."""
+    def listen(self, tell: Callable[[str], None]) -> Watcher:
+        """A watcher that keeps the screen up to date and hands messages to ``tell``."""
 
-        def listener(update: Update) -> None:
+        def watcher(update: Update) -> None:
             if update.message is not None:
                 tell(update.message)
             if update.last is not None and update.last.failed:
                 self._failures.append(update.last)
             self._view.take(update)
 
-        return listener
+        return watcher
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         standing = self._view.standing()
@@ -259,7 +259,7 @@ def failure(evaluation: Evaluation) -> str:
 
 
 @contextmanager
-def _screen(goal: Goal) -> Iterator[Listener]:
+def _screen(goal: Goal) -> Iterator[Watcher]:
     sys.stderr.flush()
     with os.fdopen(os.dup(STDERR), "w") as terminal:
         console = Console(file=terminal)

@@ -122,11 +122,11 @@ def run(ctx: click.Context, /, study: str, **options: Any) -> None:
 
         loaded = load(study, [*options["overrides"], *opt.given(options)])
         where = _where(options, loaded)
-        with watch(options["progress"], loaded.study.goal) as listener:
+        with watch(options["progress"], loaded.study.goal) as watcher:
             finished = loaded.study.run(
                 store=options["store"] or loaded.store,
                 warm_start=_sources(options),
-                listener=listener,
+                watcher=watcher,
                 ending=_ending(options, where),
                 **where,
             )
@@ -157,10 +157,10 @@ def _run_against(ctx: click.Context, study: str, options: dict[str, Any]) -> Non
             note = "is done" if done is not None else "begins or goes on"
             click.echo(f"run {i} of {len(entrants)}: {entrant.store} {note}", err=True)
             if done is None:
-                with watch(options["progress"], entrant.study.goal) as listener:
+                with watch(options["progress"], entrant.study.goal) as watcher:
                     done = entrant.advance(
                         _sources(options),
-                        listener=listener,
+                        watcher=watcher,
                         ending=_ending(options, where),
                         **where,
                     )
@@ -202,12 +202,12 @@ def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any)
         values = {item.key: KEYS[item.key].read(item.value) for item in opt.given(options, Budget)}
         budget = Budget(**{name: value for (_, name), value in values.items()})
         done, goal = len(before.history.evaluations), tuned.under(before.settings, budget).goal
-        with watch(options["progress"], goal) as listener:
+        with watch(options["progress"], goal) as watcher:
             finished = tuned.resume(
                 before,
                 budget,
                 takeover=options["takeover"],
-                listener=listener,
+                watcher=watcher,
                 ending=_ending(options, where),
                 **where,
             )
@@ -321,11 +321,11 @@ def _add(
         goal = replace(
             loaded.study.under(before.settings).goal, evaluations=None, wall=None, epochs=None
         )
-        with watch(options["progress"], goal) as listener:
+        with watch(options["progress"], goal) as watcher:
             finished = method(loaded.study)(
                 before,
                 takeover=options["takeover"],
-                listener=listener,
+                watcher=watcher,
                 ending=_ending(options, where),
                 **where,
             )

@@ -97,11 +97,11 @@ def test_a_log_tells_once_a_minute_that_nothing_happens(monkeypatch: pytest.Monk
 def test_the_screen_shows_budget_incumbent_workers_and_failures() -> None:
     messages: list[str] = []
     screen = Screen(Goal("loss", "min", 12, None))
-    listener = screen.listen(messages.append)
+    watcher = screen.listen(messages.append)
     assert shown(screen, 100) == ["starting ..."]
-    listener(update(failed(0)))
-    listener(update(failed(0), evaluation(1, 0.25)))
-    listener(update(failed(0), evaluation(1, 0.25), message="hello"))
+    watcher(update(failed(0)))
+    watcher(update(failed(0), evaluation(1, 0.25)))
+    watcher(update(failed(0), evaluation(1, 0.25), message="hello"))
     bar, *lines = shown(screen, 100)
     assert "2/12  30.0 s" in bar
     assert lines == [
@@ -118,10 +118,10 @@ def test_the_screen_shows_budget_incumbent_workers_and_failures() -> None:
 @pytest.mark.parametrize(("width", "height"), [(60, 24), (40, 10), (100, 40)])
 def test_a_screen_fits_its_terminal_however_many_slots_there_are(width: int, height: int) -> None:
     screen = Screen(Goal("a_long_name_of_an_objective", "min", 10000, 86400.0))
-    listener = screen.listen(lambda message: None)
+    watcher = screen.listen(lambda message: None)
     for i in range(5):
-        listener(update(*map(failed, range(i + 1)), evaluation(9, 0.25), slots=256, running=256))
-        listener(update(*map(failed, range(i + 1)), slots=256, running=256))
+        watcher(update(*map(failed, range(i + 1)), evaluation(9, 0.25), slots=256, running=256))
+        watcher(update(*map(failed, range(i + 1)), slots=256, running=256))
     lines = shown(screen, width, height)
     assert len(lines) < height
     assert max(map(len, lines)) <= width

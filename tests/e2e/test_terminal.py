@@ -141,13 +141,13 @@ def write():
         time.sleep(0.01)
 
 Screen.__rich_console__, progress.FRAME_SECONDS = slow, 0.01
-with watch("rich", Goal("loss", "minimize", 12, None)) as listener:
+with watch("rich", Goal("loss", "minimize", 12, None)) as watcher:
     threading.Thread(target=write).start()
     for number in range(100):
         news = Update(History(), None, (), 2, 1, float(number), 0.0)
-        listener(news)
+        watcher(news)
         message = f"message {number}"
-        listener(Update(History(), None, (), 2, 1, float(number), 0.0, message=message))
+        watcher(Update(History(), None, (), 2, 1, float(number), 0.0, message=message))
 """
 
 

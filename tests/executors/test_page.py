@@ -71,7 +71,7 @@ def test_the_page_tells_how_a_run_stands(
         kwargs={
             "client": client,
             "store": tmp_path / "run.zarr",
-            "listener": lambda u: urls.append(u.message) if u.message else None,
+            "watcher": lambda u: urls.append(u.message) if u.message else None,
         },
     )
     run.start()

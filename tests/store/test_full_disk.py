@@ -73,7 +73,7 @@ def test_a_run_goes_on_when_there_is_space_again(disk):
             present.extend(e.trial.number for e in Run.open(path).history.evaluations)
             disk.free()
 
-    run = study(disk, 5).run(Budget(evaluations=9), local=0, store=path, listener=listen)
+    run = study(disk, 5).run(Budget(evaluations=9), local=0, store=path, watcher=listen)
     assert present == [0, 1, 2, 3, 4]
     assert sorted(e.trial.number for e in run.history.evaluations) == list(range(9))
     assert run.state == "done"
@@ -93,7 +93,7 @@ def test_a_run_that_waits_for_space_is_stopped_by_two_signals_and_resumed(disk):
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(StoreFull, match="No space left"):
-        study(disk, 5).run(Budget(evaluations=7), local=0, store=path, listener=listen)
+        study(disk, 5).run(Budget(evaluations=7), local=0, store=path, watcher=listen)
     assert [t.number for t in Run.open(path).history.pending] == [5]
     with pytest.raises(StoreError, match="No space left"):
         study(disk, None).resume(path, local=0)

@@ -204,7 +204,7 @@ def test_a_resumed_study_counts_what_was_left_and_trains_only_the_rest(tmp_path)
         study.run(Budget(evaluations=6), local=0, store=path)
     journal = Journal.open(path)
     assert Inbox(str(path), journal.header.run_id).leave(3, 0, outcome(3, 0.125))
-    run = study.resume(path, local=0, listener=lambda update: said.append(update.message))
+    run = study.resume(path, local=0, watcher=lambda update: said.append(update.message))
     assert trained == [0, 1, 2, 3, 4, 5]
     assert [e.y for e in run.history.evaluations if e.trial.number == 3] == [0.125]
     assert any(line and line.startswith("inbox: 1 trainings") for line in said)
