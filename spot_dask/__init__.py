@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from spot_dask.tasks.function import FunctionTask
     from spot_dask.tasks.optimizers import optimizer, optimizers
     from spot_dask.tasks.program import ProgramTask
-    from spot_dask.tasks.torch import Data, Fit, Metric, Split, TorchTask
+    from spot_dask.tasks.splits import Folds, Given, Split, TimeSplit
+    from spot_dask.tasks.torch import Data, Fit, Metric, TorchTask
     from spot_dask.tuner import Tuner
     from spot_dask.warmstart import WarmStart
 
@@ -33,7 +34,9 @@ _HOMES = {
     "Design": "settings",
     "Evaluation": "records",
     "Fit": "tasks.torch",
+    "Folds": "tasks.splits",
     "FunctionTask": "tasks.function",
+    "Given": "tasks.splits",
     "History": "records",
     "Integer": "space",
     "Metric": "tasks.torch",
@@ -41,12 +44,13 @@ _HOMES = {
     "Real": "space",
     "Run": "run",
     "Space": "space",
-    "Split": "tasks.torch",
+    "Split": "tasks.splits",
     "SpotDaskError": "errors",
     "StoreError": "errors",
     "Study": "study",
     "StudyError": "errors",
     "TorchTask": "tasks.torch",
+    "TimeSplit": "tasks.splits",
     "Trial": "records",
     "Tuner": "tuner",
     "WarmStart": "warmstart",
@@ -64,7 +68,9 @@ __all__ = [
     "Design",
     "Evaluation",
     "Fit",
+    "Folds",
     "FunctionTask",
+    "Given",
     "History",
     "Integer",
     "Metric",
@@ -77,6 +83,7 @@ __all__ = [
     "StoreError",
     "Study",
     "StudyError",
+    "TimeSplit",
     "TorchTask",
     "Trial",
     "Tuner",

@@ -69,6 +69,55 @@ class Expected:
 
 
 @dataclass(frozen=True)
+class FoldPlan:
+    """How often a configuration is trained: once on each of k folds, of ``repeats`` partitions.
+
+    Replicate r of a configuration is fold r % k of partition r // k. ``stop``: a configuration
+    that is hopeless after some folds is not trained on the others. ``draws``: partitions are drawn
+    at random; else there is one, such as that of a time series.
+    """
+
+    k: int = 1
+    repeats: int = 1
+    stop: bool = True
+    draws: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("k", "repeats"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"folds: {name} is {value!r:.40}; expected a whole number from 1")
+        for name in ("stop", "draws"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"folds: {name} is {getattr(self, name)!r:.40}; expected a bool")
+
+    @classmethod
+    def of(cls, owner: object) -> FoldPlan:
+        """The plan of a task or a split: its ``folds``, a number of folds or a plan.
+
+        Raises ValueError for anything else.
+        """
+        given = getattr(owner, "folds", 1)
+        if isinstance(given, cls):
+            return given
+        if isinstance(own := getattr(given, "folds", None), cls):  # a split's
+            return own
+        if type(given) is not int or given < 1:
+            raise ValueError(f"folds is {given!r:.40}; expected a number of folds, or Folds(5)")
+        return cls(given)
+
+    @property
+    def count(self) -> int:
+        """The trainings of a configuration."""
+        return self.k * self.repeats
+
+    @property
+    def several(self) -> bool:
+        """Whether a configuration is trained on more than one fold."""
+        return self.count > 1
+
+
+@dataclass(frozen=True)
 class Trial:
     """A configuration to be run once, under one seed.
 
@@ -76,6 +125,8 @@ class Trial:
     default configuration. ``replicate`` r has the same training seed for every configuration
     (common random numbers, so that paired tests are valid). A confirmation's ``replicate`` counts
     seeds of its own, which no other trial has. ``expected`` is there where a criterion chose.
+    ``partition`` is the seed of the partition of the data of which the trial takes ``fold``; None
+    is the trial's own seed.
     """
 
     number: int
@@ -84,6 +135,8 @@ class Trial:
     replicate: int = 0
     origin: Origin = Origin.INFILL
     expected: Expected | None = field(default=None, compare=False, metadata=LATER)
+    fold: int = field(default=0, metadata=LATER)
+    partition: int | None = field(default=None, metadata=LATER)
 
     @property
     def confirms(self) -> bool:

@@ -523,7 +523,7 @@ def reference() -> str:
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenValue:
     """A value for the setting of a key, in parts, and where it was given (for messages)."""
 
     key: Key
@@ -544,13 +544,13 @@ class Given:
         return StudyError(f"{self.where}: {named}{one_line(problem)}")
 
 
-def parse_override(text: str, where: str = "--set") -> Given:
+def parse_override(text: str, where: str = "--set") -> GivenValue:
     """``KEY=VALUE`` as a setting; VALUE is a TOML value, a bare word is a string."""
     key, equals, value = text.partition("=")
     parts = tuple(part.strip() for part in key.split("."))
     if not equals or not all(parts):
         raise StudyError(f"{where} {text}: expected KEY=VALUE, such as space.lr.high=0.1")
-    given = Given(("study", *parts) if len(parts) == 1 else parts, None, where)
+    given = GivenValue(("study", *parts) if len(parts) == 1 else parts, None, where)
     try:
         return replace(given, value=_toml_value(value.strip()))
     except ValueError as error:

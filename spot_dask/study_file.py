@@ -27,7 +27,7 @@ from spot_dask.errors import StudyError, did_you_mean, shown
 from spot_dask.settings import (
     COMPONENT,
     KEYS,
-    Given,
+    GivenValue,
     Key,
     one_line,
     parse_override,
@@ -52,7 +52,7 @@ class Loaded:
     store: Path | str | None = None
 
 
-def load(target: str, overrides: Iterable[str | Given] = ()) -> Loaded:
+def load(target: str, overrides: Iterable[str | GivenValue] = ()) -> Loaded:
     """The study named by ``file.py[:name]`` or ``file.toml``, with ``KEY=VALUE`` overrides.
 
     Raises StudyError, in one line, for whatever is wrong with the file, the study or a setting.
@@ -109,7 +109,7 @@ def reload(
 
 
 def _loaded(
-    found: Target, text: str, given: Sequence[Given], ignored: Collection[Key] = ()
+    found: Target, text: str, given: Sequence[GivenValue], ignored: Collection[Key] = ()
 ) -> Loaded:
     """The study of a file with this text and settings laid over it, but for the keys ignored."""
     if found.program is not None:
@@ -136,7 +136,7 @@ class Target:
 
     file: Path
     name: str | None
-    settings: tuple[Given, ...] = ()
+    settings: tuple[GivenValue, ...] = ()
     program: Mapping[str, Any] | None = None
 
 
@@ -177,7 +177,7 @@ def locate(target: str) -> Target:
     return Target(python, name or None, tuple(settings.values()))
 
 
-def _beside(path: Path, settings: dict[Key, Given]) -> None:
+def _beside(path: Path, settings: dict[Key, GivenValue]) -> None:
     """Have the store's path begin where the TOML file is."""
     store = settings.get(("store", "path"))
     if store is not None and isinstance(store.value, str):
@@ -231,12 +231,12 @@ def _parameters(tables: Any, start: tuple[str, ...]) -> dict[str, Parameter]:
     return found
 
 
-def _flatten(table: Mapping[str, Any], key: Key, where: str) -> Iterator[Given]:
+def _flatten(table: Mapping[str, Any], key: Key, where: str) -> Iterator[GivenValue]:
     for name, value in table.items():
         if isinstance(value, dict):
             yield from _flatten(value, (*key, name), where)
         else:
-            yield Given((*key, name), value, where)
+            yield GivenValue((*key, name), value, where)
 
 
 def read_text(path: Path) -> str:
@@ -336,10 +336,10 @@ def _pick(module: ModuleType, found: Target) -> tuple[str, Study]:
 # --- applying settings ------------------------------------------------------------------------
 
 
-def _apply(study: Study, settings: Sequence[Given]) -> Loaded:
+def _apply(study: Study, settings: Sequence[GivenValue]) -> Loaded:
     """The study with settings laid over it, of which a later one wins."""
     values: dict[Key, Any] = {}
-    prior: list[Given] = []
+    prior: list[GivenValue] = []
     limits = dict(study.constraints)
     for setting in settings:
         setting = replace(setting, key=_with_dots(setting.key, study.space))
@@ -372,7 +372,7 @@ def _apply(study: Study, settings: Sequence[Given]) -> Loaded:
     return Loaded(changed, **part("cluster"), store=None if store is None else address(store))
 
 
-def _believed(prior: Mapping[str, Any], given: Iterable[Given]) -> dict[str, Any]:
+def _believed(prior: Mapping[str, Any], given: Iterable[GivenValue]) -> dict[str, Any]:
     """``prior.NAME = [centre, spread]`` and ``prior.NAME.LEVEL = weight`` laid over beliefs."""
     found = dict(prior)
     levels: dict[str, dict[str, Any]] = {}
@@ -417,7 +417,7 @@ def _space_keys(space: Space) -> list[Key]:
     return keys
 
 
-def _unknown(setting: Given, space: Space) -> StudyError:
+def _unknown(setting: GivenValue, space: Space) -> StudyError:
     """The error that a key is none of the settings'; it names the nearest key."""
     if setting.key[0] == "space" and setting.key[1:2] and setting.key[1] not in space.parameters:
         seen, names = setting.key[1], ", ".join(space.names)

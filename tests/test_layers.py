@@ -66,7 +66,7 @@ core_models.*
 tasks tasks.columns tasks.nested
 tasks.data tasks.function tasks.meant tasks.metrics tasks.optimizers tasks.program
     tasks.snapshot tasks.watched
-tasks.batches tasks.together
+tasks.batches tasks.prepare tasks.splits tasks.together
 tasks.fit
 tasks.fitted
 tasks.torch

@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 
 from spot_dask import FunctionTask, Real, Space, Study
 from spot_dask.errors import StudyError
-from spot_dask.settings import KEYS, Budget, Given, Settings, duration, parse_override, reference
+from spot_dask.settings import (
+    KEYS,
+    Budget,
+    GivenValue,
+    Settings,
+    duration,
+    parse_override,
+    reference,
+)
 from spot_dask.study_file import locate
 
 
@@ -92,7 +100,7 @@ values = st.one_of(
 
 @given(value=values)
 def test_a_setting_survives_being_written_down_and_read_again(value: object) -> None:
-    setting = Given(("space", "x"), value, "--set")
+    setting = GivenValue(("space", "x"), value, "--set")
     again = parse_override(str(setting))
     assert again == setting
     assert type(again.value) is type(value)

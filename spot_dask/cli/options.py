@@ -15,7 +15,7 @@ from spot_dask.settings import (
     DIRECTORY,
     FLAG,
     KEYS,
-    Given,
+    GivenValue,
     Setting,
     Settings,
     SettingsTable,
@@ -77,12 +77,14 @@ def _option(declared: Setting) -> Callable[[Any], Any]:
     return click.option(flag, metavar=metavar, help=declared.help, type=kept)
 
 
-def given(options: Mapping[str, Any], table: type[SettingsTable] = Settings) -> list[Given]:
+def given(options: Mapping[str, Any], table: type[SettingsTable] = Settings) -> list[GivenValue]:
     """The settings that flags give, by their keys, as ``--set`` gives them."""
     flags = {declared.flag: declared for declared in table.all_declared() if declared.flag}
     values = {flag: options[flag.removeprefix("--").replace("-", "_")] for flag in flags}
     return [
-        Given(flags[flag].key, value, flag) for flag, value in values.items() if value is not None
+        GivenValue(flags[flag].key, value, flag)
+        for flag, value in values.items()
+        if value is not None
     ]
 
 

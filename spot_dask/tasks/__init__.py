@@ -30,13 +30,17 @@ class Context(Protocol):
     """What a running training knows about its trial, and how it reports its progress.
 
     ``number`` and ``seed`` are the trial's; ``attempt`` counts from 1; ``slot`` is the worker's
-    slot (from 0) that the training occupies.
+    slot (from 0) that the training occupies. In a study with folds the trial trains on ``fold``
+    (from 0) of the partition whose seed is ``partition``: the same for all folds of a partition,
+    whatever is trained on them. Without folds they are 0 and the trial's seed.
     """
 
     number: int
     attempt: int
     seed: int
     slot: int
+    fold: int
+    partition: int
     device: str  # set by a task that knows where it trains
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset
 
-from spot_dask.tasks.data import Change, Items, chained, length, named, transformed
+from spot_dask.tasks.data import Change, Items, chained, length, named, numbers, transformed
 from spot_dask.tasks.nested import leaves, mapped, moved
 from spot_dask.tasks.snapshot import seed_all
 
@@ -89,7 +89,8 @@ class Batches:
         self._anew: Change | None = None
         if isinstance(data, TensorDataset):
             for change in source.fixed:
-                data = transformed(data, change)
+                data = transformed(data, change, frames=True)
+            data = numbers(data, "the prepared X" if source.fixed else "X")
             self._anew = chained(source.anew) if source.anew else None
             changed: Any = data
             self._tensors: Any = changed.tensors

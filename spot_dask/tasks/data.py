@@ -1,8 +1,9 @@
-"""Data of a training: the result of ``data()`` in its parts, and the hold-out split.
+"""Data of a training: the result of ``data()`` in its parts.
 
 Arrays become tensors in memory, of which a batch is one indexing operation. Any other dataset is
 read item by item. Numbers keep their types here; what floating-point type a model gets is up to
-``batches``.
+``batches``. Frames, and arrays of texts, may stay what they are until something makes numbers of
+them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from spot_dask.tasks import check_call
 from spot_dask.tasks.columns import as_numbers, is_frame, missing
-from spot_dask.tasks.nested import leaves, mapped
+from spot_dask.tasks.nested import leaves, mapped, rows
 
 Items: TypeAlias = Dataset[Any]
 Indices = npt.NDArray[np.int64]
@@ -68,8 +69,8 @@ class Data:
 class Arrays(TensorDataset):
     """Inputs X and targets y of n samples in memory: ``tensors`` is (X, y).
 
-    Each is a tensor of n rows, or a mapping, tuple or list of such. Raises ValueError where they
-    are not of as many samples.
+    Each is a tensor of n rows, or a mapping, tuple or list of such. X may hold frames and arrays of
+    texts, which are not numbers yet. Raises ValueError where they are not of as many samples.
     """
 
     tensors: Any
@@ -87,59 +88,24 @@ class Arrays(TensorDataset):
     def __len__(self) -> int:
         return self._n
 
+    @property
+    def X(self) -> Any:
+        return self.tensors[0]
+
+    @property
+    def y(self) -> Any:
+        return self.tensors[1]
+
     def __getitem__(self, chosen: Any) -> tuple[Any, Any]:
-        X, y = self.tensors
-        return mapped(lambda t: t[chosen], X), mapped(lambda t: t[chosen], y)
+        return rows(self.X, chosen), rows(self.y, chosen)
 
 
-@dataclass(frozen=True)
-class Split:
-    """A hold-out split: the share of the training data that validates, stratified by class.
-
-    It is stratified if the targets are class numbers that are known without reading the items
-    (arrays, or a dataset with ``targets`` or ``labels``, as torchvision's), else random.
-    Raises ValueError unless ``validation`` is between 0 and 1.
-    """
-
-    validation: float = 0.2
-    stratify: bool = True
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.validation < 1.0:
-            raise ValueError(
-                f"split: validation is {self.validation}; expected a share between 0 and 1"
-            )
-
-    def __call__(self, data: Items, seed: int) -> tuple[Items, Items]:
-        """The training and the validation part, the same for the same seed.
-
-        Raises ValueError if one of them would be empty.
-        """
-        n = length(data)
-        rng = np.random.default_rng(seed)
-        order = rng.permutation(n)
-        labels = class_numbers(data) if self.stratify else None
-        if labels is not None:  # sort by class, the classes in random order
-            _, numbers = np.unique(labels, return_inverse=True)
-            ranks = rng.permutation(int(numbers.max()) + 1)
-            order = order[np.argsort(ranks[numbers[order]], kind="stable")]
-        # Systematic sampling: of every run of consecutive samples, so of every class, its share
-        # up to rounding; of all of them exactly round(n * validation).
-        marks = np.floor(np.arange(n + 1) * self.validation + 0.5)
-        held_out = np.diff(marks) > 0
-        if held_out.all() or not held_out.any():
-            raise ValueError(
-                f"{n} samples cannot be split with validation={self.validation}; "
-                "expected at least one for training and one for validation"
-            )
-        return part(data, np.sort(order[~held_out])), part(data, np.sort(order[held_out]))
-
-
-def as_data(returned: Any) -> Data:
+def as_data(returned: Any, frames: bool = False) -> Data:
     """The result of ``data()`` as Data whose parts are Datasets, arrays as Arrays.
 
-    A pair of parts is (train, test), three are (train, validation, test). Raises ValueError for
-    what is no data, and for a part without samples.
+    A pair of parts is (train, test), three are (train, validation, test). Frames and arrays of
+    texts stay what they are where ``frames`` says so. Raises ValueError for what is no data, and
+    for a part without samples.
     """
     given = returned if isinstance(returned, Data) else _parted(returned)
     parts: dict[str, Any] = {}
@@ -147,7 +113,7 @@ def as_data(returned: Any) -> Data:
         value = getattr(given, name)
         if value is None and name != "train":
             continue
-        found = _dataset(value, name)
+        found = _dataset(value, name, frames)
         if found is None:
             what = "data() returned" if value is returned else f"the {name} data are"
             raise ValueError(
@@ -174,6 +140,12 @@ def _appended(one: Any, other: Any) -> Any:
     """The rows of two tensors, or of two containers of such."""
     if isinstance(one, Tensor):
         return torch.cat([one, other])
+    if is_frame(one):
+        import pandas as pd
+
+        return pd.concat([one, other], ignore_index=True)
+    if isinstance(one, np.ndarray):
+        return np.concatenate([one, other])
     if isinstance(one, Mapping):
         return {key: _appended(value, other[key]) for key, value in one.items()}
     items = [_appended(*pair) for pair in zip(one, other, strict=True)]
@@ -211,10 +183,10 @@ def _reads_items(value: Any) -> bool:
     return hasattr(value, "__getitem__") and hasattr(value, "__len__") and not other
 
 
-def _dataset(value: Any, name: str) -> Items | None:
+def _dataset(value: Any, name: str, frames: bool) -> Items | None:
     """A part as a Dataset, plain tensors in memory; None where it is none."""
     if _is_pair(value):
-        return arrays(value[0], value[1], name)
+        return arrays(value[0], value[1], name, frames)
     if isinstance(value, Subset) and isinstance(value.dataset, TensorDataset):
         value = part(_in_memory(value.dataset), np.asarray(value.indices))
     if isinstance(value, TensorDataset):
@@ -233,22 +205,41 @@ def _in_memory(data: TensorDataset) -> Arrays:
     return arrays(*data.tensors)
 
 
-def arrays(X: Any, y: Any, name: str = "train") -> Arrays:
+def arrays(X: Any, y: Any, name: str = "train", frames: bool = False) -> Arrays:
     """Arrays, frames or tensors, or containers of them, as tensors in memory of the same types.
 
-    Small integers as targets become what torch's losses expect of class numbers. Raises ValueError
-    naming the columns that hold no numbers.
+    Small integers as targets become what torch's losses expect of class numbers. Inputs that are
+    ``frames`` or texts may stay so. Raises ValueError naming the columns that hold no numbers.
     """
 
     def target(t: Tensor) -> Tensor:
         return t.long() if t.dtype in SMALL_INTEGERS else t
 
-    return Arrays(_tensors(X, f"X ({name})"), mapped(target, _tensors(y, f"y ({name})")))
+    return Arrays(
+        as_tensors(X, f"X ({name})", frames), mapped(target, as_tensors(y, f"y ({name})"))
+    )
 
 
-def _tensors(values: Any, what: str) -> Any:
-    """Arrays, or containers of them, as tensors."""
+def numbers(data: Items, what: str = "X") -> Items:
+    """The data whose inputs are tensors.
+
+    Raises ValueError, saying ``what`` they are, naming the columns without numbers.
+    """
+    if not isinstance(data, Arrays) or all(isinstance(leaf, Tensor) for leaf in leaves(data.X)):
+        return data
+    return Arrays(as_tensors(data.X, what), data.y)
+
+
+def as_tensors(values: Any, what: str, frames: bool = False) -> Any:
+    """Arrays, or containers of them, as tensors, but for frames and texts that may stay so.
+
+    Raises ValueError, with ``what`` they are, naming the columns without numbers.
+    """
     if isinstance(values, Tensor):
+        return values
+    if hasattr(values, "toarray"):  # a sparse matrix of scipy
+        values = values.toarray()
+    if frames and (is_frame(values) or getattr(values, "dtype", np.dtype(int)).kind in "OUST"):
         return values
     if is_frame(values) or hasattr(values, "__array__"):
         array = as_numbers(values, what)
@@ -256,13 +247,16 @@ def _tensors(values: Any, what: str) -> Any:
         kept = array.flags.writeable or isinstance(array, np.memmap)
         return torch.as_tensor(array if kept else array.copy())
     if isinstance(values, Mapping):
-        return {key: _tensors(item, f"{what}[{key!r}]") for key, item in values.items()}
-    items = [_tensors(item, f"{what}[{i}]") for i, item in enumerate(values)]
+        return {key: as_tensors(item, f"{what}[{key!r}]", frames) for key, item in values.items()}
+    items = [as_tensors(item, f"{what}[{i}]", frames) for i, item in enumerate(values)]
     return type(values)(*items) if hasattr(values, "_fields") else type(values)(items)
 
 
-def doubts_of(returned: Any) -> Iterator[str]:
-    """A sentence for each column of the arrays that ``data()`` returned with NaN in it."""
+def doubts_of(returned: Any, prepared: bool = False) -> Iterator[str]:
+    """A sentence for each column of the arrays that ``data()`` returned with NaN in it.
+
+    Of inputs that are ``prepared`` nothing is said: that may be what NaN are left to.
+    """
     given = returned if isinstance(returned, Data) else _parted(returned)
     for name in ("train", "validation", "test"):
         value = getattr(given, name)
@@ -271,6 +265,8 @@ def doubts_of(returned: Any) -> Iterator[str]:
         if not _is_pair(value):
             continue
         for letter, values in zip("Xy", value, strict=True):
+            if prepared and letter == "X":
+                continue
             for leaf in [values] if is_frame(values) else leaves(values):
                 yield from missing(leaf, f"{letter} ({name})")
 
@@ -311,14 +307,15 @@ def class_numbers(data: Items) -> Indices | None:
     return labels.astype(np.int64)
 
 
-def transformed(data: Items, change: Change) -> Items:
+def transformed(data: Items, change: Change, frames: bool = False) -> Items:
     """The data with their inputs changed: all at once of arrays, else of an item that is read.
 
-    Raises ValueError where the changed inputs of arrays are of fewer or more samples.
+    What becomes ``frames`` or texts may stay so. Raises ValueError where the changed inputs of
+    arrays are of fewer or more samples, and for columns without numbers.
     """
     if isinstance(data, TensorDataset):
         X, y = data.tensors
-        return Arrays(_tensors(change(X), "the prepared X"), y)
+        return Arrays(as_tensors(change(X), "the prepared X", frames), y)
     return Transformed(data, change)
 
 

@@ -76,7 +76,11 @@ class Fitted:
             raise ValueError(
                 f"predict() gets inputs of shape {seen}; expected rows of samples of shape {each}"
             )
-        return arrays(X, np.zeros(shapes[0][0]), "predict")
+        frames = any(
+            not isinstance(leaf, torch.Tensor)
+            for leaf in ([] if known is None else leaves(known[0]))
+        )
+        return arrays(X, np.zeros(shapes[0][0]), "predict", frames)
 
     def save(self, path: str | Path) -> Path:
         """Write weights, configuration and metrics into a file, all of it or nothing.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from spot_dask.records import FoldPlan
 from spot_dask.tasks import (
     MEMBERS,
     Config,
@@ -37,17 +38,25 @@ class FunctionTask:
     passed if the function has a parameter of that name or a second required one; it carries
     ``seed`` and ``slot``, ``trial.report(epoch, val_loss=...)`` records learning curves, and
     ``trial.checkpoint`` is a directory that survives the attempt (see ``tasks.Context``).
-    Raises ValueError if the function cannot be called so, or for another direction than min, max.
+
+    With ``folds`` (a number, or ``Folds(5, repeats=2)``) every configuration is trained on each of
+    them: on ``trial.fold``, from 0, of the partition that the function draws with the seed
+    ``trial.partition``. Its value is the mean.
+
+    Raises ValueError if the function cannot be called so, for another direction than min, max and
+    for folds that are none.
     """
 
     function: Callable[..., Any]
     objective: str = "loss"
     direction: Direction = "min"
+    folds: Any = 1
 
     def __post_init__(self) -> None:
         given, named = self._arguments("cfg", "trial")
         check_call("function", self.function, *given, **named)
         check_direction(self.direction)
+        FoldPlan.of(self)
 
     def __call__(self, config: Config, trial: Context) -> Mapping[str, float]:
         """The function's metrics; raises ValueError if it returned anything but numbers."""

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,18 @@ def mapped(change: Callable[[Tensor], Any], value: Any) -> Any:
     if isinstance(value, tuple | list):
         return _sequence(value, [mapped(change, item) for item in value])
     return value
+
+
+def rows(value: Any, chosen: Any) -> Any:
+    """The samples at ``chosen``, indices or a slice, of a value of tensors, arrays and frames."""
+    if isinstance(value, Tensor):
+        return value[chosen]
+    if isinstance(value, Mapping):
+        return _mapping(value, {key: rows(item, chosen) for key, item in value.items()})
+    if isinstance(value, tuple | list):
+        return _sequence(value, [rows(item, chosen) for item in value])
+    places = chosen if isinstance(chosen, slice | int) else np.asarray(chosen)
+    return value.iloc[places] if hasattr(value, "iloc") else value[places]
 
 
 def moved(value: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:

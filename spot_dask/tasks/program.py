@@ -31,7 +31,7 @@ GRACE_SECONDS = 5.0  # from SIGTERM to SIGKILL
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _PLACE = re.compile(r"\{([A-Za-z_][\w.]*|\.\.\.)(?::([^{}]*))?\}")
-_OF_THE_TRIAL = ("seed", "trial", "attempt", "slot", "checkpoint")
+_OF_THE_TRIAL = ("seed", "trial", "attempt", "slot", "checkpoint", "fold", "partition")
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf)"
 
 

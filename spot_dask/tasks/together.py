@@ -51,6 +51,8 @@ class Helper:
     attempt: int
     seed: int
     slot: int
+    fold: int
+    partition: int
     checkpoint: Path
     keeps_checkpoint: bool
     device: str = ""
@@ -69,7 +71,8 @@ def together(
     """
     kept = trial.keeps_checkpoint
     checkpoint = trial.checkpoint if kept else Path()
-    helper = Helper(trial.number, trial.attempt, trial.seed, trial.slot, checkpoint, kept)
+    own = trial.number, trial.attempt, trial.seed, trial.slot, trial.fold, trial.partition
+    helper = Helper(*own, checkpoint, kept)
     with tempfile.TemporaryDirectory(prefix="spot-dask-together-") as name:
         directory = Path(name)
         job = train, dict(config), helper, count, sys.path, torch.get_num_threads()

@@ -22,6 +22,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from spot_dask.records import FoldPlan
 from spot_dask.tasks import (
     Config,
     Context,
@@ -34,7 +35,7 @@ from spot_dask.tasks import (
     together,
 )
 from spot_dask.tasks.batches import Batches, Source
-from spot_dask.tasks.data import Data, Items, Split, as_data, both, doubts_of, transformed
+from spot_dask.tasks.data import Data, as_data, both, doubts_of, transformed
 from spot_dask.tasks.fit import PRECISIONS, Fit, takes_steps
 from spot_dask.tasks.fitted import Fitted
 from spot_dask.tasks.metrics import (
@@ -48,9 +49,11 @@ from spot_dask.tasks.metrics import (
     unknown_objective,
 )
 from spot_dask.tasks.nested import mapped
+from spot_dask.tasks.prepare import check_prepare, prepared
 from spot_dask.tasks.snapshot import Snapshots, State, random_state, seed_all
+from spot_dask.tasks.splits import PEEKS, Folds, Given, OnTest, Split, TimeSplit, parted
 
-__all__ = ["Data", "Fit", "Metric", "Split", "TorchTask"]
+__all__ = ["Data", "Fit", "Folds", "Given", "Metric", "Split", "TimeSplit", "TorchTask"]
 
 Metrics = dict[str, float]
 
@@ -69,10 +72,19 @@ class TorchTask:
     is called once per process. Arrays may be frames, and X and y may be mappings, tuples or lists
     of arrays. Floating-point numbers reach the model in the type of its parameters.
 
-    ``prepare(train, cfg)`` gets the part to train on and returns a function of the inputs: of all
-    inputs at once if the data are arrays, of the input of one item otherwise. Or it returns two:
-    the first is for training and is applied anew whenever a sample is trained on (to the inputs
-    of a batch, if the data are arrays), the second for judging.
+    ``split`` says what validates where the data do not: ``Split(0.2)``, a share held out, by class;
+    ``Folds(5)``, cross-validation, each fold an evaluation of its own; ``TimeSplit()``;
+    ``Given()``; a function (train, seed) -> (train, validation); or one of spotPython's modes by
+    name, "train_hold_out", "train_cv", "test_hold_out" and "test_cv", of which the latter two let
+    the test set choose. Else test data are recorded and never chosen by.
+
+    ``prepare`` is a transformer of scikit-learn, which is cloned and fitted to the part to train
+    on, or a function ``prepare(train, cfg)`` that gets this part, ``train.X`` and ``train.y``, not
+    augmented and with frames as they are. It returns a transformer (fitted if it is not), or a
+    function of the inputs: of all inputs at once if the data are arrays or frames, of the input of
+    one item otherwise. Or it returns two: the first is for training and is applied anew whenever a
+    sample is trained on (to the inputs of a batch, if the data are arrays), the second for judging.
+    ``Data(transform=...)`` comes before it.
 
     ``loss`` is a module or a function (output, target) -> mean over the batch. ``metrics`` are
     names (accuracy, error, mae, mse, rmse or a scorer of scikit-learn, such as f1_macro), functions
@@ -103,9 +115,10 @@ class TorchTask:
     and in at most a twentieth of its time. On a CPU an interrupted training ends with the same
     result as an uninterrupted one, also where loading processes draw at random.
 
-    The seed of a trial fixes the split, the initial weights and the order of the data, so the
-    configurations of one replicate are compared on the same split (common random numbers). On a
-    CPU the same seed and number of threads give the same result.
+    The seed of a trial fixes the split (with folds its ``partition`` and ``fold`` do), the initial
+    weights and the order of the data, so the configurations of one replicate are compared on the
+    same split (common random numbers). On a CPU the same seed and number of threads give the same
+    result.
 
     Raises ValueError for a function that cannot be called as above, an unknown metric, a wrong
     count, direction or objective, and a loss that is no mean.
@@ -118,8 +131,8 @@ class TorchTask:
     metrics: Sequence[Any] | Mapping[str, Any] | None = None
     epochs: int | str = 10
     batch_size: int | str = 64
-    split: Callable[[Items, int], tuple[Items, Items]] = field(default_factory=Split)
-    prepare: Callable[[Any, Any], Any] | None = None
+    split: Any = field(default_factory=Split)
+    prepare: Any = None
     objective: str = "val_loss"
     direction: Direction = "min"
     device: str = "auto"
@@ -172,9 +185,9 @@ class TorchTask:
         check_call("loss", reading.loss, "output", "target")
         if reading.reduction != "mean":
             raise ValueError("the loss must be a mean over the batch; use reduction='mean'")
-        check_call("split", self.split, "train", "seed")
+        parted(self.split)
         if self.prepare is not None:
-            check_call("prepare", self.prepare, "train", "cfg")
+            check_prepare(self.prepare)
         if self.step is not None:
             check_call("step", self.step, "fit", "batch")
         if self.scheduler is not None and not takes_steps(self.scheduler):
@@ -186,6 +199,12 @@ class TorchTask:
         measured = check_names([Measure("loss", None, "samples", "min"), *self.measures])
         possible = {"train_loss": measured["loss"]}
         possible |= {f"val_{name}": metric for name, metric in measured.items()}
+        if self.objective.startswith("test_"):
+            raise ValueError(
+                f"objective is {self.objective!r}: test data are recorded and never chosen by; "
+                f"expected such as 'val_{self.objective.removeprefix('test_')}' (with "
+                "split='test_hold_out' that is measured on the test set)"
+            )
         if self.objective not in possible:
             usual = [f"val_{name}" for name in KNOWN] if self.metrics is None else []
             raise unknown_objective(self.objective, [*possible, *usual])
@@ -195,6 +214,11 @@ class TorchTask:
                 f"{self.objective} is the better the {'larger' if better == 'max' else 'smaller'} "
                 f"it is, but direction is {self.direction!r}; use direction={better!r}"
             )
+
+    @property
+    def folds(self) -> FoldPlan:
+        """How many folds each configuration is trained on."""
+        return parted(self.split).folds
 
     @property
     def measures(self) -> list[Measure]:
@@ -236,7 +260,7 @@ class TorchTask:
         several = together.processes() > 1
         device = choose_device(self.device, together.rank() if several else trial.slot)
         trial.device = str(device)
-        train, validation, test = self._sources(config, trial.seed, full)
+        train, validation, test = self._sources(config, trial, full)
         snapshots, order = Snapshots(trial, self.checkpoint_seconds), torch.Generator()
         size = _count("batch_size", self.batch_size, config)
         part = together.rank(), together.processes()
@@ -283,14 +307,19 @@ class TorchTask:
     def doubts(self) -> Iterator[str]:
         """Sentences on what may be wrong with the data, and with how the task is judged."""
         seed_all(0)
-        yield from doubts_of(self.data())
+        returned, split = self.data(), parted(self.split)
+        yield from doubts_of(returned, prepared=self.prepare is not None)
+        if isinstance(split, Folds):
+            yield from split.doubts(as_data(returned, frames=True).train)
         if self.caution is not None:
             yield self.caution
 
     @property
     def caution(self) -> str | None:
         """What is to be kept in mind of the results; None where there is nothing to say."""
-        return BIAS if self.judge == "best" else None
+        peeks = isinstance(parted(self.split), OnTest)
+        said = [PEEKS.format(name=self.split)] if peeks else []
+        return "; ".join([*said, *([BIAS] if self.judge == "best" else [])]) or None
 
     def check_names(self, names: Sequence[str]) -> None:
         """Raise ValueError for a setting that names a parameter which is none of these."""
@@ -304,7 +333,7 @@ class TorchTask:
         return replace(self, epochs=1)
 
     def _sources(
-        self, config: Config, seed: int, full: bool = False
+        self, config: Config, trial: Context, full: bool = False
     ) -> tuple[Source, Source, Source | None]:
         """What is trained on, what validates, and the test data if there are any.
 
@@ -312,14 +341,13 @@ class TorchTask:
         """
         if self not in _parts:
             seed_all(0)  # every process must see the same data, also where data() draws at random
-            _parts[self] = as_data(self.data())
-        data = _parts[self]
+            _parts[self] = self._loaded()
+        data = parted(self.split).parts(_parts[self], trial.partition, trial.fold)
         train, held_out = data.train, data.validation
-        if held_out is None:
-            train, held_out = self.split(train, seed)
         if full:
-            train = data.train if data.validation is None else both(data.train, data.validation)
-        seed_all(seed)
+            whole = _parts[self]
+            train = whole.train if whole.validation is None else both(train, held_out)
+        seed_all(trial.seed)
         fixed = () if data.transform is None else (data.transform,)
         plain: Source = Source(held_out, fixed, (), data.collate)
         if data.train_transform is None:
@@ -327,19 +355,25 @@ class TorchTask:
         else:
             training = Source(train, (), (data.train_transform,), data.collate, data.sampler)
         if self.prepare is not None:
-            seen = train if data.transform is None else transformed(train, data.transform)
-            prepared = self.prepare(seen, config)
-            is_pair = isinstance(prepared, tuple) and len(prepared) == 2
-            first, second = prepared if is_pair else (prepared, prepared)
-            if not callable(first) or not callable(second):
-                raise ValueError(
-                    f"prepare() returned {type(prepared).__name__};"
-                    " expected a function of the inputs, or two"
-                )
-            training = training.then(first, anew=is_pair)
-            plain = plain.then(second)
+            # As its function will see the inputs: after ``transform``, which learns nothing.
+            seen = train
+            if data.transform is not None:
+                seen = transformed(train, data.transform, frames=True)
+            made = prepared(self.prepare, seen, config)
+            if made.train is not None and data.train_transform is None:
+                training = replace(training, data=made.train, fixed=())
+            else:
+                training = training.then(made.training, anew=made.anew)
+            plain = plain.then(made.judging)
         test = None if data.test is None else replace(plain, data=data.test)
         return training, plain, test
+
+    def _loaded(self) -> Data:
+        """What ``data()`` returns, with its frames as they are if anything will read them."""
+        returned = self.data()
+        changes = self.prepare is not None or getattr(returned, "transform", None) is not None
+        groups = getattr(parted(self.split), "groups", None)
+        return as_data(returned, frames=changes or isinstance(groups, str) or callable(groups))
 
     def _begun(
         self,

@@ -63,6 +63,8 @@ class RunningTrial:
         self.number = trial.number
         self.attempt = attempt
         self.seed = trial.seed
+        self.fold = trial.fold
+        self.partition = trial.seed if trial.partition is None else trial.partition
         self.slot = slot
         self.device = ""
         self.curves = ReportedCurves()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from spot_dask.tasks.batches import Batches, Source
-from spot_dask.tasks.data import Split, as_data, class_numbers
+from spot_dask.tasks.data import as_data, class_numbers
+from spot_dask.tasks.splits import Split
 
 CPU = torch.device("cpu")
 

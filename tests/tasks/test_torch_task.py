@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset, random_split
 
 from spot_dask.records import Outcome, Status, Trial
-from spot_dask.tasks.data import Split
+from spot_dask.tasks.splits import Split
 from spot_dask.tasks.torch import TorchTask, choose_device
 from spot_dask.worker.context import RunningTrial
 from spot_dask.worker.training_main import attempt_trial
@@ -327,7 +327,10 @@ def test_a_wrong_part_fails_with_its_reason(change: dict[str, Any], message: str
     [
         ({"objective": "accuracy"}, "no metric 'accuracy' to be the objective; did you mean 'val_"),
         ({"objective": "val_mae", "metrics": ("mse",)}, "no metric 'val_mae' to be the objective"),
-        ({"objective": "test_loss"}, "no metric 'test_loss' to be the objective"),
+        (
+            {"objective": "test_loss"},
+            "test data are recorded and never chosen by; expected such as 'val_loss'",
+        ),
         ({"objective": "val_accuracy"}, "the better the larger it is, but direction is 'min'"),
         ({"direction": "max"}, "the better the smaller it is, but direction is 'max'"),
         ({"metrics": "accuracy"}, "metrics is 'accuracy'; expected a tuple"),
