@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from spot_dask.study import Study
     from spot_dask.tasks import replacing
     from spot_dask.tasks.function import FunctionTask
+    from spot_dask.tasks.lightning import LightningTask
     from spot_dask.tasks.optimizers import optimizer, optimizers
     from spot_dask.tasks.program import ProgramTask
     from spot_dask.tasks.splits import Folds, Given, Split, TimeSplit
@@ -39,6 +40,7 @@ _HOMES = {
     "Given": "tasks.splits",
     "History": "records",
     "Integer": "space",
+    "LightningTask": "tasks.lightning",
     "Metric": "tasks.torch",
     "ProgramTask": "tasks.program",
     "Real": "space",
@@ -73,6 +75,7 @@ __all__ = [
     "Given",
     "History",
     "Integer",
+    "LightningTask",
     "Metric",
     "ProgramTask",
     "Real",

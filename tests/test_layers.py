@@ -70,7 +70,7 @@ tasks.batches tasks.prepare tasks.splits tasks.together
 tasks.fit
 tasks.fitted
 tasks.torch
-tasks.core
+tasks.core tasks.lightning
 worker worker.checkpoints
 worker.context worker.limits
 worker.pipe

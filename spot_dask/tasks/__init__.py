@@ -199,6 +199,18 @@ def number(name: str, value: Any) -> float:
         raise wrong from error
 
 
+def count_of(name: str, value: int | str, config: Config) -> int:
+    """The number itself, or the value of the parameter it names; ValueError where it is none."""
+    if not isinstance(value, str):
+        return value
+    if value not in config:
+        raise ValueError(f"{name}={value!r} names no active parameter{nearest(value, config)}")
+    held = config[value]
+    if type(held) is not int or held < 1:
+        raise ValueError(f"{name} is {held!r} (parameter {value!r}); expected a number from 1")
+    return held
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest known name, or all of them."""
     names = list(known)

@@ -40,13 +40,33 @@ class Snapshot:
     parts: State
 
 
+class Pace:
+    """When a training saves: at most once every ``seconds``, and in ``SHARE`` of its time.
+
+    Never where no next attempt would find what is saved.
+    """
+
+    def __init__(self, trial: Context, seconds: float) -> None:
+        self._keeps, self._pause = trial.keeps_checkpoint, seconds
+        self._began = self._ended = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether to save now; ``saved`` is to be called afterwards."""
+        self._began = time.monotonic()
+        return self._keeps and self._began - self._ended >= self._pause
+
+    def saved(self) -> None:
+        """Learn how long it took."""
+        self._ended = time.monotonic()
+        self._pause = max(self._pause, (self._ended - self._began) * (1 / SHARE - 1))
+
+
 class Snapshots:
     """The snapshots of one trial; at least ``seconds`` pass from one to the next."""
 
     def __init__(self, trial: Context, seconds: float) -> None:
         self._trial = trial
-        self._pause = seconds
-        self._ended = time.monotonic()
+        self._pace = Pace(trial, seconds)
 
     def last(self) -> Snapshot | None:
         """The snapshot of the last attempt, None if there is no usable one."""
@@ -67,18 +87,11 @@ class Snapshots:
 
     def refuse(self, error: Exception) -> None:
         """Log why the training begins anew."""
-        reason = str(error).partition("\n")[0]
-        logger.warning(
-            "trial %d begins anew, its checkpoint cannot be used (%s: %s)",
-            self._trial.number,
-            type(error).__name__,
-            reason,
-        )
+        begins_anew(self._trial, error)
 
     def offer(self, epochs: Sequence[Metrics], parts: Callable[[], State]) -> None:
         """Save the training if enough time has passed; a failure is only logged."""
-        began = time.monotonic()
-        if began - self._ended < self._pause or not self._trial.keeps_checkpoint:
+        if not self._pace.due():
             return
         state = {
             "format": FORMAT,
@@ -91,8 +104,17 @@ class Snapshots:
                 torch.save(state, file)
         except Exception as error:  # a full disk, or user code in a model's state
             warn_once(logger, "a training cannot be saved and goes on: %r", error)
-        self._ended = time.monotonic()
-        self._pause = max(self._pause, (self._ended - began) * (1 / SHARE - 1))
+        self._pace.saved()
+
+
+def begins_anew(trial: Context, error: Exception) -> None:
+    """Log that a trial's checkpoint cannot be used, and why."""
+    logger.warning(
+        "trial %d begins anew, its checkpoint cannot be used (%s: %s)",
+        trial.number,
+        type(error).__name__,
+        str(error).partition("\n")[0],
+    )
 
 
 def seed_all(seed: int) -> None:

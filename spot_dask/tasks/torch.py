@@ -30,6 +30,7 @@ from spot_dask.tasks import (
     Diverged,
     check_call,
     check_direction,
+    count_of,
     nearest,
     number,
     together,
@@ -262,7 +263,7 @@ class TorchTask:
         trial.device = str(device)
         train, validation, test = self._sources(config, trial, full)
         snapshots, order = Snapshots(trial, self.checkpoint_seconds), torch.Generator()
-        size = _count("batch_size", self.batch_size, config)
+        size = count_of("batch_size", self.batch_size, config)
         part = together.rank(), together.processes()
         batches = Batches(train, size, device, order, self.workers, part=part)
         fit, log = self._begun(config, trial.seed, device, order, snapshots, batches.steps, full)
@@ -386,10 +387,10 @@ class TorchTask:
         full: bool,
     ) -> tuple[Fit, EpochLog]:
         """The training that the last attempt saved, or a new one, and its epochs so far."""
-        last = _count("epochs", self.epochs, config)
+        last = count_of("epochs", self.epochs, config)
         patience = None
         if self.patience is not None and not full:
-            patience = _count("patience", self.patience, config)
+            patience = count_of("patience", self.patience, config)
         clip = _norm(self.clip, config)
 
         def new() -> tuple[Fit, EpochLog]:
@@ -495,18 +496,6 @@ def choose_device(device: str, slot: int) -> torch.device:
 
 
 _parts: WeakKeyDictionary[TorchTask, Data] = WeakKeyDictionary()
-
-
-def _count(name: str, value: int | str, config: Config) -> int:
-    """The number itself, or the value of the parameter it names."""
-    if not isinstance(value, str):
-        return value
-    if value not in config:
-        raise ValueError(f"{name}={value!r} names no active parameter{nearest(value, config)}")
-    held = config[value]
-    if type(held) is not int or held < 1:
-        raise ValueError(f"{name} is {held!r} (parameter {value!r}); expected a number from 1")
-    return held
 
 
 def _norm(clip: float | str | None, config: Config) -> float | None:
