@@ -38,7 +38,7 @@ from spot_dask.tasks import (
     nearest,
 )
 from spot_dask.tasks.fitted import Fitted
-from spot_dask.tasks.snapshot import VERSION, Pace, begins_anew, seed_all
+from spot_dask.tasks.snapshot import VERSION, SavingPace, begins_anew, seed_all
 from spot_dask.tasks.torch import choose_device
 
 logger = logging.getLogger(__name__)
@@ -147,7 +147,9 @@ class LightningTask:
                 f"data is a {type(data.module).__module__} data module and the module one of"
                 f" {package.__name__}; import both from one package"
             )
-        progress = _progress_class(package)(self, trial)
+        # As one of the callbacks that save: they come last, and Lightning needs none of its own.
+        kinds = (LightningProgress, package.callbacks.Checkpoint)
+        progress: Any = type("SpotDaskProgress", kinds, {})(self, trial)
         with _quiet(package):
             trainer = self._trainer(config, trial, package, progress)
             package.seed_everything(trial.seed % 2**32, workers=True, verbose=False)
@@ -157,7 +159,8 @@ class LightningTask:
             metrics = progress.result()
             if data.tests(module):
                 for tested in trainer.test(module, **data.test, verbose=False):
-                    metrics |= {_of_test(name): value for name, value in measured(tested).items()}
+                    found = measured(tested).items()
+                    metrics |= {n if n.startswith("test") else f"test_{n}": v for n, v in found}
         dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
         module.to("cpu")
         return Fitted(module, config, metrics, trial.seed, dtype=dtype)
@@ -247,13 +250,13 @@ class LightningData:
 
 
 class LightningProgress:
-    """Reports, seeds and saves a training; as a callback by ``_progress_class``."""
+    """Reports, seeds and saves a training; the task makes a callback of it."""
 
     state_key = "spot_dask.LightningProgress"
 
     def __init__(self, task: LightningTask, trial: Context) -> None:
         self._task, self._trial = task, trial
-        self._pace = Pace(trial, task.checkpoint_seconds)
+        self._pace = SavingPace(trial, task.checkpoint_seconds)
         self._reported: list[tuple[int, Metrics]] = []
         self._validations, self._fresh, self._first = 0, False, True
         self._sigterm: Any = signal.getsignal(signal.SIGTERM)
@@ -377,14 +380,6 @@ class LightningProgress:
             self._saving = False
 
 
-def _progress_class(package: Any) -> Any:
-    """LightningProgress as a callback of the package.
-
-    As one of those that save, which come last and make Lightning's own unnecessary.
-    """
-    return type("SpotDaskProgress", (LightningProgress, package.callbacks.Checkpoint), {})
-
-
 def _package_of(module: Any) -> Any:
     """The package whose LightningModule it is; ValueError for anything else."""
     for name in PACKAGES.values():
@@ -420,10 +415,6 @@ def _overrides(owner: Any, name: str) -> bool:
     """Whether a module or data module has a method of its own, not Lightning's."""
     method = getattr(type(owner), name, None)
     return method is not None and method.__module__.split(".")[0] not in PACKAGES
-
-
-def _of_test(name: str) -> str:
-    return name if name.startswith("test") else f"test_{name}"
 
 
 def _generators(loaders: Any) -> Iterator[torch.Generator]:

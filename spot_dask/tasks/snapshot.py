@@ -40,7 +40,7 @@ class Snapshot:
     parts: State
 
 
-class Pace:
+class SavingPace:
     """When a training saves: at most once every ``seconds``, and in ``SHARE`` of its time.
 
     Never where no next attempt would find what is saved.
@@ -66,7 +66,7 @@ class Snapshots:
 
     def __init__(self, trial: Context, seconds: float) -> None:
         self._trial = trial
-        self._pace = Pace(trial, seconds)
+        self._pace = SavingPace(trial, seconds)
 
     def last(self) -> Snapshot | None:
         """The snapshot of the last attempt, None if there is no usable one."""
