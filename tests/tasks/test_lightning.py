@@ -136,6 +136,12 @@ def task(module: Any = Net, data: Any = loaders, **settings: Any) -> LightningTa
     return LightningTask(module, data, **{"epochs": 2, "checkpoint_seconds": 0, **settings})
 
 
+def alone(function: Callable[..., object], *arguments: Any) -> None:
+    """Call a function in a forked process, which finds none of torch's other threads."""
+    torch.set_num_threads(1)
+    function(*arguments)
+
+
 def kill(epoch: int) -> Callable[[int], None]:
     def at(reported: int) -> None:
         if reported == epoch:
@@ -154,9 +160,10 @@ def test_a_killed_training_ends_as_one_that_ran_through(epoch: int, tmp_path: Pa
     expected = whole(CONFIG, straight)
 
     fork = multiprocessing.get_context("fork")
-    child = fork.Process(target=whole, args=(CONFIG, Trial(tmp_path / "b", kill(epoch))))
+    killed = Trial(tmp_path / "b", kill(epoch))
+    child = fork.Process(target=alone, args=(whole, CONFIG, killed))
     child.start()
-    child.join()
+    child.join(60)
     assert child.exitcode == -signal.SIGKILL
     assert (tmp_path / "b" / "lightning.ckpt").exists() == (epoch > 1)
     begun: list[int] = []
