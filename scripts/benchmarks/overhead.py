@@ -21,7 +21,8 @@ from benchmarks.summary import table
 from spot_dask import TorchTask
 from spot_dask.records import Trial
 from spot_dask.space.config import Config
-from spot_dask.tasks.data import Split, arrays
+from spot_dask.tasks.data import arrays
+from spot_dask.tasks.splits import Split
 from spot_dask.worker.context import RunningTrial
 
 _SEED, _JUDGED_AT_ONCE = 3, 256

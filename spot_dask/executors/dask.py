@@ -27,6 +27,7 @@ import cloudpickle
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
+from spot_dask import clock
 from spot_dask.coordinator import Attached, Beat, Event, Finished, Left, Reported
 from spot_dask.errors import ClusterError
 from spot_dask.executors.cluster import CONNECT_SECONDS
@@ -102,7 +103,7 @@ class DaskExecutor:
     concurrent = True
 
     def now(self) -> float:
-        return time.time()
+        return clock.now()
 
     def start(self, trial: Trial, attempt: int, worker: str) -> None:
         self._submit(

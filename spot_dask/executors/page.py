@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from distributed import Client, Scheduler
 from jinja2 import Environment, StrictUndefined
 from tornado.web import RequestHandler
 
+from spot_dask import clock
 from spot_dask.codec import JSON
 
 logger = logging.getLogger(__name__)
@@ -54,13 +54,13 @@ class Board:
 
     def put(self, run: str, standing: JSON) -> None:
         self._runs.pop(run, None)
-        self._runs[run] = time.time(), standing
+        self._runs[run] = clock.now(), standing
         while len(self._runs) > KEPT:
             del self._runs[next(iter(self._runs))]
 
     def runs(self) -> list[JSON]:
         """The newest first, each with the seconds since it was heard of."""
-        told = [{**run, "age": time.time() - then} for then, run in self._runs.values()]
+        told = [{**run, "age": clock.now() - then} for then, run in self._runs.values()]
         return sorted(told, key=lambda run: (run["ended"] is not None, -run["began"]))
 
 

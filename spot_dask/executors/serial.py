@@ -5,11 +5,11 @@ A breakpoint in the training works here, and a crash of the training is a crash 
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from spot_dask import clock
 from spot_dask.coordinator import Event, Finished, Joined, Reported
 from spot_dask.records import Trial
 from spot_dask.tasks import Task
@@ -36,7 +36,7 @@ class SerialExecutor:
     concurrent = False
 
     def now(self) -> float:
-        return time.time()
+        return clock.now()
 
     def start(self, trial: Trial, attempt: int, worker: str) -> None:
         self._queue.append((trial, attempt))

@@ -15,13 +15,13 @@ import json
 import logging
 import os
 import socket
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from spot_dask import clock
 from spot_dask.codec import dump, entry_to_json, joined
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
 from spot_dask.fold import Fold
@@ -133,7 +133,7 @@ class Journal:
         """
         directory, document = backend_at(path, durability), root_document(header)
         journal = cls(directory, parse_root(document, directory.where), None, 1, fold)
-        records = journal._drafted([(time.time(), _opened({})), *past])
+        records = journal._drafted([(clock.now(), _opened({})), *past])
         last = journal.tail.seq - 1
         journal._blocks = last // BLOCK + 1
         head = {LOG: log_document(journal._blocks)}
@@ -343,7 +343,7 @@ class Journal:
 
     def _prepare(self, entries: Sequence[Entry], now: float | None = None) -> _Commit:
         """The next record, encoded."""
-        tail, epoch, now = self.tail, self._epoch, time.time() if now is None else now
+        tail, epoch, now = self.tail, self._epoch, clock.now() if now is None else now
         bodies = [entry_to_json(entry) for entry in entries]
         slim = [detach(each, len(bodies)) for each in bodies]
         raw = {

@@ -9,7 +9,6 @@ import functools
 import os
 import site
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import cloudpickle
 from dask.system import cpu_count
 
 import spot_dask
+from spot_dask import clock
 from spot_dask.records import Outcome
 from spot_dask.tasks import Task
 from spot_dask.worker.context import ReportedCurves, RunningTrial, Tell
@@ -141,7 +141,7 @@ class Slots:
     def _run_in_process(
         self, slot: int, occupant: Occupant, request: TrainingRequest, tell: Tell
     ) -> Outcome:
-        started = time.time()
+        started = clock.now()
         environment = _environment(slot, request.conditions.limits)
         if (process := occupant.process) is not None:
             if process.devices == environment.get(DEVICES):

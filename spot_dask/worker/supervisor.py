@@ -12,12 +12,12 @@ import contextlib
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable
 
 from distributed import Worker, WorkerPlugin, secede
 
 import spot_dask
+from spot_dask import clock
 from spot_dask.errors import ClusterError, StoreError
 from spot_dask.records import Failure, Outcome, Status, Trial
 from spot_dask.worker.context import ReportedCurves
@@ -51,7 +51,7 @@ def run_trial(
     the outcome before anyone else, so that it is not lost with a coordinator. The outcome is
     CRASHED where the training's process died, could not be started or was stopped.
     """
-    started = time.time()
+    started = clock.now()
     request = TrainingRequest(task, trial, attempt, run, conditions or Conditions())
     worker = dask_worker()
     if worker is not None:

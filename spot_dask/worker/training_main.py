@@ -19,7 +19,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +27,7 @@ from multiprocessing.connection import Connection
 
 import cloudpickle
 
+from spot_dask import clock
 from spot_dask.records import Failure, Outcome, Status, Trial
 from spot_dask.tasks import Config, Diverged, Task, measured, score
 from spot_dask.worker.context import RunningTrial
@@ -56,11 +56,11 @@ def attempt_trial(load: Callable[[], Task], trial: Trial, running: RunningTrial)
 
     Where the task cannot be loaded, which says nothing about the trial, it is LOST and ``UNFIT``.
     """
-    started = time.time()
+    started = clock.now()
     task = None
     try:
         task = load()
-        started = time.time()
+        started = clock.now()
         metrics = measured(task(Config(trial.config), running))
         outcome = Outcome(Status.OK, score(task, metrics), metrics)
     except BaseException as error:  # also SystemExit and KeyboardInterrupt: all of it is user code
@@ -86,7 +86,7 @@ def attempt_trial(load: Callable[[], Task], trial: Trial, running: RunningTrial)
         outcome,
         curves=running.curves.freeze(),
         started=started,
-        finished=time.time(),
+        finished=clock.now(),
         device=str(running.device) or ("cuda" if cuda_in_use() else "cpu"),
     )
 

@@ -11,12 +11,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import Pipe
 from pathlib import Path
 
+from spot_dask import clock
 from spot_dask.records import Failure, Outcome, Status
 from spot_dask.worker.context import ReportedCurves, Tell, temporary_prefix
 from spot_dask.worker.limits import DEVICES
@@ -108,7 +108,7 @@ class TrainingProcess:
         if seconds is not None:
             error = Failure(TIMEOUT, f"the training took longer than {seconds:g} s")
             self._kill_after(seconds, error)
-        started, curves = time.time(), ReportedCurves()
+        started, curves = clock.now(), ReportedCurves()
         self._groups = groups_of(self._process.pid)
         self._oom_kills = oom_kills(self._groups)
         try:
@@ -214,7 +214,7 @@ def crashed(error: Failure, started: float, curves: ReportedCurves) -> Outcome:
         metrics=curves.latest() if early else {},
         curves=curves.freeze(),
         started=started,
-        finished=time.time(),
+        finished=clock.now(),
         error=None if early else error,
     )
 
