@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from spot_dask import baselines, early_stopping, infill, plugins, surrogates
+from spot_dask import baselines, by_value, early_stopping, infill, plugins, surrogates
 from spot_dask.cards import Card, brief, counted, printable
 from spot_dask.codec import number_to_json
 from spot_dask.constraints import parsed, standing
@@ -329,6 +329,7 @@ class Run:
             name = type(inner).__name__
             raise StoreError(f"a {name} returns what it measured, no model; a TorchTask has one")
         training = RunningTrial(Trial(trial or 0, config, seed))
+        by_value.install()
         try:
             found: Fitted = task.fitted(Config(config), training, full=full)
             return found

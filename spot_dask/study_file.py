@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -251,45 +252,70 @@ def read_text(path: Path) -> str:
 
 
 def _execute(path: Path, text: str) -> ModuleType:
-    """Run a study file as a module of its own name, registered to travel by value."""
+    """Run a study file as a module of its own name, registered to travel by value.
+
+    One in a directory with ``__init__.py`` belongs to that package, and may import from it.
+    """
     file = path.resolve()
     digest = hashlib.sha256(str(file).encode()).hexdigest()[:8]
-    module = ModuleType(f"{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}")
+    name = f"{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}"
+    places = [file.parent]
+    while (places[-1] / "__init__.py").is_file():
+        name = f"{places[-1].name}.{name}"
+        places.append(places[-1].parent)
+    places = list(dict.fromkeys((places[0], places[-1])))
+    module = ModuleType(name)
     module.__file__ = str(file)
+    module.__spec__ = ModuleSpec(name, None, origin=str(file))
+    module.__package__ = module.__spec__.parent
+    for helper, place in list(_helpers_of.items()):
+        if place != places[-1]:  # another study's, whose name this one's may have, too
+            for known in [n for n in sys.modules if n == helper or n.startswith(f"{helper}.")]:
+                del sys.modules[known]
+            del _helpers_of[helper]
     before = set(sys.modules)
-    sys.modules[module.__name__] = module
+    sys.modules[name] = module
     try:
-        with _importable(file.parent):
+        with _importable(places):
             exec(compile(text, str(file), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:  # whatever a user's file raises is told in one line
-        del sys.modules[module.__name__]
+        del sys.modules[name]
         raise StudyError(_blame(error, path)) from error
-    for own in (module, *_helpers(set(sys.modules) - before, file.parent)):
+    cloudpickle.register_pickle_by_value(module)
+    for own in _helpers(set(sys.modules) - before, places):
         cloudpickle.register_pickle_by_value(own)
+        _helpers_of[own.__name__] = places[-1]
     return module
 
 
+_helpers_of: dict[str, Path] = {}
+"""The modules that travel by value, and the directories of their studies."""
+
+
 @contextmanager
-def _importable(directory: Path) -> Iterator[None]:
-    sys.path.insert(0, str(directory))
+def _importable(places: Sequence[Path]) -> Iterator[None]:
+    paths = [str(place) for place in places]
+    sys.path[:0] = paths
     try:
         yield
     finally:
-        sys.path.remove(str(directory))
+        for path in paths:
+            sys.path.remove(path)
         # At the end, for what a training imports when it runs; the path travels with every trial.
-        if str(directory) not in sys.path:
-            sys.path.append(str(directory))
+        sys.path.extend(path for path in paths if path not in sys.path)
 
 
-def _helpers(names: Iterable[str], directory: Path) -> list[ModuleType]:
-    """New top-level modules that only the study's directory has: no worker could import them."""
+def _helpers(names: Iterable[str], places: Sequence[Path]) -> list[ModuleType]:
+    """New top-level modules that only the study's places have: no worker could import them."""
     own = []
     for name in sorted(name for name in names if "." not in name):
-        file = getattr(sys.modules[name], "__file__", None)
-        if file is not None and Path(file).is_relative_to(directory):
+        module = sys.modules[name]
+        file = getattr(module, "__file__", None)
+        file = file or next(iter(getattr(module, "__path__", ())), None)
+        if file is not None and Path(file).is_relative_to(places[-1]):
             own.append(name)
     saved = sys.path[:]
-    sys.path[:] = [path for path in saved if Path(path).resolve() != directory]
+    sys.path[:] = [path for path in saved if Path(path).resolve() not in places]
     try:
         finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
         lost = [n for n in own if all(f.find_spec(n, None) is None for f in finders)]
@@ -305,7 +331,10 @@ def _blame(error: BaseException, path: Path) -> str:
         return f"{path if error.filename == own else error.filename}:{error.lineno}: {error.msg}"
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
     kind = "" if type(error) in (ValueError, StudyError) else f"{type(error).__name__}: "
-    return f"{path}:{lines[-1] if lines else 1}: {kind}{one_line(error)}"
+    what = f"{path}:{lines[-1] if lines else 1}: {kind}{one_line(error)}"
+    if isinstance(error, ImportError) and "no known parent package" in str(error):
+        return f"{what}; an empty {path.parent / '__init__.py'} makes its directory a package"
+    return what
 
 
 def _pick(module: ModuleType, found: Target) -> tuple[str, Study]:

@@ -16,7 +16,7 @@ import house
 from house import House, Module
 
 FLOORS = """
-cards clock errors
+by_value cards clock errors
 plugins
 records
 codec constraints notation

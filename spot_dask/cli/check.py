@@ -206,8 +206,7 @@ def _constraints(study: Study, outcome: Outcome) -> list[Check]:
 
 def _train(study: Study) -> Trained:
     """Train the default configuration for one epoch, as a worker would."""
-    import cloudpickle
-
+    from spot_dask.by_value import dumps
     from spot_dask.records import History
     from spot_dask.tasks.meant import meant
     from spot_dask.tasks.watched import Watched, noticed_in
@@ -220,18 +219,19 @@ def _train(study: Study) -> Trained:
 
         def pickled(task: Any) -> bytes:
             watched = meant(Watched(task, str(notes)), study.space.meanings)
-            return bytes(cloudpickle.dumps(watched))
+            return dumps(watched)
 
         began = time.monotonic()
         try:
-            outcome = again = supervisor.run_trial(pickled(task), trial, 0)
+            travels = pickled(task)
+            outcome = again = supervisor.run_trial(travels, trial, 0)
             seconds = time.monotonic() - began
             noticed = noticed_in(notes)
             if outcome.ok and seconds < BRIEF:
                 batch = getattr(task, "eval_batch_size", 0)
                 if batch:  # the same training, judged in other batches
-                    task = replace(task, eval_batch_size=max(2, batch // 9))
-                again = supervisor.run_trial(pickled(task), trial, 1)
+                    travels = pickled(replace(task, eval_batch_size=max(2, batch // 9)))
+                again = supervisor.run_trial(travels, trial, 1)
         finally:
             supervisor.close()
     warnings = [Check("data", "WARN", doubt) for doubt in noticed.doubts]

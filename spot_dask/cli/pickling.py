@@ -9,6 +9,7 @@ object on its way and remembers who uses it under which name.
 from __future__ import annotations
 
 import io
+import pickle
 import socket
 import sys
 import threading
@@ -16,6 +17,8 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
 
 import cloudpickle
+
+from spot_dask.by_value import dumps
 
 ATOMS = (type(None), bool, int, float, str, type)
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
@@ -60,7 +63,7 @@ def culprit(task: object) -> str | None:
     inspector = Inspector()
     try:
         inspector.dump(task)
-        cloudpickle.loads(cloudpickle.dumps(task))
+        pickle.loads(dumps(task))
     except Refused as error:
         return str(error)
     except Exception as error:  # pickle raises what it likes, and so do users' __reduce__ methods

@@ -23,11 +23,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import cloudpickle
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
-from spot_dask import clock
+from spot_dask import by_value, clock
 from spot_dask.coordinator import Attached, Beat, Event, Finished, Left, Reported
 from spot_dask.errors import ClusterError
 from spot_dask.executors.cluster import CONNECT_SECONDS
@@ -79,7 +78,7 @@ class DaskExecutor:
     ) -> None:
         self._client = client
         self._conditions = conditions or Conditions()
-        self._task = cloudpickle.dumps(task)
+        self._task = by_value.dumps(task)
         self._run_id = run_id
         self._owned = owned
         # Events, attempts whose futures broke with the connection, errors to be raised, wake-ups.

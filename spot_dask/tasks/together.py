@@ -24,6 +24,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from spot_dask import by_value
 from spot_dask.tasks import Context
 from spot_dask.tasks.snapshot import State
 
@@ -76,7 +77,7 @@ def together(
     with tempfile.TemporaryDirectory(prefix="spot-dask-together-") as name:
         directory = Path(name)
         job = train, dict(config), helper, count, sys.path, torch.get_num_threads()
-        (directory / JOB).write_bytes(cloudpickle.dumps(job))
+        (directory / JOB).write_bytes(by_value.dumps(job))
         command = [sys.executable, "-P", "-m", __name__]
         root = str(Path(__file__).parents[2])
         paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
@@ -186,6 +187,7 @@ def main() -> None:
         )
         sys.path.extend(entry for entry in path if entry not in sys.path)
         torch.set_num_threads(threads)
+        by_value.install()
         from spot_dask.space.config import Config
 
         _meet(number, count, directory)

@@ -27,7 +27,7 @@ from multiprocessing.connection import Connection
 
 import cloudpickle
 
-from spot_dask import clock
+from spot_dask import by_value, clock
 from spot_dask.records import Failure, Outcome, Status, Trial
 from spot_dask.tasks import Config, Diverged, Task, measured, score
 from spot_dask.worker.context import RunningTrial
@@ -58,6 +58,7 @@ def attempt_trial(load: Callable[[], Task], trial: Trial, running: RunningTrial)
     """
     started = clock.now()
     task = None
+    by_value.install()
     try:
         task = load()
         started = clock.now()
@@ -173,6 +174,7 @@ class LoadedTask:
         """The task of a request, loaded where the request tells; raises what loading raises."""
         if request.digest != self._digest:
             self._digest, self._pickled, self._task = request.digest, request.task, None
+            by_value.forget()
         sys.path.extend(entry for entry in request.path if entry not in sys.path)
         os.chdir(request.cwd)
         if self._task is None:
@@ -217,8 +219,8 @@ def _outlive_sigterm() -> None:
     Blocked and not handled, since torch installs a handler of its own in a data loader's workers.
     Where one process ends another by SIGTERM, it has to kill it instead.
     """
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # first: one may come any moment
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # for what it executes
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     subprocess.Popen.terminate = subprocess.Popen.kill  # type: ignore[method-assign]
 
 
@@ -245,3 +247,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+elif __name__ == "__mp_main__":  # a process that a training has started otherwise than by a fork
+    _outlive_sigterm()

@@ -287,16 +287,27 @@ def test_a_sigterm_to_all_ends_neither_a_training_nor_its_loading_processes() ->
         total = sum(float(x.sum()) for (x,) in loader)
         os.killpg(0, signal.SIGTERM)
         total += sum(float(x.sum()) for (x,) in loader)
-        sleeper = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
-        sleeper.start()
-        os.killpg(0, signal.SIGTERM)
-        time.sleep(0.2)
-        alive = float(sleeper.is_alive())
-        sleeper.terminate()
-        sleeper.join(60)
-        return {"loss": total, "alive": alive, "left": float(sleeper.is_alive())}
+        alive, left = 0, 0
+        for method in ("fork", "spawn"):
+            context = multiprocessing.get_context(method)
+            begun = context.Event()
+            sleeper = context.Process(target=sleep_on, args=(begun,))
+            sleeper.start()
+            begun.wait(60)
+            os.killpg(0, signal.SIGTERM)
+            time.sleep(0.2)
+            alive += sleeper.is_alive()
+            sleeper.terminate()
+            sleeper.join(60)
+            left += sleeper.is_alive()
+        return {"loss": total, "alive": alive, "left": left}
 
-    assert run(train).metrics == {"loss": 1560.0, "alive": 1.0, "left": 0.0}
+    assert run(train).metrics == {"loss": 1560.0, "alive": 2.0, "left": 0.0}
+
+
+def sleep_on(begun: Any) -> None:
+    begun.set()
+    time.sleep(600)
 
 
 def test_a_task_of_many_bytes_arrives_whole() -> None:
