@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from spot_dask.errors import ClusterError, SpotDaskError, StoreError, StudyError
     from spot_dask.records import Evaluation, History, Trial
     from spot_dask.run import Run
+    from spot_dask.search_cv import SpotSearchCV
     from spot_dask.settings import Budget, Design
     from spot_dask.space import Categorical, Integer, Real, Space
     from spot_dask.study import Study
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from spot_dask.tasks.lightning import LightningTask
     from spot_dask.tasks.optimizers import optimizer, optimizers
     from spot_dask.tasks.program import ProgramTask
+    from spot_dask.tasks.sklearn import SklearnTask
     from spot_dask.tasks.splits import Folds, Given, Split, TimeSplit
     from spot_dask.tasks.torch import Data, Fit, Metric, TorchTask
     from spot_dask.tuner import Tuner
@@ -45,9 +47,11 @@ _HOMES = {
     "ProgramTask": "tasks.program",
     "Real": "space",
     "Run": "run",
+    "SklearnTask": "tasks.sklearn",
     "Space": "space",
     "Split": "tasks.splits",
     "SpotDaskError": "errors",
+    "SpotSearchCV": "search_cv",
     "StoreError": "errors",
     "Study": "study",
     "StudyError": "errors",
@@ -80,9 +84,11 @@ __all__ = [
     "ProgramTask",
     "Real",
     "Run",
+    "SklearnTask",
     "Space",
     "Split",
     "SpotDaskError",
+    "SpotSearchCV",
     "StoreError",
     "Study",
     "StudyError",

@@ -65,7 +65,7 @@ core_models
 core_models.*
 tasks tasks.columns tasks.nested
 tasks.data tasks.function tasks.meant tasks.metrics tasks.optimizers tasks.program
-    tasks.snapshot tasks.watched
+    tasks.sklearn tasks.snapshot tasks.watched
 tasks.batches tasks.prepare tasks.splits tasks.together
 tasks.fit
 tasks.fitted
@@ -113,6 +113,7 @@ warmstart
 warmstart.store warmstart.table
 warmstart.*
 study
+search_cv
 series spot_dask
 study_file
 cli.from_help cli.options cli.pickling

@@ -211,6 +211,19 @@ def count_of(name: str, value: int | str, config: Config) -> int:
     return held
 
 
+def named_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as data, without code: what is no number, text or None is its name."""
+
+    def plain(value: Any) -> Any:
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, tuple | list):
+            return [plain(item) for item in value]
+        return str(getattr(value, "__name__", value))
+
+    return {name: plain(value) for name, value in config.items()}
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest known name, or all of them."""
     names = list(known)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from spot_dask.tasks import Config, replacing
+from spot_dask.tasks import Config, named_values, replacing
 from spot_dask.tasks.batches import Batches, Source
 from spot_dask.tasks.data import arrays
 from spot_dask.tasks.nested import leaves, mapped
@@ -40,7 +40,7 @@ class Fitted:
     @property
     def named(self) -> dict[str, Any]:
         """The configuration as data: what is no number, text or None is its name."""
-        return {name: _plain(value) for name, value in self.config.items()}
+        return named_values(self.config)
 
     def predict(self, X: Any) -> Any:
         """The network's outputs (of a classifier scores, no classes) for inputs, on the CPU.
@@ -103,15 +103,6 @@ class Fitted:
                 file,
             )
         return Path(path)
-
-
-def _plain(value: Any) -> Any:
-    """A value that loads without running code: what has a name of its own is its name."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return str(getattr(value, "__name__", value))
 
 
 def _joined(found: list[Any]) -> Any:
