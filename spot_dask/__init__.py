@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from spot_dask.tasks.sklearn import SklearnTask
     from spot_dask.tasks.splits import Folds, Given, Split, TimeSplit
     from spot_dask.tasks.torch import Data, Fit, Metric, TorchTask
+    from spot_dask.trackers import Listener
     from spot_dask.tuner import Tuner
     from spot_dask.warmstart import WarmStart
 
@@ -43,6 +44,7 @@ _HOMES = {
     "History": "records",
     "Integer": "space",
     "LightningTask": "tasks.lightning",
+    "Listener": "trackers",
     "Metric": "tasks.torch",
     "ProgramTask": "tasks.program",
     "Real": "space",
@@ -80,6 +82,7 @@ __all__ = [
     "History",
     "Integer",
     "LightningTask",
+    "Listener",
     "Metric",
     "ProgramTask",
     "Real",

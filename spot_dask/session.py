@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -97,7 +97,7 @@ QUIET_SECONDS = 5.0
 class Session:
     """Drives a coordinator to its end. ``elapsed`` is the time earlier sessions took (seconds).
 
-    Without a watcher messages are logged.
+    Without a watcher messages are logged. ``heard`` is told entries as soon as they are durable.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ class Session:
         elapsed: float = 0.0,
         ending: Ending | None = None,
         checkpoints: Folder | None = None,
+        heard: Callable[[Sequence[Entry]], None] | None = None,
     ) -> None:
         self._coordinator = coordinator
         self._tuner = tuner
@@ -117,6 +118,7 @@ class Session:
         self._store = store
         self._watcher = watcher
         self._checkpoints = checkpoints
+        self._heard = heard
         self._incumbent = Incumbent(tuner)
         self._proposing = False
         self._signals: deque[Event] = deque()
@@ -383,6 +385,8 @@ class Session:
                 continue
             if full:
                 self.tell("there is space again; the run goes on")
+            if self._heard is not None:
+                self._heard(entries)
             return
 
 

@@ -50,7 +50,8 @@ class Kind:
 
     ``allows`` tells whether a Python object is such a value. ``read`` makes one of what TOML holds,
     which ``written`` describes where it differs; it raises ValueError. ``write`` makes JSON of one.
-    ``bare``: the command line takes a text as it stands, and not as TOML.
+    ``bare``: the command line takes a text as it stands, and not as TOML. ``many``: it takes the
+    flag several times.
     """
 
     expected: str
@@ -61,6 +62,7 @@ class Kind:
     bare: bool = False
     choices: tuple[str, ...] = ()
     written: str = ""
+    many: bool = False
 
 
 def is_number(value: object) -> bool:
@@ -137,6 +139,14 @@ COMPONENT = Kind(
     "NAME",
     write=lambda value: None if value is None else plugins.name_of(value),
     bare=True,
+)
+TRACKERS = Kind(
+    "a list of names",
+    lambda value: isinstance(value, list | tuple) and all(map(COMPONENT.allows, value)),
+    "NAME",
+    lambda value: (value,) if isinstance(value, str) else value,
+    bare=True,
+    many=True,
 )
 UNTIL = Kind(
     "'noise', 'never' or a number, more than 0",
@@ -435,6 +445,11 @@ class Settings(SettingsTable):
     checkpoints: Any = setting(
         DIRECTORY, flag="--checkpoints", recorded=False,
         help="Where trainings save what interrupted ones go on from; all workers must share it.",
+    )  # fmt: skip
+    trackers: Sequence[Any] = setting(
+        TRACKERS, (), flag="--track", recorded=False,
+        help="Follow the run elsewhere, too: tensorboard, mlflow, wandb, each with settings in "
+        "parentheses where wanted; repeatable.",
     )  # fmt: skip
     durability: Durability = setting(
         choice(*get_args(Durability)), "fsync", flag="--durability",

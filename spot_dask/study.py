@@ -12,7 +12,7 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -36,6 +36,7 @@ from spot_dask.records import Header, Objective, Stage
 from spot_dask.run import Run, tuner_of
 from spot_dask.session import Ending, Session
 from spot_dask.settings import Budget, Settings, one_line, shared
+from spot_dask.settings import check as check_setting
 from spot_dask.space import Parameter, Space
 from spot_dask.space.config import TAKEN
 from spot_dask.store.backend import address
@@ -46,6 +47,9 @@ from spot_dask.surrogates import completed
 from spot_dask.tasks import Task
 from spot_dask.tasks.function import as_task
 from spot_dask.tasks.meant import meant
+from spot_dask.trackers import Listener, Tracked, opened
+from spot_dask.trackers import check as check_tracker
+from spot_dask.trackers.feed import Feed
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.confirmation import seeds_of
 from spot_dask.tuner.model import Best
@@ -70,6 +74,7 @@ class Course:
     takeover: bool
     watcher: Watcher | None
     ending: Ending | None
+    listeners: Sequence[tuple[str, Listener]] = ()
 
 
 @dataclass(repr=False)
@@ -121,6 +126,9 @@ class Study(Settings):
                 f"{did_you_mean(self.length, self.space.names)}"
             )
         self._check_components()
+        self.trackers = tuple(self.trackers)
+        for tracker in self.trackers:
+            check_tracker(tracker)
 
     def _check_components(self) -> None:
         """Raise ValueError unless each can be made from its name and can serve."""
@@ -195,6 +203,7 @@ class Study(Settings):
         warm_start: Iterable[str | Path | WarmStart] = (),
         watcher: Watcher | None = None,
         ending: Ending | None = None,
+        trackers: Sequence[str | Listener] | None = None,
     ) -> Run:
         """Run the study into a new store and return the finished run.
 
@@ -204,15 +213,16 @@ class Study(Settings):
         the like; it defaults to ``runs/<name>-<time>.zarr``. ``warm_start`` are sources of earlier
         evaluations: stores, CSV or JSON lines files, studies of Optuna; a path stands for
         ``WarmStart(path)``, evaluations of the same objective. ``ending`` says what a signal does
-        with the trainings that run. Raises StoreError if the store exists, ClusterError if the
-        scheduler does not answer.
+        with the trainings that run. ``trackers`` are others than the study's: names,
+        or objects that are a ``Listener``. Raises StoreError if the store exists, ClusterError if
+        the scheduler does not answer.
         """
         study = self if budget is None else replace(self, budget=budget)
         path = address(store) if store is not None else default_store(self.name)
         header = study._header()
         imported = take_over(warm_start, header)
         place = study._place(path, header.run_id)
-        course = Course(client, local, False, watcher, ending)
+        course = study._course(client, local, False, watcher, ending, trackers)
         with (
             closing(study._executor(header.run_id, path, place, course)) as executor,
             closing(
@@ -237,6 +247,7 @@ class Study(Settings):
         takeover: bool = False,
         watcher: Watcher | None = None,
         ending: Ending | None = None,
+        trackers: Sequence[str | Listener] | None = None,
     ) -> Run:
         """Go on with a run, opened or at a path: evaluations are kept, pending trials run again.
 
@@ -255,7 +266,8 @@ class Study(Settings):
                 "--evaluations counts all of a run"
             )
         settings = {} if budget in (None, Budget()) else {"budget": study.budget.settings}
-        return study._go_on(run, settings, Course(client, local, takeover, watcher, ending))
+        course = study._course(client, local, takeover, watcher, ending, trackers)
+        return study._go_on(run, settings, course)
 
     def confirm_more(
         self,
@@ -268,6 +280,7 @@ class Study(Settings):
         takeover: bool = False,
         watcher: Watcher | None = None,
         ending: Ending | None = None,
+        trackers: Sequence[str | Listener] | None = None,
     ) -> Run:
         """Train the ``top`` best configurations of a run and the default under fresh seeds.
 
@@ -277,7 +290,8 @@ class Study(Settings):
         if seeds < 1 or top < 1:
             raise ValueError(f"seeds is {seeds} and top is {top}; expected at least 1")
         stage = Stage("confirm", seeds, top)
-        return self._only(store, stage, None, Course(client, local, takeover, watcher, ending))
+        course = self._course(client, local, takeover, watcher, ending, trackers)
+        return self._only(store, stage, None, course)
 
     def explore(
         self,
@@ -289,6 +303,7 @@ class Study(Settings):
         takeover: bool = False,
         watcher: Watcher | None = None,
         ending: Ending | None = None,
+        trackers: Sequence[str | Listener] | None = None,
     ) -> Run:
         """Add ``count`` space-filling evaluations to a run, from which the whole space is judged.
 
@@ -296,8 +311,23 @@ class Study(Settings):
         """
         if count < 1:
             raise ValueError(f"count is {count}; expected at least 1")
-        course = Course(client, local, takeover, watcher, ending)
+        course = self._course(client, local, takeover, watcher, ending, trackers)
         return self._only(store, Stage("explore"), count, course)
+
+    def _course(
+        self,
+        client: Client | Connection | str | None,
+        local: int | None,
+        takeover: bool,
+        watcher: Watcher | None,
+        ending: Ending | None,
+        trackers: Sequence[str | Listener] | None,
+    ) -> Course:
+        """The course of a session; raises StudyError where a tracker lacks its packages."""
+        if trackers is not None:
+            check_setting("trackers", trackers)
+        listeners = opened(self.trackers if trackers is None else trackers)
+        return Course(client, local, takeover, watcher, ending, listeners)
 
     def _only(
         self,
@@ -478,8 +508,20 @@ class Study(Settings):
             folder.sweep(past.history.pending)  # what a killed coordinator had no time to remove
         shown = OnPage(executor.page, self.goal, self.name, where)
         told = shown.beside(course.watcher)
+        run = Tracked(
+            store.header.run_id, self.name, where, self.space, self.objective, past.history
+        )
+        feed = Feed(course.listeners, run)
         session = Session(
-            coordinator, tuner, executor, store, told, past.elapsed, course.ending, folder
+            coordinator,
+            tuner,
+            executor,
+            store,
+            told,
+            past.elapsed,
+            course.ending,
+            folder,
+            feed.take,
         )
         for note in (*notes, *shown.notes):
             session.tell(note)
@@ -503,7 +545,12 @@ class Study(Settings):
                 session.tell(caution)
         for entry in past.imports:
             session.tell(f"warm start: {entry.source}: {summary(entry)}")
-        shown.end(session.run())
+        reason = None
+        try:
+            reason = session.run()
+        finally:
+            feed.close(reason, session.tell)
+        shown.end(reason)
         if folder is not None:
             folder.close(coordinator.history.pending)
 

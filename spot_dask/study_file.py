@@ -8,8 +8,10 @@ line.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
+import shlex
 import stat
 import sys
 import tomllib
@@ -41,6 +43,9 @@ from spot_dask.store.backend import address
 from spot_dask.study import Study
 from spot_dask.tasks import nearest
 from spot_dask.tasks.program import ProgramTask
+from spot_dask.trackers import names as tracker_names
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def reload(
         raise StudyError("the store's overrides of its study cannot be read")
     given = [parse_override(text, "recorded") for text in overrides]
     ignored = [key for key, declared in KEYS.items() if declared.kind is COMPONENT]
+    given = [item for item in given if not _is_foreign(item)]
     if target is not None:
         found = locate(target)
         return _loaded(found, read_text(found.file), given, ignored)
@@ -107,6 +113,21 @@ def reload(
         raise StudyError(f"{doubt}; to run it as it is, add --study {own}")
     found = Target(path, name) if path.suffix == ".py" else locate(file)
     return _loaded(found, text, given, ignored)
+
+
+def _is_foreign(given: GivenValue) -> bool:
+    """Whether it names trackers that a store alone may not: others than ours as they are.
+
+    With settings they may write, or send what is measured, to where the store wants it.
+    """
+    if given.key != ("study", "trackers"):
+        return False
+    named = given.value if isinstance(given.value, list) else [given.value]
+    if all(name in tracker_names() for name in named):
+        return False
+    flags = " ".join(f"--track {shlex.quote(str(name))}" for name in named)
+    logger.warning("the run was tracked, too; to go on with that, add %s", flags)
+    return True
 
 
 def _loaded(

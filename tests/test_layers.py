@@ -79,6 +79,9 @@ worker.training_process
 worker.slots
 worker.supervisor
 progress
+trackers
+trackers.feed trackers.points trackers.event_files
+trackers.*
 executors executors.checkpoints executors.connection executors.page executors.serial
     executors.workers
 executors.cluster executors.service
@@ -146,6 +149,16 @@ APART = {
     "executors": {"report", "run", "session", "store", "tuner"},
     "store": {"coordinator", "executors", "report", "session", "tasks", "tuner", "worker"},
     "tasks": {"coordinator", "executors", "report", "store", "tuner", "worker"},
+    "trackers": {
+        "coordinator",
+        "executors",
+        "report",
+        "run",
+        "session",
+        "store",
+        "tasks",
+        "worker",
+    },
     "report": {"cli", "executors", "run", "session", "store", "study", "worker"},
 }
 """Room -> the rooms that no module of it imports, whatever floor they stand on."""

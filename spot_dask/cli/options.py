@@ -66,6 +66,11 @@ def setting_options(*tables: str) -> list[Callable[[Any], Any]]:
     ]
 
 
+def setting_option(flag: str) -> Callable[[Any], Any]:
+    """The flag of one setting."""
+    return next(_option(declared) for declared in KEYS.values() if declared.flag == flag)
+
+
 def _option(declared: Setting) -> Callable[[Any], Any]:
     kind, flag = declared.kind, str(declared.flag)
     if kind is FLAG:
@@ -74,7 +79,9 @@ def _option(declared: Setting) -> Callable[[Any], Any]:
     # A run may be resumed from elsewhere.
     parse = (lambda text: os.path.realpath(text)) if kind is DIRECTORY else declared.from_text
     kept = Parsed(metavar, parse, kind.choices)
-    return click.option(flag, metavar=metavar, help=declared.help, type=kept)
+    return click.option(
+        flag, metavar=metavar, help=declared.help, type=kept, multiple=kind.many, show_default=False
+    )
 
 
 def given(options: Mapping[str, Any], table: type[SettingsTable] = Settings) -> list[GivenValue]:
@@ -82,9 +89,9 @@ def given(options: Mapping[str, Any], table: type[SettingsTable] = Settings) -> 
     flags = {declared.flag: declared for declared in table.all_declared() if declared.flag}
     values = {flag: options[flag.removeprefix("--").replace("-", "_")] for flag in flags}
     return [
-        GivenValue(flags[flag].key, value, flag)
+        GivenValue(flags[flag].key, list(value) if isinstance(value, tuple) else value, flag)
         for flag, value in values.items()
-        if value is not None
+        if value not in (None, ())
     ]
 
 

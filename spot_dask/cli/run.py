@@ -178,6 +178,7 @@ def _run_against(ctx: click.Context, study: str, options: dict[str, Any]) -> Non
 @opt.command(
     "store",
     *opt.setting_options("budget", "cluster"),
+    opt.setting_option("--track"),
     opt.tls_options,
     opt.study_option,
     click.option("--takeover", is_flag=True, help="Resume even if another process has it."),
@@ -209,6 +210,7 @@ def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any)
                 takeover=options["takeover"],
                 watcher=watcher,
                 ending=_ending(options, where),
+                trackers=options["track"] or None,
                 **where,
             )
     if len(finished.history.evaluations) == done:
@@ -237,6 +239,7 @@ def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any)
 
 LATER = (
     *opt.setting_options("cluster"),
+    opt.setting_option("--track"),
     opt.tls_options,
     opt.study_option,
     click.option("--takeover", is_flag=True, help="Go on even if another process has it."),
@@ -327,6 +330,7 @@ def _add(
                 takeover=options["takeover"],
                 watcher=watcher,
                 ending=_ending(options, where),
+                trackers=options["track"] or None,
                 **where,
             )
     if len(finished.history.evaluations) == done and finished.state == "done":
