@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from spot_dask.texts import printable
+
 MOST = 20
 """Rows of a table that are shown; a line tells of the others."""
 
@@ -79,11 +81,6 @@ def settings_text(config: Iterable[tuple[str, Any]]) -> str:
 def counted(n: int, noun: str) -> str:
     """A number with its noun: ``1 evaluation``, ``2 evaluations``."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
-def printable(text: str) -> str:
-    """A text without what would break a line or move a cursor."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _cells(tag: str, values: Iterable[Any]) -> list[str]:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 
 from spot_dask.records import Configuration
+from spot_dask.texts import json_document, shell, toml_text
 
 
 def as_json(config: Configuration) -> str:
     """A JSON object over several lines."""
-    return json.dumps(dict(config), indent=2, ensure_ascii=False)
+    return json_document(json.dumps(dict(config), indent=2, ensure_ascii=False))
 
 
 def as_toml(config: Configuration) -> str:
     """A line of TOML for each parameter."""
     lines = []
     for name, value in config.items():
-        # Texts are those of JSON but for DEL, which TOML escapes.
-        text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        shown = repr(value) if isinstance(value, float) else text
-        lines.append(f"{json.dumps(name, ensure_ascii=False)} = {shown}")
+        if isinstance(value, str):
+            shown = toml_text(value)
+        else:
+            shown = repr(value) if isinstance(value, float) else json.dumps(value)
+        lines.append(f"{toml_text(name)} = {shown}")
     return "\n".join(lines)
 
 
@@ -39,7 +40,7 @@ def as_args(config: Configuration) -> str:
             words += [option] if value else []
         else:
             words.append(f"{option}={value}")
-    return shlex.join(words)
+    return shell(words)
 
 
 NOTATIONS: Mapping[str, str] = {

@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from spot_dask import baselines, by_value, early_stopping, infill, plugins, surrogates
-from spot_dask.cards import Card, brief, counted, printable
+from spot_dask.cards import Card, brief, counted
 from spot_dask.codec import number_to_json
 from spot_dask.constraints import parsed, standing
 from spot_dask.errors import StoreCorrupt, StoreError
@@ -44,6 +44,7 @@ from spot_dask.store.backend import address
 from spot_dask.store.journal import Journal
 from spot_dask.store.table import Table, tabulate, unfit
 from spot_dask.store.wishes import RANGES, pause, put_wish
+from spot_dask.texts import printable
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.confirmation import reserve, seeds_of
 from spot_dask.tuner.foretold import foretold

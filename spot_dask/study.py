@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from spot_dask import baselines, constraints, early_stopping, infill, plugins, surrogates
-from spot_dask.cards import Card, brief, counted, printable
+from spot_dask.cards import Card, brief, counted
 from spot_dask.coordinator import Policy
 from spot_dask.coordinator.state import Coordinator
 from spot_dask.errors import StoreError, StudyError, did_you_mean, shown
@@ -47,6 +47,7 @@ from spot_dask.surrogates import completed
 from spot_dask.tasks import Task
 from spot_dask.tasks.function import as_task
 from spot_dask.tasks.meant import meant
+from spot_dask.texts import printable
 from spot_dask.trackers import Listener, Tracked, opened
 from spot_dask.trackers import check as check_tracker
 from spot_dask.trackers.feed import Feed

@@ -16,6 +16,7 @@ import house
 from house import House, Module
 
 FLOORS = """
+texts
 by_value cards clock errors
 plugins
 records

@@ -7,6 +7,7 @@ errors and shell completion are quick; a command imports what it needs when it r
 from __future__ import annotations
 
 import importlib
+import logging
 import traceback
 from keyword import iskeyword
 from typing import Any
@@ -14,9 +15,10 @@ from typing import Any
 import click
 
 from spot_dask import __version__
-from spot_dask.cli.options import VERBOSE, verbose_option
+from spot_dask.cli.options import VERBOSE, VisibleLog, say, show, verbose_option
 from spot_dask.errors import SpotDaskError, StoreCorrupt, did_you_mean
 from spot_dask.settings import one_line
+from spot_dask.texts import printable
 
 COMMANDS = {
     "run": "spot_dask.cli.run",
@@ -64,20 +66,34 @@ class Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.ClickException as error:
+            raise _legible(error) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except click.UsageError as error:
-            error.ctx = None  # with it, click would write two lines of usage before the error
-            raise
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            raise _legible(error) from None
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt) as error:
             if ctx.meta.get(VERBOSE):
-                click.echo(traceback.format_exc(), err=True, nl=False)
+                show(traceback.format_exc().removesuffix("\n"), err=True)
             code, message = _told(error)
-        click.echo(f"Error: {message}", err=True)
+        say(f"Error: {message}", err=True)
         ctx.exit(code)
+
+
+def _legible(error: click.ClickException) -> click.ClickException:
+    """An error that click tells by itself, in one line that a terminal can show."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error
+    # Without its context: with it, click would write two lines of usage before the error.
+    kind = click.UsageError if isinstance(error, click.UsageError) else click.ClickException
+    return kind(printable(error.format_message()))
 
 
 def _told(error: BaseException) -> tuple[int, str]:
@@ -107,3 +123,5 @@ def main() -> None:
     found a failure, 5 scheduler unreachable or lost, 130 stopped by SIGINT, 143 by SIGTERM
     or `spot-dask stop`.
     """
+    assert logging.lastResort is not None
+    logging.lastResort.setFormatter(VisibleLog())  # for what is logged where nobody asked for a log

@@ -48,10 +48,10 @@ def init(directory: str, command: str | None) -> None:
 
         file, tuned = write(target, command)
         if not tuned:
-            click.echo(f"wrote {file}: --help tells no defaults, so add a [space.NAME] for each")
+            opt.say(f"wrote {file}: --help tells no defaults, so add a [space.NAME] for each")
             return
-        click.echo(f"wrote {file}: change its ranges, and what it reads of the program's output")
-        click.echo(f"try it with: spot-dask check {file}")
+        opt.say(f"wrote {file}: change its ranges, and what it reads of the program's output")
+        opt.say(f"try it with: spot-dask check {file}")
         return
     for name in TEMPLATES:
         if (target / name).exists():
@@ -63,8 +63,8 @@ def init(directory: str, command: str | None) -> None:
             (target / name).write_bytes(source.read_bytes())
     except OSError as error:
         raise StudyError(f"cannot write to {target}: {error.strerror}") from error
-    click.echo(f"wrote {target / 'study.py'} and {target / 'spot.toml'}")
-    click.echo(f"run it with: spot-dask run {target / 'spot.toml'}")
+    opt.say(f"wrote {target / 'study.py'} and {target / 'spot.toml'}")
+    opt.say(f"run it with: spot-dask run {target / 'spot.toml'}")
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,11 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
         headings = ("parameter", "type", "scale", "range", "default", "active when")
         opt.show_table(f"search space of {loaded.study.name}", headings, cells)
         for predicate in loaded.study.space.predicates:
-            click.echo(f"where  {predicate.text}")
+            opt.say(f"where  {predicate.text}")
         for name, belief in described(loaded.study.space, loaded.study.prior).items():
-            click.echo(f"prior  {name}: {belief}")
+            opt.say(f"prior  {name}: {belief}")
         for constraint in parsed(loaded.study.constraints):
-            click.echo(f"constraint  {constraint}")
+            opt.say(f"constraint  {constraint}")
     with redirect_stdout(sys.stderr):
         checks, trained = _checks(loaded.study)
         estimate = None if trained is None else _estimate(loaded, trained)
@@ -144,10 +144,10 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
         opt.emit("check", document)
     else:
         for item in checks:
-            click.echo(f"{item.status}  {item.name}: {item.message}")
+            opt.say(f"{item.status}  {item.name}: {item.message}")
         if estimate is not None:
             about = opt.clock(estimate)
-            click.echo(f"the budget takes about {about} if all train like the defaults")
+            opt.say(f"the budget takes about {about} if all train like the defaults")
     if any(item.status == "FAIL" for item in checks):
         ctx.exit(FAILED)
 

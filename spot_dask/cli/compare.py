@@ -10,6 +10,7 @@ import click
 
 from spot_dask.cli import options as opt
 from spot_dask.errors import StoreError
+from spot_dask.texts import printable
 
 if TYPE_CHECKING:
     from spot_dask.compare import RunsComparison
@@ -44,7 +45,6 @@ def compare(stores: Sequence[str], output: str | None, as_json: bool) -> None:
 
 def tell(found: RunsComparison, output: str | None, as_json: bool) -> None:
     """Print a comparison, and where its page is."""
-    from spot_dask.cards import printable
     from spot_dask.compare import to_json
     from spot_dask.compare.page import runs_table, sentences
 
@@ -53,12 +53,12 @@ def tell(found: RunsComparison, output: str | None, as_json: bool) -> None:
         return
     listed = runs_table(found)
     shown = [i for i, column in enumerate(listed.columns) if column.title in SHOWN]
-    rows = [[opt.printable(row[i].text) for i in shown] for row in listed.rows]
+    rows = [[printable(row[i].text, opt.LONGEST_TEXT) for i in shown] for row in listed.rows]
     opt.show_table("runs", [listed.columns[i].title for i in shown], rows)
     for sentence in sentences(found):
-        click.echo(printable(sentence))
+        opt.say(sentence)
     if output is not None:
-        click.echo(output)
+        opt.say(output)
 
 
 def write(found: RunsComparison, path: Path) -> None:

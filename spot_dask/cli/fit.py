@@ -10,6 +10,7 @@ import click
 
 from spot_dask.cli import options as opt
 from spot_dask.errors import StoreError
+from spot_dask.texts import printable
 
 
 @opt.command(
@@ -56,4 +57,4 @@ def fit(
         opt.emit("fit", {**document, "seed": fitted.seed, "full": full})
         return
     shown = ", ".join(f"{name} {opt.rough(value)}" for name, value in measured.items())
-    click.echo(f"{output}: {opt.printable(shown)}")
+    opt.say(f"{output}: {printable(shown, opt.LONGEST_TEXT)}")

@@ -6,7 +6,6 @@ do not, so they are guessed around the defaults for the user to change.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spot_dask.errors import StudyError, shown
+from spot_dask.texts import printable, toml_text
 
 SECONDS = 120.0
 _OPTION = re.compile(
@@ -114,14 +114,17 @@ def study_text(command: str, text: str) -> str:
         else:
             tuned.append(f"[space.{argument.name}]\n{table}\n")
             words.append(f"--{argument.option}={{{argument.name}}}")
-    notes = [f"# --{a.option}" + (f" (default: {a.default})" if a.default else "") for a in left]
+    notes = [
+        printable(f"# --{a.option}" + (f" (default: {a.default})" if a.default else ""))
+        for a in left
+    ]
     return "\n".join(
         [
             "# Tune a program: spot-dask check spot.toml, then spot-dask run spot.toml",
             "# Its --help tells names, choices and defaults; ranges are guesses: change them.",
             "",
             "[program]",
-            f"command = {json.dumps(' '.join(words))}",
+            f"command = {toml_text(' '.join(words))}",
             '# What it prints of the metrics; {} stands for the number. For lines of JSON: "json".',
             'read = {val_loss = "val_loss[:= ]+{}"}',
             'objective = "val_loss"',
@@ -147,8 +150,9 @@ def _table(argument: Argument) -> str | None:
     default = argument.default
     if len(argument.choices) > 1:
         chosen = default if default in argument.choices else argument.choices[0]
-        return f'type = "categorical"\nlevels = {json.dumps(argument.choices)}\n' + (
-            f"default = {json.dumps(chosen)}"
+        return (
+            f'type = "categorical"\nlevels = [{", ".join(map(toml_text, argument.choices))}]\n'
+            + (f"default = {toml_text(chosen)}")
         )
     if not argument.takes:
         return None

@@ -44,7 +44,7 @@ def try_(store: str, values: tuple[str, ...], like: str, as_json: bool) -> None:
     if as_json:
         opt.emit("try", {"store": store, "config": dict(config), "state": run.state, "when": when})
     else:
-        click.echo(f"{opt.values(config)}: {when}")
+        opt.say(f"{opt.values(config)}: {when}")
 
 
 def _given(values: tuple[str, ...]) -> dict[str, Any]:
@@ -141,10 +141,10 @@ def range(store: str, ranges: tuple[str, ...], as_json: bool) -> None:
         )
         return
     for line in changes:
-        click.echo(line.replace(" here,", " now,").replace(" there", " before"))
+        opt.say(line.replace(" here,", " now,").replace(" there", " before"))
     inside = sum(holds(box, e.trial.config) for e in run.history.evaluations)
     known = f"{inside} of {len(run.history.evaluations)} evaluations are within them"
-    click.echo(f"these ranges are searched {when}; {known}")
+    opt.say(f"these ranges are searched {when}; {known}")
 
 
 @opt.command("store")
@@ -172,9 +172,9 @@ def _pause(store: str, verb: str, on: bool, as_json: bool) -> None:
         opt.emit(verb, {"store": store, "paused": on, "changed": changed, "state": run.state})
         return
     if not changed:
-        click.echo(f"{store} is {'paused already' if on else 'not paused'}")
+        opt.say(f"{store} is {'paused already' if on else 'not paused'}")
     elif run.state not in ("running", "elsewhere"):
         how = "paused: it stays so when it is resumed" if on else "not paused any more"
-        click.echo(f"{store} is {how} ({run.state} now)")
+        opt.say(f"{store} is {how} ({run.state} now)")
     else:
-        click.echo("no training begins; what runs goes on" if on else "trainings begin again")
+        opt.say("no training begins; what runs goes on" if on else "trainings begin again")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 import click
 from click.shell_completion import CompletionItem
@@ -21,6 +24,7 @@ from spot_dask.settings import (
     SettingsTable,
     duration,
 )
+from spot_dask.texts import encodable, printable, visible
 
 if TYPE_CHECKING:
     from spot_dask.executors.connection import Connection, Tls
@@ -98,7 +102,7 @@ def given(options: Mapping[str, Any], table: type[SettingsTable] = Settings) -> 
 def _be_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
         ctx.meta[VERBOSE] = True
-        logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
+        log_to_stderr("%(asctime)s %(name)s: %(message)s")
         logging.getLogger("spot_dask").setLevel(logging.INFO)
 
 
@@ -188,10 +192,62 @@ def connection_words(way: Connection) -> list[str]:
     return [*words, "--insecure"] if way.insecure else words
 
 
+# --- what is written --------------------------------------------------------------------------
+#
+# Nothing else in the commands writes (a test holds it), so no text reaches a terminal that it
+# would not show but obey, or that it has no characters for.
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Write a line for people to stdout, or with ``err`` to stderr, whatever is in it."""
+    _write(printable(line), err)
+
+
+def show(text: str, *, err: bool = False) -> None:
+    """Write several lines for people, such as code."""
+    _write(visible(text), err)
+
+
+def _write(text: str, err: bool) -> None:
+    stream = sys.stderr if err else sys.stdout
+    click.echo(encodable(text, stream.encoding or "utf-8"), err=err)
+
+
+class Terminal(io.TextIOBase):
+    """A file of text that shows what is written to it on a terminal, as ``show`` does."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        self._file.write(visible(text))
+        return len(text)
+
+
+@contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """stdout for data: what is not seen is as it is in a pipe, and made visible on a terminal."""
+    yield cast(TextIO, Terminal(sys.stdout)) if sys.stdout.isatty() else sys.stdout
+
+
+class VisibleLog(logging.Formatter):
+    """Messages of a log, over several lines where they have a traceback, and always visible."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
+def log_to_stderr(form: str) -> None:
+    """Have all loggers write to stderr in this form, unless they are told to write elsewhere."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleLog(form))
+    logging.basicConfig(handlers=[handler])
+
+
 def emit(verb: str, document: Mapping[str, Any]) -> None:
     """Write the one JSON document of a command."""
     whole = {"schema": "", **document} | {"schema": f"spot-dask/{verb}/1"}
-    click.echo(json.dumps(whole, indent=2, allow_nan=False, default=str))
+    show(json.dumps(whole, indent=2, allow_nan=False, default=str))
 
 
 def show_table(title: str, headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
@@ -199,14 +255,23 @@ def show_table(title: str, headings: Iterable[str], rows: Iterable[Iterable[str]
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(*headings, box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    console = Console()
+
+    def plain(text: str) -> Text:  # a str would be read as markup
+        return Text(encodable(printable(text), console.encoding))
+
+    table = Table(box=box.SIMPLE_HEAD, title=plain(title), title_justify="left")
+    for heading in headings:
+        table.add_column(plain(heading))
     for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+        table.add_row(*map(plain, row))
+    console.print(table)
 
 
 LONGEST_TEXT = 300
+"""Characters of an error's message that are shown in a line."""
 
 
 def number(value: float) -> str:
@@ -217,12 +282,6 @@ def number(value: float) -> str:
 def rough(value: float) -> str:
     """Three significant digits: what is not confirmed is not known better."""
     return f"{value:.3g}"
-
-
-def printable(text: str) -> str:
-    """A text of a store for one line: what moves a cursor is escaped, and it is cut."""
-    escaped = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:LONGEST_TEXT])
-    return f"{escaped}..." if len(text) > LONGEST_TEXT else escaped
 
 
 def value_text(value: Value) -> str:

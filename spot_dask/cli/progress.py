@@ -18,16 +18,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import click
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from spot_dask.cli.options import clock, number, printable, rough, values
+from spot_dask.cli.options import LONGEST_TEXT, clock, number, rough, say, values
 from spot_dask.progress import BestSoFar, Goal, Standing, Training, Update, View, Watcher
 from spot_dask.records import Evaluation
+from spot_dask.texts import printable
 from spot_dask.tuner.foretold import FEWEST, Foretold
 
 FAILURES_SHOWN = 3
@@ -56,7 +56,7 @@ def watch(mode: str, goal: Goal) -> Iterator[Watcher | None]:
         yield None
     elif mode == "plain":
         moment = "%Y-%m-%d %H:%M:%S"
-        yield Plain(goal, lambda line: click.echo(f"{time.strftime(moment)}  {line}", err=True))
+        yield Plain(goal, lambda line: say(f"{time.strftime(moment)}  {line}", err=True))
     else:
         with _screen(goal) as watcher:
             yield watcher
@@ -120,7 +120,7 @@ class Screen:
         grid = Table.grid(padding=(0, 2))
         for _ in [bar, *texts]:
             grid.add_column(no_wrap=True, overflow="ellipsis")
-        grid.add_row(bar, *texts)
+        grid.add_row(bar, *map(_line, texts))
         yield grid
         name = standing.goal.objective
         if standing.best is None:
@@ -130,7 +130,7 @@ class Screen:
             yield _line(f"  {values(standing.best.config)}")
             if standing.best.limits:
                 style = "" if standing.best.feasible else "yellow"
-                yield _line(f"  {printable(standing.best.limits)}", style)
+                yield _line(f"  {standing.best.limits}", style)
         yield _line(slots(standing))
         yield from (_line(f"model: {said}", style) for said, style in model(standing.foretold))
         room = max(1, min(RUNNING_SHOWN, console.height - FIXED_ROWS - len(self._failures) - 2))
@@ -146,7 +146,17 @@ class Screen:
 
 
 def _line(text: str, style: str = "") -> Text:
-    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+    return Text(printable(text), style=style, no_wrap=True, overflow="ellipsis")
+
+
+def coloured(text: str) -> Text:
+    """Lines that a program wrote, in its colours; the rest that a terminal would obey is "�"."""
+    lines = []
+    for line in text.expandtabs().split("\n"):
+        shown = Text.from_ansi(line)
+        shown.plain = "".join(c if c.isprintable() else "�" for c in shown.plain)
+        lines.append(shown)
+    return Text("\n").join(lines)
 
 
 # ---------------------------------------------------------------- what is said
@@ -252,7 +262,7 @@ def failure(evaluation: Evaluation) -> str:
     """Why an evaluation failed, in one line."""
     error = evaluation.outcome.error
     reason = "" if error is None else f": {error.type}: {error.message}"
-    return printable(f"{evaluation.outcome.status}{reason}")
+    return printable(f"{evaluation.outcome.status}{reason}", LONGEST_TEXT)
 
 
 # ---------------------------------------------------------------- the terminal
@@ -286,12 +296,12 @@ def _screen(goal: Goal) -> Iterator[Watcher]:
                 with drawing:
                     live.refresh()
 
-        with live, relayed(lambda text: above(Text.from_ansi(text))):
+        with live, relayed(lambda text: above(coloured(text))):
             drawer = threading.Thread(target=draw, name="spot-dask-screen", daemon=True)
             drawer.start()
             console.show_cursor(True)  # the third Ctrl-C leaves nobody to show it again
             try:
-                yield screen.listen(lambda message: above(Text(message)))
+                yield screen.listen(lambda message: above(Text(printable(message))))
             finally:
                 over.set()
                 drawer.join()

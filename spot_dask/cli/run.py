@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
@@ -18,6 +17,7 @@ from click.core import ParameterSource
 from spot_dask.cli import options as opt
 from spot_dask.errors import StudyError
 from spot_dask.settings import KEYS, Budget, duration, one_line
+from spot_dask.texts import printable, shell
 
 if TYPE_CHECKING:
     from spot_dask.run import Run
@@ -155,7 +155,7 @@ def _run_against(ctx: click.Context, study: str, options: dict[str, Any]) -> Non
         for i, entrant in enumerate(entrants, 1):
             done = entrant.done
             note = "is done" if done is not None else "begins or goes on"
-            click.echo(f"run {i} of {len(entrants)}: {entrant.store} {note}", err=True)
+            opt.say(f"run {i} of {len(entrants)}: {entrant.store} {note}", err=True)
             if done is None:
                 with watch(options["progress"], entrant.study.goal) as watcher:
                     done = entrant.advance(
@@ -166,7 +166,7 @@ def _run_against(ctx: click.Context, study: str, options: dict[str, Any]) -> Non
                     )
             runs.append(done)
             if done.stopped is not None:
-                click.echo(f"stopped in run {i}; the same command goes on", err=True)
+                opt.say(f"stopped in run {i}; the same command goes on", err=True)
                 ctx.exit(SIGNALS[done.stopped])
         found, page = compare(runs), None
         if options["with_report"]:
@@ -225,7 +225,7 @@ def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any)
         else:
             used = f"the budget is used up after {done} evaluations"
             note = f"nothing to do: {used}; raise it with {flag}"
-        click.echo(note, err=True)
+        opt.say(note, err=True)
     if waiting := len(finished.journal.wishes()):
         from spot_dask.cards import counted
         from spot_dask.cli.hands import more_budget
@@ -233,7 +233,7 @@ def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any)
         more = more_budget(finished)
         then = "" if more is None else f"; `spot-dask resume {finished.path} {more}` tries them"
         said = f"not tried yet: {counted(waiting, 'configuration')} asked for by `spot-dask try`"
-        click.echo(f"{said}{then}", err=True)
+        opt.say(f"{said}{then}", err=True)
     _conclude(ctx, finished, where, options)
 
 
@@ -334,7 +334,7 @@ def _add(
                 **where,
             )
     if len(finished.history.evaluations) == done and finished.state == "done":
-        click.echo("nothing to do: all of these evaluations are there", err=True)
+        opt.say("nothing to do: all of these evaluations are there", err=True)
     _conclude(ctx, finished, where, options)
 
 
@@ -346,13 +346,13 @@ def reloaded(run: Run, study: str | None) -> Loaded:
     loaded = reload(recorded, study, _agrees)
     changed = recorded.get("text", loaded.study.source["text"]) != loaded.study.source["text"]
     note = ", which has changed since the run began" if changed else ""
-    click.echo(f"study {loaded.study.source['file']}{note}", err=True)
+    opt.say(f"study {loaded.study.source['file']}{note}", err=True)
     return loaded
 
 
 def _agrees(doubt: str) -> bool:
     """Whether a user, if there is one, wants the study's file to be run despite a doubt."""
-    return _on_a_terminal() and click.confirm(f"{doubt}. Run it?", err=True)
+    return _on_a_terminal() and click.confirm(printable(f"{doubt}. Run it?"), err=True)
 
 
 def _on_a_terminal() -> bool:
@@ -423,16 +423,16 @@ def _conclude(
             path = str(run.report())
         except Exception as error:  # the run stands, whatever a report meets in it
             logger.debug("no report", exc_info=True)
-            click.echo(f"no report: {one_line(error)}; the run itself is complete", err=True)
+            opt.say(f"no report: {one_line(error)}; the run itself is complete", err=True)
     if options["as_json"]:
         document = {**run.status(), "report": path, "resume": again}
         opt.emit(ctx.command.name or "", document)
     else:
         show_result(run, in_short=path is not None)
         if path is not None:
-            click.echo(path)
+            opt.say(path)
     if again is not None:
-        click.echo(f"go on with: {again}", err=True)
+        opt.say(f"go on with: {again}", err=True)
     if run.stopped is not None:
         ctx.exit(SIGNALS[run.stopped])
     if not run.history.ok:
@@ -446,4 +446,4 @@ def resume_command(run: Run, where: Mapping[str, Any]) -> str:
         words += opt.connection_words(where["client"])
     elif where["local"] is not None:
         words += ["--local", str(where["local"])]
-    return shlex.join(words)
+    return shell(words)

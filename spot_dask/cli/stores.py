@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from spot_dask.cards import counted
 from spot_dask.cli import options as opt
 from spot_dask.errors import StoreError
 from spot_dask.notation import NOTATIONS, written
+from spot_dask.texts import printable
 
 if TYPE_CHECKING:
     from spot_dask.records import History
@@ -33,7 +35,7 @@ def stop(store: str, as_json: bool) -> None:
     if as_json:
         opt.emit("stop", {"store": store, "host": asked.host, "pid": asked.pid})
     else:
-        click.echo(f"process {asked.pid} on {asked.host} finishes what runs and stops")
+        opt.say(f"process {asked.pid} on {asked.host} finishes what runs and stops")
 
 
 @opt.command("store", opt.study_option)
@@ -59,28 +61,28 @@ def status(store: str, study: str | None, as_json: bool) -> None:
     used = f"{budget['used']}" if limit is None else f"{budget['used']} of {limit}"
     epochs = budget["epochs_limit"]
     time_used = opt.clock(budget["wall_used_seconds"])
-    click.echo(opt.printable(f"{document['name']}: {state}{who}"))
+    opt.say(printable(f"{document['name']}: {state}{who}", opt.LONGEST_TEXT))
     if document["paused"]:
-        click.echo(f"paused       no training begins; spot-dask unpause {run.path}")
-    click.echo(f"evaluations  {used} ({_ended(run.history)})")
-    click.echo(f"time         {time_used}{'' if wall is None else f' of {opt.clock(wall)}'}")
+        opt.say(f"paused       no training begins; spot-dask unpause {run.path}")
+    opt.say(f"evaluations  {used} ({_ended(run.history)})")
+    opt.say(f"time         {time_used}{'' if wall is None else f' of {opt.clock(wall)}'}")
     if epochs is not None:
-        click.echo(f"epochs       {budget['epochs_used']} of {epochs}")
+        opt.say(f"epochs       {budget['epochs_used']} of {epochs}")
     if budget["until"] is not None:
         why = budget["enough"] or "the search goes on until its budget"
-        click.echo(f"until        {budget['until']}: {why}")
-    click.echo(f"pending      {trials['pending']}")
+        opt.say(f"until        {budget['until']}: {why}")
+    opt.say(f"pending      {trials['pending']}")
     if trials["wished"]:
-        click.echo(f"wished       {trials['wished']} (by spot-dask try)")
-    click.echo(f"imported     {trials['imported']}")
+        opt.say(f"wished       {trials['wished']} (by spot-dask try)")
+    opt.say(f"imported     {trials['imported']}")
     if trials["hints"]:
-        click.echo(f"hints        {trials['hints']} (of related objectives)")
+        opt.say(f"hints        {trials['hints']} (of related objectives)")
     for evaluation in run.history.failed[-3:]:
-        click.echo(f"trial {evaluation.trial.number} {failure(evaluation)}")
+        opt.say(f"trial {evaluation.trial.number} {failure(evaluation)}")
     if document["incumbent"] is not None:
         _show_best(run, document["incumbent"])
     for line, _ in model(foretold(run.history)):
-        click.echo(f"model        {line}")
+        opt.say(f"model        {line}")
 
 
 @opt.command(
@@ -114,12 +116,12 @@ def best(
     run = _open(store, study)
     document = run.best_json(run.best if by == "model" else run.luckiest)
     if document is None:
-        click.echo(f"Error: no successful trial in {store} yet", err=True)
+        opt.say(f"Error: no successful trial in {store} yet", err=True)
         ctx.exit(NO_SUCCESS)
     if as_json:
         opt.emit("best", {"store": store, "by": by, **document})
     elif notation is not None:
-        click.echo(written(document["config"], notation))
+        opt.show(written(document["config"], notation))
     else:
         _show_best(run, document)
 
@@ -160,11 +162,11 @@ def space(store: str, width: float, output: str | None, study: str | None, as_js
         opt.emit("space", {"store": store, "width": width, **document, **texts})
         return
     for name in found.left:
-        click.echo(f"{name} is not narrowed: another parameter needs what would go", err=True)
+        opt.say(f"{name} is not narrowed: another parameter needs what would go", err=True)
     if output is not None:
-        click.echo(output)
+        opt.say(output)
     else:
-        click.echo(f"# in Python\n{python}\n# in a study's TOML file\n{toml}", nl=False)
+        opt.show(f"# in Python\n{python}\n# in a study's TOML file\n{toml}".removesuffix("\n"))
 
 
 @opt.command(
@@ -185,7 +187,7 @@ def report(store: str, output: str | None, study: str | None, as_json: bool) -> 
         opt.emit("report", {"store": store, **texts})
     else:
         _show_in_short(run, SUMMARY - 1)
-        click.echo(str(path))
+        opt.say(str(path))
 
 
 @opt.command(
@@ -218,17 +220,21 @@ def export(
         raise click.UsageError("-o - is for --to csv or jsonl, without --json; give a path")
     run = _open(store)
     kind = "curves.csv" if curves else to
-    if output == STDOUT:
-        from spot_dask.store.export import TEXT_FORMATS
+    from spot_dask.store.export import TEXT_FORMATS, formulas
 
-        TEXT_FORMATS[kind](run.tabulated, sys.stdout, run.header.run_id)
+    if kind == "csv" and (count := formulas(run.tabulated)):
+        note = "an apostrophe is before each text that a spreadsheet would compute"
+        opt.say(f"{note} ({counted(count, 'cell')}); jsonl has them as they are", err=True)
+    if output == STDOUT:
+        with opt.standard_output() as file:
+            TEXT_FORMATS[kind](run.tabulated, file, run.header.run_id)
         return
     path = run.export(kind, output, force=force)
     if as_json:
         document = {"store": store, "path": str(path), "format": to, "rows": len(run.tabulated)}
         opt.emit("export", document)
     else:
-        click.echo(str(path))
+        opt.say(str(path))
 
 
 @opt.command(
@@ -262,18 +268,18 @@ def verify(ctx: click.Context, store: str, salvage: str | None, as_json: bool) -
         opt.emit("verify", document)
     else:
         for problem in verdict.problems:
-            click.echo(problem)
+            opt.say(problem)
         state = "intact" if count == 0 else f"{count} problem{'s' if count > 1 else ''}"
-        click.echo(
+        opt.say(
             f"{store}: {verdict.records} records in {verdict.objects} objects "
             f"({verdict.size:,} bytes): {state}"
         )
         if salvage is not None and saved is None:
-            click.echo(f"nothing to salvage: {salvage} is not made")
+            opt.say(f"nothing to salvage: {salvage} is not made")
         if saved is not None:
             for loss in saved.losses:
-                click.echo(f"not saved: {loss}")
-            click.echo(f"{saved.kept} records saved to {salvage}; `spot-dask resume {salvage}`")
+                opt.say(f"not saved: {loss}")
+            opt.say(f"{saved.kept} records saved to {salvage}; `spot-dask resume {salvage}`")
     if count and saved is None:
         ctx.exit(DAMAGED)
 
@@ -296,7 +302,7 @@ def _show_in_short(run: Run, most: int) -> None:
     from spot_dask.report import in_short
 
     for line in in_short(run.context, most):
-        click.echo(opt.printable(line))
+        opt.say(printable(line, opt.LONGEST_TEXT))
 
 
 def show_result(run: Run, in_short: bool = False) -> None:
@@ -308,7 +314,7 @@ def show_result(run: Run, in_short: bool = False) -> None:
     if in_short and document is not None:
         _show_in_short(run, SUMMARY - 3)
     elif document is None:
-        click.echo(
+        opt.say(
             "no evaluation: mend the default, whose error is told above, and go on"
             if run.state == "broken"
             else f"no successful trial; `spot-dask status {run.path}` lists the failures"
@@ -316,11 +322,11 @@ def show_result(run: Run, in_short: bool = False) -> None:
     else:
         _show_best(run, document)
     if run.enough is not None:
-        click.echo(f"the search ended: {run.enough}")
+        opt.say(f"the search ended: {run.enough}")
     count, ended = len(run.history.evaluations), _ended(run.history)
     how = {"done": "done", "stopped": f"stopped by {run.stopped}"}.get(run.state, run.state)
-    click.echo(f"{how}: {count} evaluations ({ended}) in {opt.clock(run.fold.elapsed)}")
-    click.echo(f"store   {run.path}")
+    opt.say(f"{how}: {count} evaluations ({ended}) in {opt.clock(run.fold.elapsed)}")
+    opt.say(f"store   {run.path}")
 
 
 def _ended(history: History) -> str:
@@ -333,8 +339,8 @@ def _ended(history: History) -> str:
 def _show_best(run: Run, document: dict[str, Any]) -> None:
     """Print a recommendation, as ``Run.best_json`` tells it, beside the default configuration."""
     if run.not_loaded:
-        name = opt.printable(run.not_loaded)
-        click.echo(f"the surrogate {name} is not loaded; --study FILE loads it", err=True)
+        name = printable(run.not_loaded, opt.LONGEST_TEXT)
+        opt.say(f"the surrogate {name} is not loaded; --study FILE loads it", err=True)
     default = run.space.default
     rows = [
         (name, opt.value_text(value), opt.value_text(default[name]) if name in default else "-")
@@ -344,16 +350,16 @@ def _show_best(run: Run, document: dict[str, Any]) -> None:
     title = "best" if document["feasible"] else "nearest"
     opt.show_table(f"{title}: {where}", ("parameter", "value", "default"), rows)
     if document["limits"]:
-        click.echo(opt.printable(document["limits"]))
+        opt.say(printable(document["limits"], opt.LONGEST_TEXT))
     for line in _value_lines(run, document):
-        click.echo(line)
+        opt.say(line)
 
 
 def _value_lines(run: Run, document: dict[str, Any]) -> Iterator[str]:
     """What is known of a recommendation's value, and of its gain over the default."""
     from spot_dask.cli.progress import basis
 
-    name, gain = opt.printable(document["objective"]), document["gain"]
+    name, gain = printable(document["objective"], opt.LONGEST_TEXT), document["gain"]
     if not document["confirmed"]:
         observed, seeds = opt.rough(document["observed"]), basis(document["trainings"], False)
         yield f"{name}  observed {observed} ({seeds}): chosen for its luck as well"

@@ -91,7 +91,7 @@ def certificates(directory: str, days: int) -> None:
     from spot_dask.executors.connection import write_certificates
 
     write_certificates(directory, days)
-    click.echo(
+    opt.say(
         f"--tls-ca-file {directory}/ca.pem --tls-cert {directory}/cluster.pem "
         f"--tls-key {directory}/cluster-key.pem"
     )
@@ -99,7 +99,7 @@ def certificates(directory: str, days: int) -> None:
 
 def _log() -> None:
     """A service tells what happens to it; of Dask's messages only the warnings, except with -v."""
-    logging.basicConfig(format="%(asctime)s %(message)s")
+    opt.log_to_stderr("%(asctime)s %(message)s")
     ours = logging.getLogger("spot_dask")
     if ours.level == logging.NOTSET:
         ours.setLevel(logging.INFO)

@@ -20,6 +20,7 @@ from spot_dask.compare import (
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, Chart, DataTable, How, Sentences, Text, how, table
 from spot_dask.report.page import Head, Part, page
+from spot_dask.texts import markdown as escaped
 
 COLOURS = (figures.ACCENT, figures.SECOND, figures.MUTED, figures.INK, figures.POINT)
 STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1)))
@@ -38,9 +39,9 @@ def html(found: RunsComparison) -> str:
 
 def markdown(found: RunsComparison) -> str:
     """The comparison as Markdown: sentences and tables."""
-    lines = [f"# {_md(' against '.join(group.label for group in found.groups))}", ""]
+    lines = [f"# {escaped(' against '.join(group.label for group in found.groups))}", ""]
     for part in parts(found):
-        lines += [f"## {_md(part.title)}", ""]
+        lines += [f"## {escaped(part.title)}", ""]
         for block in part.blocks:
             lines += [*_md_block(block), ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -251,21 +252,15 @@ def _handles(curves: Sequence[SearchCurve]) -> list[Line2D]:
 
 def _md_block(block: Block) -> list[str]:
     if isinstance(block, Sentences):
-        return [f"- {_md(item)}" for item in block.items]
+        return [f"- {escaped(item)}" for item in block.items]
     if isinstance(block, Text):
-        return [_md(block.text)]
+        return [escaped(block.text)]
     if isinstance(block, How):
-        return [f"*{_md(block.explanation)}*"]
+        return [f"*{escaped(block.explanation)}*"]
     if isinstance(block, Chart):
-        return [f"({_md(block.caption)})"]
+        return [f"({escaped(block.caption)})"]
     if isinstance(block, DataTable):
-        rows = [[_md(cell.text) for cell in row] for row in block.rows]
-        head = [_md(column.title) for column in block.columns]
+        rows = [[escaped(cell.text) for cell in row] for row in block.rows]
+        head = [escaped(column.title) for column in block.columns]
         return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
     raise TypeError(f"{type(block).__name__} has no Markdown here")
-
-
-def _md(text: str) -> str:
-    """A text in which nothing is markup, on one line."""
-    line = " ".join(text.split())
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in line)

@@ -19,6 +19,7 @@ from tornado.web import RequestHandler
 
 from spot_dask import clock
 from spot_dask.codec import JSON
+from spot_dask.texts import in_template
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,9 @@ def put(run: str, standing: JSON, dask_scheduler: Scheduler) -> None:
 
 def render(runs: list[JSON]) -> str:
     """The page, with every text in it escaped."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=in_template, trim_blocks=True
+    )
     environment.filters["clock"] = lambda seconds: str(timedelta(seconds=round(seconds)))
     environment.filters["number"] = lambda value: f"{value:.4g}"
     environment.filters["rough"] = lambda value: f"{value:.3g}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import keyword
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from spot_dask.records import Configuration, Value
 from spot_dask.space import Categorical, Integer, Parameter, Real, Space
 from spot_dask.stats.region import box_around
 from spot_dask.surrogates import FloatArray
+from spot_dask.texts import toml_text
 
 DIGITS = 3
 
@@ -139,7 +141,7 @@ def _levels(factor: Categorical, positions: FloatArray, best: Value) -> Mapping[
 
 def _key(name: str) -> str:
     """A parameter's name as a key of TOML, in which a dot would open another table."""
-    return f'"{name}"' if "." in name else name
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_text(name)
 
 
 def _rounded(value: float, towards: Callable[[float], int]) -> float:
@@ -153,4 +155,4 @@ def _rounded(value: float, towards: Callable[[float], int]) -> float:
 def _toml(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return toml_text(value) if isinstance(value, str) else json.dumps(value)

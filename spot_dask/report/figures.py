@@ -34,6 +34,7 @@ from spot_dask.report import text
 from spot_dask.report.blocks import Chart, DataTable
 from spot_dask.report.context import Axis
 from spot_dask.stats import FloatArray
+from spot_dask.texts import printable, visible
 
 SIZE = (4.9, 3.3)  # inches: about the width of a telephone, so text never shrinks much
 
@@ -85,12 +86,24 @@ def chart(
         stream = io.StringIO()
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         width, height = (DOTS * side for side in size)
-        kind: Any = RendererSVG  # without types
-        renderer = kind(width, height, stream, image_dpi=DOTS, metadata=metadata)
+        renderer = _Renderer(width, height, stream, image_dpi=DOTS, metadata=metadata)
         _lay_out(figure, renderer)
         figure.draw(renderer)
         renderer.finalize()
     return Chart(_embedded(stream.getvalue(), name, title, description), caption, data)
+
+
+_SVG: Any = RendererSVG  # without types
+
+
+class _Renderer(_SVG):  # type: ignore[misc]
+    """Draws texts as they are shown: without what a page would obey, or no font has."""
+
+    def draw_text(self, gc: Any, x: float, y: float, s: str, *args: Any, **kwargs: Any) -> None:
+        super().draw_text(gc, x, y, printable(s), *args, **kwargs)
+
+    def get_text_width_height_descent(self, s: str, prop: Any, ismath: Any) -> Any:
+        return super().get_text_width_height_descent(printable(s), prop, ismath)
 
 
 def _lay_out(figure: Figure, renderer: RendererBase) -> None:
@@ -118,23 +131,32 @@ def _embedded(svg: str, name: str, title: str, description: str) -> str:
     """A figure of matplotlib's as an element of the page."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)
-    # Only ids that are referred to stay, with the figure's name in front.
-    used = set(re.findall(r"(?:url\(#|href=\"#)([^\")]+)", body))
-    body = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", body)
-    body = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", body)
-    body = re.sub(r'font-family: [^;"]*;? ?', "", body)
-    for colour, variable in zip(PALETTE, VARIABLES, strict=True):
-        body = body.replace(colour, f"var(--{variable})")
-    # Numbers of drawing commands to a hundredth of a dot: those within tags, not those of texts.
-    body = re.sub("<[^>]+>", lambda tag: LONG.sub(lambda m: f"{float(m[0]):.2f}", tag[0]), body)
+    used = set(re.findall(r"<[^>]+(?:url\(#|href=\"#)([^\")]+)", body))
+
+    def changed(tag: re.Match[str]) -> str:
+        # Only ids that are referred to stay, with the figure's name in front.
+        text = re.sub(
+            r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", tag[0]
+        )
+        text = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", text)
+        text = re.sub(r'font-family: [^;"]*;? ?', "", text)
+        for colour, variable in zip(PALETTE, VARIABLES, strict=True):
+            text = text.replace(colour, f"var(--{variable})")
+        # Numbers of drawing commands to a hundredth of a dot.
+        return LONG.sub(lambda m: f"{float(m[0]):.2f}", text)
+
+    # Within tags: a text may look like any of these.
+    body = re.sub("<[^>]+>", changed, body)
     body = re.sub(r"\s*\n\s*", "\n", body)
     box = re.search(r'viewBox="([^"]*)"', body)
     assert box is not None
     labels = (
-        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>" if description else ""
+        f"<title>{escape(visible(title))}</title><desc>{escape(visible(description))}</desc>"
+        if description
+        else ""
     )
     start = (
-        f'<svg class="figure" role="img" aria-label="{escape(title)}" viewBox="{box[1]}" '
+        f'<svg class="figure" role="img" aria-label="{escape(visible(title))}" viewBox="{box[1]}" '
         f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">{labels}'
     )
     return start + body[body.index(">") + 1 :].strip()
@@ -280,5 +302,6 @@ def scale(ax: Axes, side: Literal["x", "y"], axis: Axis, values: Sequence[Value]
 
 
 def short(label: str, most: int) -> str:
-    """A label cut to so many letters."""
+    """A label cut to so many letters, each of which is seen."""
+    label = printable(label)
     return label if len(label) <= most else f"{label[: most - 1]}…"

@@ -23,21 +23,14 @@ from spot_dask.report.blocks import (
     Sentences,
     Text,
 )
+from spot_dask.texts import markdown as escaped
+from spot_dask.texts import visible
 
 MOST_ROWS = 12
 MOST_CODE = 20
 """Lines of code that are shown."""
 
-SPECIAL = re.compile(r"([\\`*_\[\]|~$]|^[>+#-]|(?<=^\d)[.)])")
-CALLS = re.compile(r"([@#])(?=\w)")
 MARKS = {"PASS": "✅ PASS", "WARN": "⚠️ WARN", "FAIL": "❌ FAIL", "NONE": "–"}
-
-
-def escaped(text: str) -> str:
-    """Text that GitHub shows as it is, on one line."""
-    flat = " ".join(text.split())
-    flat = SPECIAL.sub(r"\\\1", flat).replace("&", "&amp;").replace("<", "&lt;")
-    return CALLS.sub(r"\1<!-- -->", flat)
 
 
 def markdown(title: str, under: str, sections: Sequence[tuple[str, Sequence[Block]]]) -> str:
@@ -95,7 +88,7 @@ def _table(titles: Sequence[str], numeric: Sequence[bool], rows: Sequence[Sequen
 
 def _fenced(text: str) -> str:
     """Code that holds no fence of its own length."""
-    lines = text.splitlines()
+    lines = visible(text).splitlines()
     if more := len(lines) - MOST_CODE:
         lines = [*lines[:MOST_CODE], f"… {more} more lines"] if more > 0 else lines
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)

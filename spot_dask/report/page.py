@@ -23,6 +23,7 @@ from spot_dask.report.blocks import Block, How, NotShown, Text
 from spot_dask.report.context import Missing, ReportContext
 from spot_dask.report.markdown import markdown
 from spot_dask.report.summary import MOST, summary
+from spot_dask.texts import in_template, json_document
 
 SCHEMA = "spot-dask/report/2"
 
@@ -34,7 +35,9 @@ def write(context: ReportContext, path: Path) -> None:
     """Write the page to ``path``; the same as JSON and as Markdown beside it (.json and .md)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with rare_collections():
-        document = json.dumps(to_json(context), indent=1, ensure_ascii=False, allow_nan=False)
+        document = json_document(
+            json.dumps(to_json(context), indent=1, ensure_ascii=False, allow_nan=False)
+        )
         texts = {
             path: html(context),
             path.with_suffix(".json"): document + "\n",
@@ -132,7 +135,11 @@ def page(head: Head, parts: Sequence[Part]) -> str:
     )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=in_template,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.from_string(template).render(
         head=head,

@@ -224,6 +224,7 @@ class Plots:
 
                 ax = pyplot.figure(figsize=figures.SIZE, layout="constrained").subplots()
             draw(ax)
+            ax.get_xticklabels(), ax.get_yticklabels()  # made now, they are no mathematics
         return ax
 
 

@@ -4,6 +4,10 @@ Numbers that are not finite survive: CSV and JSON lines write them as ``NaN``, `
 ``-Infinity`` (JSON lines as strings, since JSON has no such numbers), Parquet and Zarr hold them
 as they are. A missing value is empty in CSV, left out in JSON lines, null in Parquet and
 ``_FillValue`` in Zarr.
+
+A text that a spreadsheet would compute has an apostrophe before it in CSV, and only there
+(``texts.csv_cell``; ``texts.csv_text`` is its inverse). A lone surrogate, which UTF-8 has not, is
+written as ``\\ud800``.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -25,6 +30,7 @@ from spot_dask.errors import SpotDaskError, StoreError
 from spot_dask.store.files import PARTIAL, Directory, failure, make_directories, what_is_at
 from spot_dask.store.table import Array, Column, Table
 from spot_dask.store.tables import parse_group, write_table
+from spot_dask.texts import csv_cell, encodable, json_document
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
 
 
 JSON = dict[str, Any]
+CRLF = "\r\n"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -90,17 +97,33 @@ def _discard(path: Path) -> None:
         path.unlink()
 
 
+@dataclass(frozen=True)
+class _UnixLines:
+    """What rows are written to that end with a line feed, and have quotes around any line end."""
+
+    file: TextIO
+
+    def write(self, row: str) -> int:
+        return self.file.write(f"{row.removesuffix(CRLF)}\n")
+
+
+def formulas(table: Table) -> int:
+    """How many texts of a table have an apostrophe before them in CSV."""
+    texts = (v for column in table.columns for v in _values(column) if isinstance(v, str))
+    return sum(csv_cell(text) != encodable(text) for text in texts)
+
+
 def write_csv(table: Table, file: TextIO, run: str) -> None:
     """One line per evaluation, in the order of the journal; curves are left out."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["run", *(column.name for column in table.columns)])
-    texts = [[_text(value) for value in _values(column)] for column in table.columns]
-    writer.writerows(zip([run] * len(table), *texts, strict=True))
+    writer = csv.writer(_UnixLines(file))
+    writer.writerow(["run", *(csv_cell(column.name) for column in table.columns)])
+    cells = [[csv_cell(_text(v)) for v in _values(column)] for column in table.columns]
+    writer.writerows(zip([csv_cell(run)] * len(table), *cells, strict=True))
 
 
 def write_curves_csv(table: Table, file: TextIO, run: str) -> None:
     """One line per epoch of an evaluation and metric: trial, metric, epoch, value."""
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(_UnixLines(file))
     writer.writerow(["trial", "metric", "epoch", "value"])
     trials = table["trial"].values
     for curve in table.curves:
@@ -110,23 +133,27 @@ def write_curves_csv(table: Table, file: TextIO, run: str) -> None:
             curve.values.tolist(),
             strict=True,
         )
-        writer.writerows((trial, curve.name, epoch, _text(y)) for trial, epoch, y in points)
+        name = csv_cell(curve.name)
+        writer.writerows((trial, name, epoch, _text(y)) for trial, epoch, y in points)
 
 
 def write_jsonl(table: Table, file: TextIO, run: str) -> None:
     """One JSON object per evaluation; configuration, metrics and curves are objects in it."""
     for row in _objects(table):
-        file.write(json.dumps({"run": run} | row, allow_nan=False, ensure_ascii=False) + "\n")
+        document = json.dumps({"run": run} | row, allow_nan=False, ensure_ascii=False)
+        file.write(json_document(document) + "\n")
 
 
 def write_parquet(table: Table, path: Path) -> None:
     """One row per evaluation, curves as lists; raises SpotDaskError without pyarrow."""
     pa = optional("pyarrow", "Parquet")
     parquet = optional("pyarrow.parquet", "Parquet")
-    arrays = {column.name: _arrow(pa, column) for column in table.columns}
+    arrays = {encodable(column.name): _arrow(pa, column) for column in table.columns}
     for curve in table.curves:
         offsets = np.concatenate([[0], np.cumsum(curve.sizes)])
-        arrays[f"curve.{curve.name}"] = pa.LargeListArray.from_arrays(offsets, curve.values)
+        arrays[encodable(f"curve.{curve.name}")] = pa.LargeListArray.from_arrays(
+            offsets, curve.values
+        )
     parquet.write_table(pa.table(arrays), path)
 
 
@@ -193,7 +220,7 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    return str(number_to_json(value)) if isinstance(value, float) else str(value)
+    return str(number_to_json(value)) if isinstance(value, float) else encodable(str(value))
 
 
 def _arrow(pa: Any, column: Column) -> Any:
@@ -204,9 +231,10 @@ def _arrow(pa: Any, column: Column) -> Any:
         # Levels of several types have no common one in Parquet: they become texts.
         alike = len({type(level) for level in column.levels}) == 1
         levels = column.levels if alike else [_text(level) for level in column.levels]
-        return pa.array(np.array([*levels, None], dtype=object)[column.values])
+        texts = [encodable(v) if isinstance(v, str) else v for v in levels]
+        return pa.array(np.array([*texts, None], dtype=object)[column.values])
     if column.kind == "text":
-        return pa.array(column.values, pa.string(), mask=missing)
+        return pa.array([*map(encodable, column.values)], pa.string(), mask=missing)
     return pa.array(column.values, mask=missing)
 
 

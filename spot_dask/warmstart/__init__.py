@@ -173,7 +173,7 @@ def _read(source: WarmStart, space: Space, header: Header) -> Earlier:
                 "and, by name, values that are numbers or texts"
             )
     for name in (*earlier.columns, earlier.objective or ""):
-        if not isinstance(name, str) or not name.isprintable():
+        if not isinstance(name, str) or not (name.isprintable() or name in objectives):
             raise StoreError(f"{path}: {shown(name)} in it is no printable name; rename it there")
     direction = earlier.direction or header.direction
     same = earlier.objective in (None, *objectives) and direction == header.direction

@@ -7,8 +7,9 @@ import io
 from collections.abc import Sequence
 
 from spot_dask.errors import StoreError
+from spot_dask.texts import csv_text
 from spot_dask.warmstart import Earlier
-from spot_dask.warmstart.table import Lines, text_of
+from spot_dask.warmstart.table import EXPORTED, Lines, text_of
 
 
 class Csv:
@@ -32,4 +33,6 @@ class Csv:
                 values.append({n: v for n, v in zip(names, fields, strict=True) if v != ""})
         except csv.Error as error:
             raise StoreError(f"{path}:{lines.line_num}: not a line of CSV ({error})") from None
+        if set(names) >= EXPORTED:  # of ours: texts that were kept from being formulas
+            values = [{n: csv_text(v) for n, v in row.items()} for row in values]
         return Lines(path, text, names, numbers, values, textual=True).earlier(objectives)
