@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from spot_dask.study import Study
     from spot_dask.tasks import replacing
     from spot_dask.tasks.function import FunctionTask
+    from spot_dask.tasks.huggingface import HuggingFaceTask, ReportCallback
     from spot_dask.tasks.lightning import LightningTask
     from spot_dask.tasks.optimizers import optimizer, optimizers
     from spot_dask.tasks.program import ProgramTask
@@ -42,12 +43,14 @@ _HOMES = {
     "FunctionTask": "tasks.function",
     "Given": "tasks.splits",
     "History": "records",
+    "HuggingFaceTask": "tasks.huggingface",
     "Integer": "space",
     "LightningTask": "tasks.lightning",
     "Listener": "trackers",
     "Metric": "tasks.torch",
     "ProgramTask": "tasks.program",
     "Real": "space",
+    "ReportCallback": "tasks.huggingface",
     "Run": "run",
     "SklearnTask": "tasks.sklearn",
     "Space": "space",
@@ -80,12 +83,14 @@ __all__ = [
     "FunctionTask",
     "Given",
     "History",
+    "HuggingFaceTask",
     "Integer",
     "LightningTask",
     "Listener",
     "Metric",
     "ProgramTask",
     "Real",
+    "ReportCallback",
     "Run",
     "SklearnTask",
     "Space",

@@ -70,7 +70,7 @@ tasks.data tasks.function tasks.meant tasks.metrics tasks.optimizers tasks.progr
 tasks.batches tasks.prepare tasks.splits tasks.together
 tasks.fit
 tasks.fitted
-tasks.torch
+tasks.huggingface tasks.torch
 tasks.core tasks.lightning
 worker worker.checkpoints
 worker.context worker.limits

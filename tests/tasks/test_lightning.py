@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,15 @@ def loaders(shuffle: bool = True) -> tuple[Any, Any]:
 
 def task(module: Any = Net, data: Any = loaders, **settings: Any) -> LightningTask:
     return LightningTask(module, data, **{"epochs": 2, "checkpoint_seconds": 0, **settings})
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks are the quicker for it, and a forked process has no others."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def alone(function: Callable[..., object], *arguments: Any) -> None:
