@@ -20,6 +20,7 @@ from spot_dask.cards import Card, brief, counted
 from spot_dask.codec import number_to_json
 from spot_dask.constraints import parsed, standing
 from spot_dask.errors import StoreCorrupt, StoreError
+from spot_dask.executors.artifacts import artifacts_of
 from spot_dask.fold import Fold
 from spot_dask.inference import Inference
 from spot_dask.inference.confirmed import FEWEST, Confirmation, confirmation
@@ -336,6 +337,31 @@ class Run:
             return found
         finally:
             training.close()
+
+    def artifacts(self, trial: int | None = None) -> Path:
+        """The directory of what a trial's training has left, by default of the recommended one.
+
+        That is the first training of the configuration whose artifacts are kept. Nothing in it is
+        read or loaded. Raises StoreError, which says why, where there is none.
+        """
+        keep, best = self.settings["keep"], self.best if trial is None else None
+        if keep is None:
+            raise StoreError(
+                f"{self.path} keeps no artifacts: it was run without --keep best;"
+                " `spot-dask fit` trains its best again"
+            )
+        if trial is None and best is None:
+            raise StoreError(f"no successful trial in {self.path} yet, so nothing is kept")
+        place = artifacts_of(self.settings["artifacts"], self.path, self.header.run_id)
+        if place is None or not place.is_here:
+            where = "its artifacts" if place is None else place.root
+            raise StoreError(f"the artifacts of {self.path} are not here: there is no {where}")
+        for e in sorted(self.history.ok, key=lambda e: e.trial.number):
+            asked = e.trial.number == trial if best is None else e.trial.config == best.config
+            if asked and (found := place.of(e.trial.number, e.attempt)).is_dir():
+                return found
+        what = f"trial {trial}" if best is None else "the recommended configuration"
+        raise StoreError(f"no artifacts of {what} are kept in {place.root} (keep is {keep!r})")
 
     @cached_property
     def inference(self) -> Inference | None:

@@ -47,6 +47,7 @@ from spot_dask.coordinator import (
 from spot_dask.coordinator.state import Coordinator
 from spot_dask.errors import StoreFull
 from spot_dask.executors import Executor
+from spot_dask.executors.artifacts import ArtifactFolder
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.progress import Update, Watcher
 from spot_dask.records import (
@@ -71,6 +72,10 @@ from spot_dask.tuner.model import Best
 from spot_dask.tuner.ranges import changed, holds, hull_of
 
 logger = logging.getLogger(__name__)
+
+SHORTLIST = 5
+"""Of how many configurations artifacts are kept, by surrogate and by observed values: as more is
+learnt, the recommendation goes from one to another of them."""
 
 POLL_SECONDS = 0.5
 """How long the loop may sleep before it looks at the clock and at signals."""
@@ -111,6 +116,8 @@ class Session:
         ending: Ending | None = None,
         checkpoints: Folder | None = None,
         heard: Callable[[Sequence[Entry]], None] | None = None,
+        artifacts: ArtifactFolder | None = None,
+        keep: str | None = None,
     ) -> None:
         self._coordinator = coordinator
         self._tuner = tuner
@@ -119,6 +126,7 @@ class Session:
         self._watcher = watcher
         self._checkpoints = checkpoints
         self._heard = heard
+        self._artifacts, self._keep = artifacts, keep
         self._incumbent = Incumbent(tuner)
         self._proposing = False
         self._signals: deque[Event] = deque()
@@ -136,6 +144,7 @@ class Session:
         """Run until the coordinator finishes; returns its reason, which is also in the store."""
         with as_events(self._ending) as self._signals:
             self._executor.listen(self._hear)
+            self._clear_artifacts()  # what a killed coordinator had no time to remove
             while True:
                 self._handle(self._arrived())
                 if self._ended is not None:
@@ -284,7 +293,7 @@ class Session:
         elif now - self._reminded >= PATIENCE_SECONDS:
             self._reminded = now
             self.tell("no worker is there; waiting for one to join")
-        if self._watcher is None:
+        if self._watcher is None and self._artifacts is None:
             return
         history = self._coordinator.history
         # Looked for beside the trainings, but not beside a proposal.
@@ -325,6 +334,7 @@ class Session:
         if isinstance(entry, Told):
             if self._checkpoints is not None:
                 self._checkpoints.discard(entry.evaluation.trial.number)
+            self._clear_artifacts()
             self.tell(last=entry.evaluation)
             self._tell_unknown(entry.evaluation)
         elif isinstance(entry, Retried):
@@ -339,6 +349,22 @@ class Session:
                 if dict(wish.config) in asked:
                     self._store.grant(wish)
             self._wishes = tuple(w for w in self._wishes if dict(w.config) not in asked)
+
+    def _clear_artifacts(self) -> None:
+        """Remove artifacts that are not to be kept, of evaluations that are all in the store.
+
+        Where the best's are kept, those of every training of the configurations that come first by
+        the surrogate, as of the last look, or by their observed values; all, until the first look.
+        """
+        if self._artifacts is None:
+            return
+        history = self._coordinator.history
+        kept = None
+        if self._keep == "best" and self._incumbent.ranked:
+            seen = self._tuner.ranked(history.searched, None)[:SHORTLIST]
+            configs = [best.config for best in (*seen, *self._incumbent.ranked)]
+            kept = {e.trial.number for e in history.ok if e.trial.config in configs}
+        self._artifacts.settle(history, kept)
 
     def _tell_unknown(self, evaluation: Evaluation) -> None:
         """Say, once of each, which constrained metrics a training does not report."""
@@ -395,6 +421,7 @@ class Incumbent:
 
     def __init__(self, tuner: Tuner) -> None:
         self._tuner = tuner
+        self.ranked: list[Best] = []  # what comes first
         self._best: Best | None = None
         self._known = 0  # evaluations at the last look
         self._looking = False
@@ -413,7 +440,8 @@ class Incumbent:
     def look(self, history: History) -> None:
         """Make the recommendation from this history."""
         began = time.monotonic()
-        self._best = self._tuner.recommend(history, self._tuner.model(history))
+        self.ranked = self._tuner.ranked(history.searched, self._tuner.model(history))[:SHORTLIST]
+        self._best = self.ranked[0] if self.ranked else None
         seconds = time.monotonic() - began
         self._known = len(history.evaluations)
         self._next = began + max(PAUSE_SECONDS, seconds / SHARE)

@@ -133,6 +133,7 @@ DIRECTORY = Kind(
     "DIR",
     bare=True,
 )
+RECORDED = replace(DIRECTORY, write=lambda value: None if value is None else str(value))
 COMPONENT = Kind(
     "a name",
     lambda value: value != "" and not isinstance(value, int | float | list | dict),
@@ -445,6 +446,14 @@ class Settings(SettingsTable):
     checkpoints: Any = setting(
         DIRECTORY, flag="--checkpoints", recorded=False,
         help="Where trainings save what interrupted ones go on from; all workers must share it.",
+    )  # fmt: skip
+    keep: str | None = setting(
+        choice("best", "all"), off=True, flag="--keep",
+        help="Keep what trainings leave as artifacts: of the best, or of all; none is off.",
+    )  # fmt: skip
+    artifacts: Any = setting(
+        RECORDED, flag="--artifacts",
+        help="Where artifacts are kept; all workers must share it [beside the store].",
     )  # fmt: skip
     trackers: Sequence[Any] = setting(
         TRACKERS, (), flag="--track", recorded=False,

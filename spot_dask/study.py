@@ -26,6 +26,7 @@ from spot_dask.coordinator import Policy
 from spot_dask.coordinator.state import Coordinator
 from spot_dask.errors import StoreError, StudyError, did_you_mean, shown
 from spot_dask.executors import Executor
+from spot_dask.executors.artifacts import ArtifactFolder, artifacts_of, check_owner
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.executors.connection import Connection
 from spot_dask.executors.open import executor_of, place_of
@@ -56,7 +57,6 @@ from spot_dask.tuner.confirmation import seeds_of
 from spot_dask.tuner.model import Best
 from spot_dask.tuner.stopping import FIRST, NEVER
 from spot_dask.warmstart import WarmStart, summary, take_over
-from spot_dask.worker.checkpoints import Place
 from spot_dask.worker.heartbeat import SILENCE_SECONDS
 from spot_dask.worker.limits import Conditions, Limits
 
@@ -222,10 +222,12 @@ class Study(Settings):
         path = address(store) if store is not None else default_store(self.name)
         header = study._header()
         imported = take_over(warm_start, header)
-        place = study._place(path, header.run_id)
+        conditions = study._conditions(path, header.run_id)
+        if conditions.artifacts is not None and not (isinstance(path, Path) and path.exists()):
+            check_owner(conditions.artifacts)
         course = study._course(client, local, False, watcher, ending, trackers)
         with (
-            closing(study._executor(header.run_id, path, place, course)) as executor,
+            closing(study._executor(header.run_id, path, conditions, course)) as executor,
             closing(
                 Journal.create(path, header, durability=study.durability, fold=Fold())
             ) as journal,
@@ -234,7 +236,7 @@ class Study(Settings):
             for entry in imported:
                 journal.append(entry)
             notes = [f"store {path}"]
-            study._drive(published, executor, place, course, path, notes)
+            study._drive(published, executor, conditions, course, path, notes)
         self._last = Run.of(path, journal, study)
         return self._last
 
@@ -358,9 +360,9 @@ class Study(Settings):
     ) -> Run:
         """A further session of a run under this study, which records what ``settings`` changed."""
         path, run_id = run.path, run.header.run_id
-        place = self._place(path, run_id)
+        conditions = self._conditions(path, run_id)
         with (
-            closing(self._executor(run_id, path, place, course)) as executor,
+            closing(self._executor(run_id, path, conditions, course)) as executor,
             closing(
                 Journal.resume(
                     path,
@@ -375,7 +377,7 @@ class Study(Settings):
             taken = f"inbox: {late} trainings had ended without a coordinator; taken in"
             notes = [taken] if late else []
             with closing(TableKeeper(journal)) as published:
-                self._drive(published, executor, place, course, path, notes, only)
+                self._drive(published, executor, conditions, course, path, notes, only)
         self._last = Run.of(path, journal, self)
         return self._last
 
@@ -441,19 +443,27 @@ class Study(Settings):
         except ValueError as error:
             raise StudyError(f"the run's settings: {one_line(error)}") from error
 
-    def _place(self, store: Path | str, run_id: str) -> Place | None:
-        """Where the checkpoints of a run are kept; None: nowhere."""
-        return place_of(self.checkpoints, store, run_id, self.source.get("text", ""))
+    def _conditions(self, store: Path | str, run_id: str) -> Conditions:
+        """What trainings of a run may use; StoreError where artifacts can be kept nowhere."""
+        place = place_of(self.checkpoints, store, run_id, self.source.get("text", ""))
+        artifacts = None
+        if self.keep is not None:
+            artifacts = artifacts_of(self.artifacts, store, run_id)
+            if artifacts is None:
+                raise StoreError(
+                    f"{store} can keep no artifacts (keep is {self.keep!r}); "
+                    "give a directory that all workers share with --artifacts"
+                )
+        return Conditions(self.limits, self.isolation, place, artifacts)
 
     def _executor(
         self,
         run_id: str,
         store: Path | str,
-        place: Place | None,
+        conditions: Conditions,
         course: Course,
     ) -> Executor:
         """What runs the trainings of a run; outcomes that nobody hears go to the store's inbox."""
-        conditions = Conditions(self.limits, self.isolation, place)
         inbox = Inbox(store if isinstance(store, str) else str(store.absolute()), run_id)
         task, leave = self.training, inbox.leave
         return executor_of(task, run_id, conditions, leave, course.client, course.local)
@@ -479,7 +489,7 @@ class Study(Settings):
         self,
         store: TableKeeper,
         executor: Executor,
-        place: Place | None,
+        conditions: Conditions,
         course: Course,
         where: Path | str,
         notes: Iterable[str],
@@ -504,7 +514,9 @@ class Study(Settings):
             }
         )
         coordinator = Coordinator(policy, past, executor.now())
+        place, shelf = conditions.place, conditions.artifacts
         folder = None if place is None else Folder(place)
+        artifacts = None if shelf is None else ArtifactFolder(shelf)
         if folder is not None:
             folder.sweep(past.history.pending)  # what a killed coordinator had no time to remove
         shown = OnPage(executor.page, self.goal, self.name, where)
@@ -523,6 +535,8 @@ class Study(Settings):
             course.ending,
             folder,
             feed.take,
+            artifacts,
+            self.keep,
         )
         for note in (*notes, *shown.notes):
             session.tell(note)
@@ -554,6 +568,8 @@ class Study(Settings):
         shown.end(reason)
         if folder is not None:
             folder.close(coordinator.history.pending)
+        if artifacts is not None:
+            artifacts.close()
 
     @property
     def _each(self) -> int:
@@ -575,6 +591,9 @@ class Study(Settings):
         return f"the result will be unconfirmed ({why}); afterwards: spot-dask confirm STORE"
 
     def _header(self) -> Header:
+        settings = self.settings
+        if self.artifacts is not None:  # for whoever reads the store from elsewhere
+            settings["artifacts"] = str(Path(self.artifacts).absolute())
         return Header(
             run_id=uuid.uuid4().hex,
             name=self.name,
@@ -583,7 +602,7 @@ class Study(Settings):
             space_hash=self.space.hash,
             objective=self.task.objective,
             direction=self.task.direction,
-            settings=self.settings,
+            settings=settings,
             study=self.source,
             versions=_versions(),
         )

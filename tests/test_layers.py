@@ -72,7 +72,7 @@ tasks.fit
 tasks.fitted
 tasks.huggingface tasks.torch
 tasks.core tasks.lightning
-worker worker.checkpoints
+worker worker.artifacts worker.checkpoints
 worker.context worker.limits
 worker.pipe
 worker.heartbeat worker.training_main
@@ -83,8 +83,8 @@ progress
 trackers
 trackers.feed trackers.points trackers.event_files
 trackers.*
-executors executors.checkpoints executors.connection executors.page executors.serial
-    executors.workers
+executors executors.artifacts executors.checkpoints executors.connection executors.page
+    executors.serial executors.workers
 executors.cluster executors.service
 executors.dask
 executors.open

@@ -96,6 +96,9 @@ class Story:
     def recommend(self, history: History, model: None) -> None:
         """There is nothing to recommend."""
 
+    def ranked(self, history: History, model: None) -> list[Best]:
+        return []
+
     def seen(self, evaluations: Sequence[Evaluation], history: History) -> list[Best]:
         return [Best((e,)) for e in evaluations]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import click
@@ -46,6 +46,10 @@ def fit(
         raise click.UsageError(f"-o {output}: there is no directory {Path(output).parent}")
     with redirect_stdout(sys.stderr):
         run = Run.open(store)
+        if seed is None and not full:
+            with suppress(StoreError):
+                if (kept := run.artifacts(trial) / "model.pt").is_file():
+                    opt.say(f"its model was kept: {kept}", err=True)
         fitted = run.fit(reloaded(run, study).study, trial=trial, seed=seed, full=full)
         try:
             fitted.save(output)

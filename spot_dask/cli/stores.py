@@ -118,12 +118,20 @@ def best(
     if document is None:
         opt.say(f"Error: no successful trial in {store} yet", err=True)
         ctx.exit(NO_SUCCESS)
-    if as_json:
-        opt.emit("best", {"store": store, "by": by, **document})
-    elif notation is not None:
+    if notation is not None:
         opt.show(written(document["config"], notation))
-    else:
-        _show_best(run, document)
+        return
+    kept, lacking = None, None
+    try:
+        kept = str(run.artifacts(None if by == "model" else document["trial"]))
+    except StoreError as error:
+        lacking = str(error)
+    if as_json:
+        opt.emit("best", {"store": store, "by": by, **document, "artifacts": kept})
+        return
+    _show_best(run, document)
+    if run.settings["keep"] is not None:
+        opt.say(lacking or f"artifacts  {kept}")
 
 
 @opt.command(

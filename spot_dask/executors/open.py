@@ -61,7 +61,7 @@ def executor_of(
     """
     check("cluster.local", local)
     if client is None and local == 0:
-        return SerialExecutor(task, conditions.place)
+        return SerialExecutor(task, conditions.place, conditions.artifacts)
     from spot_dask.executors import cluster
     from spot_dask.executors.dask import DaskExecutor
 

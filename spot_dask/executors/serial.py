@@ -13,6 +13,7 @@ from spot_dask import clock
 from spot_dask.coordinator import Event, Finished, Joined, Reported
 from spot_dask.records import Trial
 from spot_dask.tasks import Task
+from spot_dask.worker.artifacts import ArtifactPlace
 from spot_dask.worker.checkpoints import Place
 from spot_dask.worker.context import RunningTrial
 from spot_dask.worker.training_main import attempt_trial
@@ -23,9 +24,12 @@ WORKER = "serial"
 class SerialExecutor:
     """One slot, in this process."""
 
-    def __init__(self, task: Task, place: Place | None = None) -> None:
+    def __init__(
+        self, task: Task, place: Place | None = None, shelf: ArtifactPlace | None = None
+    ) -> None:
         self._task = task
         self._place = place
+        self._shelf = shelf
         self._joined = False
         self._queue: deque[tuple[Trial, int]] = deque()
         self._deferred: deque[Callable[[], Event]] = deque()
@@ -63,7 +67,9 @@ class SerialExecutor:
         def to_stop() -> bool:
             return self._to_stop == (trial.number, attempt)
 
-        running = RunningTrial(trial, attempt, tell=tell, place=self._place, to_stop=to_stop)
+        running = RunningTrial(
+            trial, attempt, tell=tell, place=self._place, to_stop=to_stop, shelf=self._shelf
+        )
         outcome = attempt_trial(lambda: self._task, trial, running)
         return [Finished(trial.number, attempt, replace(outcome, worker=WORKER))]
 

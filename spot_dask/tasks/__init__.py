@@ -58,6 +58,20 @@ class Context(Protocol):
         """Whether a next attempt would find ``checkpoint``; else it is a temporary directory."""
         ...
 
+    @property
+    def artifacts(self) -> Path:
+        """A directory for what shall be left of the training, such as its model.
+
+        It is empty at first, in every attempt. What is in it when the training ends well is kept
+        as the study's ``keep`` says, all of it or nothing; else it is removed.
+        """
+        ...
+
+    @property
+    def keeps_artifacts(self) -> bool:
+        """Whether what is saved in ``artifacts`` may be kept; else it is a temporary directory."""
+        ...
+
     def report(self, epoch: int, /, **metrics: float) -> None:
         """Record the metrics of a finished epoch (counted from 1) as points of learning curves.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +12,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from spot_dask.tasks import Config, named_values, replacing
+from spot_dask.errors import warn_once
+from spot_dask.tasks import Config, Context, named_values, replacing
 from spot_dask.tasks.batches import Batches, Source
 from spot_dask.tasks.data import arrays
 from spot_dask.tasks.nested import leaves, mapped
 
 FORMAT = "spot-dask/model/1"
+
+MODEL = "model.pt"
+"""The model's file among the artifacts of a training."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +110,18 @@ class Fitted:
                 file,
             )
         return Path(path)
+
+    def left(self, trial: Context) -> Mapping[str, float]:
+        """Save the model among the artifacts of its trial, where these are kept; the metrics.
+
+        That it cannot be saved is logged, once: the result counts all the same.
+        """
+        if trial.keeps_artifacts:
+            try:
+                self.save(trial.artifacts / MODEL)
+            except Exception as error:  # of a full disk, or a state of the user's own kind
+                warn_once(logger, "the models of trainings cannot be kept: %s", error)
+        return self.metrics
 
 
 def _joined(found: list[Any]) -> Any:

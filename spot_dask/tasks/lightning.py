@@ -125,7 +125,7 @@ class LightningTask:
         Raises ValueError for a wrong result of one of the user's functions, and where the
         objective is not logged.
         """
-        return self.fitted(config, trial).metrics
+        return self.fitted(config, trial).left(trial)
 
     def fitted(self, config: Config, trial: Context, *, full: bool = False) -> Fitted:
         """The module that this training ends with.

@@ -31,7 +31,9 @@ GRACE_SECONDS = 5.0  # from SIGTERM to SIGKILL
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _PLACE = re.compile(r"\{([A-Za-z_][\w.]*|\.\.\.)(?::([^{}]*))?\}")
-_OF_THE_TRIAL = ("seed", "trial", "attempt", "slot", "checkpoint", "fold", "partition")
+_OF_THE_TRIAL = (
+    "seed", "trial", "attempt", "slot", "checkpoint", "artifacts", "fold", "partition",
+)  # fmt: skip
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf)"
 
 
@@ -45,7 +47,8 @@ class ProgramTask:
 
     In ``command``, a text or a list of words, ``{name}`` is the value of a parameter; ``{seed}``,
     ``{trial}``, ``{attempt}`` and ``{slot}`` are the trial's, ``{checkpoint}`` is a directory that
-    its next attempt finds again. ``{...}`` is every active parameter that is named nowhere else as
+    its next attempt finds again, ``{artifacts}`` one for what shall be left of it (see the study's
+    ``keep``). ``{...}`` is every active parameter that is named nowhere else as
     ``--name=value``, a flag as ``--name`` if it is true, with dashes for underscores if ``dashes``.
     ``{name:--flag}`` is ``--flag`` where the parameter is true. A word with a parameter that is not
     active is left out. No shell is involved.
@@ -56,8 +59,8 @@ class ProgramTask:
     name its ``epoch`` itself. What is printed last is the result. Output and errors are read alike.
 
     The program runs in ``cwd`` with ``env`` added to its environment, and SPOT_DASK_SEED,
-    SPOT_DASK_TRIAL and, where the command has it, SPOT_DASK_CHECKPOINT. It is ended, with all that
-    it started, where its training is stopped.
+    SPOT_DASK_TRIAL and, where the command has them, SPOT_DASK_CHECKPOINT and SPOT_DASK_ARTIFACTS.
+    It is ended, with all that it started, where its training is stopped.
 
     Raises ValueError for what cannot be a command, a pattern or an environment.
     """
@@ -175,8 +178,9 @@ class ProgramTask:
 
     def _started(self, words: Sequence[str], trial: Context) -> subprocess.Popen[bytes]:
         own = {"SPOT_DASK_SEED": str(trial.seed), "SPOT_DASK_TRIAL": str(trial.number)}
-        if any("{checkpoint}" in word for word in self._words):
-            own["SPOT_DASK_CHECKPOINT"] = str(trial.checkpoint)
+        for name in ("checkpoint", "artifacts"):
+            if any(f"{{{name}}}" in word for word in self._words):
+                own[f"SPOT_DASK_{name.upper()}"] = str(getattr(trial, name))
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **own, **self.env}
         try:
             return subprocess.Popen(

@@ -240,10 +240,11 @@ class TorchTask:
     def __call__(self, config: Config, trial: Context) -> Mapping[str, float]:
         """Metrics of the last epoch, or the best one, and test_* ones if there are test data.
 
+        Where artifacts are kept, ``model.pt`` among them is the model; ``Fitted.save`` writes it.
         Raises Diverged if a loss is no longer finite, ValueError for a wrong result of one of the
         user's functions.
         """
-        return self.fitted(config, trial).metrics
+        return self.fitted(config, trial).left(trial)
 
     def fitted(self, config: Config, trial: Context, *, full: bool = False) -> Fitted:
         """The network that this training ends with; raises what the call does.

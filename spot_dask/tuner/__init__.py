@@ -166,7 +166,7 @@ class Tuner:
 
     def finalists(self, history: History, top: int = 1) -> list[Best]:
         """The ``top`` best configurations of a history, as the search alone tells."""
-        return self._ranked(history.searched, self.model(history))[:top]
+        return self.ranked(history.searched, self.model(history))[:top]
 
     def _confirmations(self, history: History, stage: Stage) -> list[Trial]:
         """The trials of a confirmation that are to be asked now, those of a seed together."""
@@ -254,7 +254,7 @@ class Tuner:
             if done >= self.repeats:
                 break
             default = self._keys([self.space.default])[0]
-            others = [b for b in self._ranked(history, None) if b.key != default]
+            others = [b for b in self.ranked(history, None) if b.key != default]
             if others and (done % 2 or default_failed(history)):
                 trials.append(self._replicate(history, others[0].config))
             elif not default_failed(history):
@@ -320,10 +320,13 @@ class Tuner:
         lowest mean value is recommended. Imported evaluations of the same objective take part;
         confirmations do not.
         """
-        return next(iter(self._ranked(history.searched, model)), None)
+        return next(iter(self.ranked(history.searched, model)), None)
 
-    def _ranked(self, history: History, model: Model | None) -> list[Best]:
-        """The successful and imported configurations, the one to recommend first."""
+    def ranked(self, history: History, model: Model | None) -> list[Best]:
+        """The successful and imported configurations, the one to recommend first.
+
+        Without a model they are in the order of their observed values.
+        """
         found = self._successes(history)
         if self.within is not None:
             box = self.within

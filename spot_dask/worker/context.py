@@ -15,6 +15,7 @@ from pathlib import Path
 from spot_dask.errors import warn_once
 from spot_dask.records import Trial
 from spot_dask.tasks import StoppedEarly, measured
+from spot_dask.worker.artifacts import ArtifactPlace
 from spot_dask.worker.checkpoints import Place
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class RunningTrial:
         tell: Tell | None = None,
         place: Place | None = None,
         to_stop: Callable[[], bool] | None = None,
+        shelf: ArtifactPlace | None = None,
     ) -> None:
         self.number = trial.number
         self.attempt = attempt
@@ -72,7 +74,8 @@ class RunningTrial:
         self._tell = tell
         self._to_stop = to_stop
         self._place = place
-        self._temporary: str | None = None
+        self._shelf = shelf
+        self._temporary: list[Path] = []
 
     @cached_property
     def keeps_checkpoint(self) -> bool:
@@ -96,13 +99,59 @@ class RunningTrial:
                 return self._place.begin(self.number)
             except OSError as error:
                 logger.warning("trial %d has no checkpoint: %s", self.number, error)
-        self._temporary = tempfile.mkdtemp(prefix=temporary_prefix(os.getpid()))
-        return Path(self._temporary)
+        return self._made()
+
+    @cached_property
+    def keeps_artifacts(self) -> bool:
+        """Whether artifacts are kept if the training ends well; else they are temporary."""
+        if self._shelf is None:
+            return False
+        if not self._shelf.is_here:
+            warn_once(
+                logger,
+                "%s is not on this machine: what trainings here leave as artifacts is lost; "
+                "give a directory that all workers share with --artifacts",
+                self._shelf.root,
+            )
+        return self._shelf.is_here
+
+    @cached_property
+    def artifacts(self) -> Path:
+        """A directory, empty at first, for what shall be left of the training if it ends well."""
+        if self._shelf is not None and self.keeps_artifacts:
+            try:
+                saved = self._shelf.begin(self.number, self.attempt)
+                self._temporary.append(saved)
+                return saved
+            except OSError as error:
+                warn_once(logger, "%s takes no artifacts: %s", self._shelf.root, error)
+        return self._made()
+
+    def publish(self) -> None:
+        """Keep what the training, which has ended well, has left as artifacts.
+
+        Where that is not possible it is logged: the result counts all the same.
+        """
+        saved = self.__dict__.get("artifacts")
+        if self._shelf is None or not self.keeps_artifacts or saved is None:
+            return
+        try:
+            if saved.parent == Path(self._shelf.root) and any(saved.iterdir()):
+                self._shelf.publish(saved, self.number, self.attempt)
+        except OSError as error:
+            warn_once(
+                logger, "%s: artifacts of trainings are lost (%s)", self._shelf.root, error.strerror
+            )
 
     def close(self) -> None:
-        """Remove the directory that no next attempt will use."""
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+        """Remove the directories of which nothing is kept."""
+        for path in self._temporary:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _made(self) -> Path:
+        made = Path(tempfile.mkdtemp(prefix=temporary_prefix(os.getpid())))
+        self._temporary.append(made)
+        return made
 
     def report(self, epoch: int, /, **metrics: float) -> None:
         """Record the metrics of a finished epoch (counted from 1); kept as learning curves.

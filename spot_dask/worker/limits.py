@@ -10,6 +10,7 @@ from pathlib import Path
 
 from spot_dask.errors import ClusterError
 from spot_dask.settings import Isolation, check
+from spot_dask.worker.artifacts import ArtifactPlace
 from spot_dask.worker.checkpoints import Place
 
 DEVICES = "CUDA_VISIBLE_DEVICES"
@@ -59,7 +60,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a training may use, where it runs, and where its checkpoints are kept (None: nowhere).
+    """What a training may use, where it runs, and where its checkpoints and artifacts are kept.
+
+    Where a place is None, none are kept.
 
     In a thread of its worker nothing can be taken from it: it cannot be stopped, except early at
     its next report, and its crash is that of the worker with all that runs there.
@@ -68,6 +71,7 @@ class Conditions:
     limits: Limits = field(default_factory=Limits)
     isolation: Isolation = "warm"
     place: Place | None = None
+    artifacts: ArtifactPlace | None = None
 
     def __post_init__(self) -> None:
         check("isolation", self.isolation)

@@ -68,7 +68,10 @@ class Slots:
         try:
             if request.conditions.isolation == "thread":
                 place, early = request.conditions.place, lambda: occupant.early
-                running = RunningTrial(request.trial, request.attempt, slot, tell, place, early)
+                shelf = request.conditions.artifacts
+                running = RunningTrial(
+                    request.trial, request.attempt, slot, tell, place, early, shelf
+                )
                 outcome = attempt_trial(lambda: _loaded(request.task), request.trial, running)
             else:
                 outcome = self._run_in_process(slot, occupant, request, tell)

@@ -64,6 +64,8 @@ def attempt_trial(load: Callable[[], Task], trial: Trial, running: RunningTrial)
         started = clock.now()
         metrics = measured(task(Config(trial.config), running))
         outcome = Outcome(Status.OK, score(task, metrics), metrics)
+        if not running.stopped:
+            running.publish()  # before anyone hears of the result
     except BaseException as error:  # also SystemExit and KeyboardInterrupt: all of it is user code
         # A Ctrl-C reaches a coordinator in its main thread; elsewhere the training raised it.
         main = threading.current_thread() is threading.main_thread()
@@ -205,6 +207,7 @@ def _train(request: TrainingRequest, loaded: LoadedTask, channel: Channel) -> Ou
         lambda epoch, metrics: channel.send(EpochReport(epoch, metrics)),
         request.conditions.place,
         lambda: channel.to_stop(request),
+        request.conditions.artifacts,
     )
     outcome = attempt_trial(lambda: loaded.of(request), request.trial, running)
     gc.collect()
