@@ -11,7 +11,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Protocol
@@ -19,7 +19,7 @@ from typing import Protocol
 from spot_dask.codec import JSON
 from spot_dask.coordinator import Lease
 from spot_dask.inference.confirmed import FEWEST, bounds_of, fresh_values
-from spot_dask.records import Evaluation, History, Value
+from spot_dask.records import Evaluation, FoldPlan, History, Value
 from spot_dask.stats.intervals import mean_interval
 from spot_dask.tuner.foretold import Foretold, foretold
 from spot_dask.tuner.model import Best
@@ -67,7 +67,7 @@ Watcher = Callable[[Update], None]
 class Goal:
     """The objective of a run and its budget (None: no limit; ``wall`` in seconds).
 
-    ``epochs`` are those of all trainings.
+    ``epochs`` are those of all trainings. ``folds`` are those that a configuration is trained on.
 
     ``together`` is the size of the batches of a synchronous run; None: a trial is proposed whenever
     a slot is free.
@@ -79,6 +79,7 @@ class Goal:
     wall: float | None
     together: int | None = None
     epochs: int | None = None
+    folds: FoldPlan = field(default_factory=FoldPlan)
 
     @property
     def sign(self) -> float:
@@ -96,7 +97,8 @@ class BestSoFar:
 
     Those that confirm it, once there are any, else those of the search, which flatter it. The 95 %
     interval is known only of confirmed ones. ``trial`` is None where it was imported. ``limits``
-    says how it stands to the outcome constraints; empty where there are none.
+    says how it stands to the outcome constraints; empty where there are none. ``folds``: the
+    trainings of the search are on several folds.
     """
 
     trial: int | None
@@ -108,6 +110,7 @@ class BestSoFar:
     high: float | None = None
     limits: str = ""
     feasible: bool = True
+    folds: bool = False
 
     @classmethod
     def of(cls, best: Best, history: History, goal: Goal) -> BestSoFar:
@@ -120,14 +123,15 @@ class BestSoFar:
             mean = mean_interval(fresh.values, bounds=bounds_of(history, goal.sign))
             ends = (mean.t.low, mean.t.high) if mean.n >= FEWEST else (None, None)
             found = cls(best.trial, best.config, mean.mean, mean.n, True, *ends)
-        return replace(found, limits=best.limits, feasible=best.feasible)
+        folds = goal.folds.several
+        return replace(found, limits=best.limits, feasible=best.feasible, folds=folds)
 
 
 @dataclass(frozen=True)
 class Training:
     """A running training: its age (seconds), and the epoch and objective that it reported last.
 
-    Both are None until it has reported them.
+    Both are None until it has reported them. ``fold`` says which of several it is; else empty.
     """
 
     trial: int
@@ -136,6 +140,7 @@ class Training:
     seconds: float
     epoch: int | None = None
     value: float | None = None
+    fold: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,6 +180,14 @@ class Standing:
     def wall_left(self) -> float | None:
         """Seconds until the wall time is used up; None if there is no such limit."""
         return None if self.goal.wall is None else max(0.0, self.goal.wall - self.elapsed)
+
+
+def fold_of(replicate: int, folds: FoldPlan) -> str:
+    """Which fold a replicate is, such as "2 of 5"; empty where there is one only."""
+    if not folds.several:
+        return ""
+    partition, fold = divmod(replicate, folds.k)
+    return f"{fold + 1} of {folds.k}" + (f", partition {partition + 1}" if partition else "")
 
 
 class View:
@@ -221,6 +234,7 @@ class View:
                     seconds=max(0.0, now - lease.since),
                     epoch=lease.epoch or None,
                     value=None if math.isnan(lease.value) else goal.signed(lease.value),
+                    fold="" if lease.trial.confirms else fold_of(lease.trial.replicate, goal.folds),
                 )
                 for lease in oldest
             ),
@@ -238,7 +252,7 @@ class View:
     def _told(self, history: History) -> Foretold | None:
         """How well proposals were foretold, judged anew when an evaluation has ended."""
         if self._foretold[0] != len(history.evaluations):
-            self._foretold = len(history.evaluations), foretold(history)
+            self._foretold = len(history.evaluations), foretold(history, self._goal.folds)
         return self._foretold[1]
 
     def _judged(self, update: Update) -> float | None:

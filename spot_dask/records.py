@@ -117,6 +117,10 @@ class FoldPlan:
         return self.count > 1
 
 
+ONE_FOLD = FoldPlan()
+"""The plan of a study without folds."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """A configuration to be run once, under one seed.

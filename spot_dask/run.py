@@ -29,6 +29,7 @@ from spot_dask.records import (
     STOP,
     Configuration,
     Evaluation,
+    FoldPlan,
     Header,
     History,
     Import,
@@ -48,6 +49,7 @@ from spot_dask.store.wishes import RANGES, pause, put_wish
 from spot_dask.texts import printable
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.confirmation import reserve, seeds_of
+from spot_dask.tuner.folds import table_of
 from spot_dask.tuner.foretold import foretold
 from spot_dask.tuner.limited import rank
 from spot_dask.tuner.model import Best, Model
@@ -309,8 +311,10 @@ class Run:
 
         ``given`` is the run's study or its task, which no store holds. With the trial's own seed,
         which is the default, and as many threads, the model on a CPU is the very one whose value
-        is recorded. ``full`` trains on the validation data, too. Raises StoreError where there is
-        nothing to fit, and what the training raises.
+        is recorded. In a study with folds it is trained on the first fold (or the trial's), and its
+        metrics are those recorded of that; with another seed it is a hold-out set that the seed
+        draws. ``full`` trains on the validation data, too: with folds, on all training data. Raises
+        StoreError where there is nothing to fit, and what the training raises.
         """
         known, best = {t.number: t for t in self.fold.trials}, self.best
         if trial is not None and trial not in known:
@@ -321,16 +325,18 @@ class Run:
             trial, config = best.trial, best.config
         else:
             raise StoreError(f"no successful trial in {self.path} yet, so there is nothing to fit")
-        if seed is None:
-            if trial is None:
-                raise StoreError("the best is imported, so its seed is unknown; give one")
-            seed = known[trial].seed
+        if seed is not None:
+            wanted = Trial(trial or 0, config, seed)
+        elif trial is not None:
+            wanted = known[trial]
+        else:
+            raise StoreError("the best is imported, so its seed is unknown; give one")
         task: Any = getattr(given, "training", given)
         inner = getattr(task, "task", task)  # of one whose levels are what they stand for
         if not hasattr(inner, "fitted"):
             name = type(inner).__name__
             raise StoreError(f"a {name} returns what it measured, no model; a TorchTask has one")
-        training = RunningTrial(Trial(trial or 0, config, seed))
+        training = RunningTrial(wanted)
         by_value.install()
         try:
             found: Fitted = task.fitted(Config(config), training, full=full)
@@ -442,7 +448,7 @@ class Run:
         history, budget = self.history, Budget(**self.settings["budget"])
         limit = budget.limit
         used = len(history.evaluations)
-        opened, told = self.fold.opened, foretold(history)
+        opened, told = self.fold.opened, foretold(history, self.folds)
         return {
             "schema": "spot-dask/status/1",
             "store": str(self.path),
@@ -472,9 +478,34 @@ class Run:
                 "imported": len(history.imports),
                 "hints": sum(map(len, history.priors)),
             },
+            "folds": self._folds_json,
             "incumbent": self.best_json(self.best),
             "foretold": None if told is None else {**asdict(told), "warning": told.warning},
             "last_event": self.fold.last,
+        }
+
+    @property
+    def folds(self) -> FoldPlan:
+        """The folds that each configuration is trained on."""
+        return Settings.restored(self.header.settings)["folds"]  # type: ignore[no-any-return]
+
+    @property
+    def _folds_json(self) -> dict[str, int] | None:
+        """How many configurations were begun, have all of so many folds, and ended before."""
+        if not self.folds.several:
+            return None
+        table = table_of(self.folds, self.history)
+        begun = table.candidates.values()
+        whole = [table.is_complete(c.config) for c in begun]
+        given_up = [
+            (c.ended or table.is_hopeless(c.config)) and not done
+            for c, done in zip(begun, whole, strict=True)
+        ]
+        return {
+            "of": self.folds.count,
+            "configurations": len(whole),
+            "complete": sum(whole),
+            "given_up": sum(given_up),
         }
 
     def best_json(self, best: Best | None) -> dict[str, Any] | None:

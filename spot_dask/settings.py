@@ -14,11 +14,12 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
 from spot_dask import constraints, plugins
 from spot_dask.errors import StudyError, did_you_mean, shown
+from spot_dask.records import FoldPlan
 
 if TYPE_CHECKING:
     from spot_dask.records import Configuration
@@ -371,7 +372,8 @@ class Settings(SettingsTable):
 
     ``ranges`` is what became of the space while a run went on: ``within``, the one that is searched
     now, ``before``, the one until then, and ``hull``, the least that holds all it has been. Empty
-    before any change. ``constraints`` are limits of metrics, see ``constraints.py``.
+    before any change. ``constraints`` are limits of metrics, see ``constraints.py``. ``folds`` are
+    those of the task.
     """
 
     name: str = setting(TEXT, "study", recorded=False, help="The study's name.")
@@ -382,6 +384,7 @@ class Settings(SettingsTable):
     prior: Mapping[str, Any] = field(default_factory=dict)
     constraints: Mapping[str, str] = field(default_factory=dict)
     ranges: Mapping[str, Any] = field(default_factory=dict)
+    folds: FoldPlan = field(default_factory=FoldPlan)
     surrogate: Any = setting(
         COMPONENT, "kriging",
         help="Model of the objective: a name, sklearn:module.Class(...) or package.module:Name.",
@@ -470,7 +473,7 @@ class Settings(SettingsTable):
         """The recorded settings as JSON, as a store's header has them."""
         start = [dict(config) for config in self.start]
         more = {"prior": dict(self.prior), "constraints": dict(self.constraints)}
-        more["ranges"] = dict(self.ranges)
+        more |= {"ranges": dict(self.ranges), "folds": asdict(self.folds)}
         return super().settings | {"start": start} | more
 
     @classmethod
@@ -491,7 +494,12 @@ class Settings(SettingsTable):
         ):
             raise ValueError(f"ranges is {ranges!r}; expected spaces by name")
         limits = constraints.checked(document.get("constraints", {}))
-        told = {"start": start, "prior": prior, "constraints": limits, "ranges": ranges}
+        try:
+            folds = FoldPlan(**document.get("folds", {}))
+        except TypeError:
+            raise ValueError(f"folds is {document['folds']!r}; expected k, repeats, ...") from None
+        told: dict[str, Any] = {"start": start, "prior": prior, "constraints": limits}
+        told |= {"ranges": ranges, "folds": folds}
         return values | told
 
 

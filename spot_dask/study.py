@@ -33,7 +33,7 @@ from spot_dask.executors.open import executor_of, place_of
 from spot_dask.fold import Fold
 from spot_dask.infill import leaning
 from spot_dask.progress import Goal, OnPage, Watcher
-from spot_dask.records import Header, Objective, Stage
+from spot_dask.records import FoldPlan, Header, Objective, Stage
 from spot_dask.run import Run, tuner_of
 from spot_dask.session import Ending, Session
 from spot_dask.settings import Budget, Settings, one_line, shared
@@ -117,6 +117,13 @@ class Study(Settings):
         self.start = tuple(self.space.validate(config) for config in self.start)
         self.prior = leaning.checked(self.space, self.prior)
         self.constraints = constraints.checked(self.constraints)
+        self.folds = FoldPlan.of(self.task)
+        if self.folds.several and self.design.replicates > 1:
+            raise ValueError(
+                f"design.replicates is {self.design.replicates} in a study with "
+                f"{self.folds.count} folds, which are replicates; expected 1, and repeats of the "
+                "folds if need be"
+            )
         if self.early_stopping == "none":  # as on the command line
             self.early_stopping = None
         if self.length is None and isinstance(named := getattr(self.task, "epochs", None), str):
@@ -423,7 +430,13 @@ class Study(Settings):
         together = self.batch if self.sync else None
         task, budget = self.task, self.budget
         return Goal(
-            task.objective, task.direction, budget.limit, budget.wall, together, budget.epochs
+            task.objective,
+            task.direction,
+            budget.limit,
+            budget.wall,
+            together,
+            budget.epochs,
+            self.folds,
         )
 
     def under(self, settings: Mapping[str, Any], budget: Budget | None = None) -> Study:
@@ -484,6 +497,11 @@ class Study(Settings):
         ours = f"{self.task.direction}imises {self.task.objective}"
         if theirs != ours:
             raise StoreError(f"{run.path} holds a run that {theirs}, this study {ours}; {advice}")
+        folds = Settings.restored(run.header.settings)["folds"]
+        if folds != self.folds:
+            raise StoreError(
+                f"{run.path} holds a run with {folds}, this study {self.folds}; {advice}"
+            )
 
     def _drive(
         self,
@@ -541,6 +559,12 @@ class Study(Settings):
         for note in (*notes, *shown.notes):
             session.tell(note)
         design = self.design.size(self.space)
+        if self.folds.several:
+            design += self.folds.count - 1  # the default has all of them
+            session.tell(
+                f"each configuration is trained on up to {self.folds.count} folds; each of these "
+                "trainings counts as one evaluation"
+            )
         if (
             policy.evaluations is not None
             and policy.evaluations <= design

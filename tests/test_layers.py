@@ -56,7 +56,8 @@ early_stopping.*
 baselines
 baselines.*
 tuner.ranges tuner.design tuner.model tuner.replication
-tuner.confirmation tuner.durations tuner.foreseen tuner.foretold tuner.limited
+tuner.confirmation tuner.durations tuner.folds tuner.foreseen tuner.limited
+tuner.foretold
 tuner.stopping
 tuner
 coordinator coordinator.curves coordinator.fleet

@@ -169,14 +169,17 @@ def test_a_page_shows_how_a_run_stands_until_its_end() -> None:
         del shown[clock]
     (running,) = shown.pop("running")
     assert running.pop("seconds") == pytest.approx(10.0, abs=1.0)
-    assert running == {"trial": 2, "attempt": 1, "worker": "tcp://w:1", "epoch": 3, "value": 0.5}
+    assert running == {
+        "trial": 2, "attempt": 1, "worker": "tcp://w:1", "epoch": 3, "value": 0.5, "fold": "",
+    }  # fmt: skip
     assert shown.pop("best") == {
         "trial": 0, "config": {}, "value": 0.0, "trainings": 1, "confirmed": False,
         "low": None, "high": None, "limits": "", "feasible": True,
+        "folds": False,
     }  # fmt: skip
     assert shown.pop("goal") == {
         "objective": "acc", "direction": "max", "evaluations": 8, "wall": None, "together": None,
-        "epochs": None,
+        "epochs": None, "folds": {"k": 1, "repeats": 1, "stop": True, "draws": True},
     }  # fmt: skip
     assert shown == {
         "name": "a study", "store": "run.zarr", "ended": "budget", "share": 0.25, "done": 2,

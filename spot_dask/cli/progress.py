@@ -24,8 +24,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from spot_dask.cards import counted
 from spot_dask.cli.options import LONGEST_TEXT, clock, number, rough, say, values
-from spot_dask.progress import BestSoFar, Goal, Standing, Training, Update, View, Watcher
+from spot_dask.progress import BestSoFar, Goal, Standing, Training, Update, View, Watcher, fold_of
 from spot_dask.records import Evaluation
 from spot_dask.texts import printable
 from spot_dask.tuner.foretold import FEWEST, Foretold
@@ -166,7 +167,8 @@ def news(standing: Standing, last: Evaluation) -> Iterator[str]:
     """An evaluation that has just arrived, and how the run stands then, in parts of a line."""
     goal = standing.goal
     yield count(standing)
-    yield f"trial {last.trial.number}"
+    fold = "" if last.trial.confirms else fold_of(last.trial.replicate, goal.folds)
+    yield f"trial {last.trial.number}{f' (fold {fold})' if fold else ''}"
     if last.ok:
         yield f"{goal.objective} {number(goal.signed(last.y))}"
     elif last.stopped:
@@ -217,17 +219,21 @@ def count(standing: Standing) -> str:
 def estimate(best: BestSoFar) -> str:
     """The recommended value, how far it is to be trusted, and its trial."""
     where = "imported" if best.trial is None else f"trial {best.trial}"
-    seeds = basis(best.trainings, best.confirmed)
+    seeds = basis(best.trainings, best.confirmed, best.folds)
     if best.low is None or best.high is None:
         return f"{rough(best.value)} ({seeds}) {where}"
     between = f"{number(best.low)} to {number(best.high)}"
     return f"{number(best.value)} ({between}; {seeds}) {where}"
 
 
-def basis(trainings: int, confirmed: bool) -> str:
-    """What a value rests on: so many trainings, by which it was confirmed or not."""
-    seeds = f"{trainings} seed{'' if trainings == 1 else 's'}"
-    return f"confirmed, {seeds}" if confirmed else f"unconfirmed, {seeds}"
+def basis(trainings: int, confirmed: bool, folds: bool = False) -> str:
+    """What a value rests on: so many trainings, by which it was confirmed or not.
+
+    Those of the search are on as many ``folds`` or under as many seeds.
+    """
+    if confirmed:
+        return f"confirmed, {counted(trainings, 'seed')}"
+    return f"unconfirmed, {counted(trainings, 'fold' if folds else 'seed')}"
 
 
 def slots(standing: Standing) -> str:
@@ -248,7 +254,8 @@ def model(judged: Foretold | None) -> Iterator[tuple[str, str]]:
 
 def training(running: Training, objective: str, where: bool) -> str:
     """A running training, and ``where`` it runs, in one line."""
-    parts = [f"trial {running.trial}", clock(running.seconds)]
+    fold = f" (fold {running.fold})" if running.fold else ""
+    parts = [f"trial {running.trial}{fold}", clock(running.seconds)]
     if running.epoch is not None:
         parts.append(f"epoch {running.epoch}")
     if running.value is not None:

@@ -64,7 +64,7 @@ def status(store: str, study: str | None, as_json: bool) -> None:
     opt.say(printable(f"{document['name']}: {state}{who}", opt.LONGEST_TEXT))
     if document["paused"]:
         opt.say(f"paused       no training begins; spot-dask unpause {run.path}")
-    opt.say(f"evaluations  {used} ({_ended(run.history)})")
+    opt.show(f"evaluations  {used} ({_ended(run.history)}){_folds(document['folds'])}")
     opt.say(f"time         {time_used}{'' if wall is None else f' of {opt.clock(wall)}'}")
     if epochs is not None:
         opt.say(f"epochs       {budget['epochs_used']} of {epochs}")
@@ -81,8 +81,18 @@ def status(store: str, study: str | None, as_json: bool) -> None:
         opt.say(f"trial {evaluation.trial.number} {failure(evaluation)}")
     if document["incumbent"] is not None:
         _show_best(run, document["incumbent"])
-    for line, _ in model(foretold(run.history)):
+    for line, _ in model(foretold(run.history, run.folds)):
         opt.say(f"model        {line}")
+
+
+def _folds(folds: dict[str, int] | None) -> str:
+    """A line on how far configurations have come; empty but in a study with folds."""
+    if folds is None:
+        return ""
+    return (
+        f"\nfolds        {counted(folds['configurations'], 'configuration')}, of which "
+        f"{folds['complete']} with all {folds['of']} folds and {folds['given_up']} given up before"
+    )
 
 
 @opt.command(
@@ -369,7 +379,8 @@ def _value_lines(run: Run, document: dict[str, Any]) -> Iterator[str]:
 
     name, gain = printable(document["objective"], opt.LONGEST_TEXT), document["gain"]
     if not document["confirmed"]:
-        observed, seeds = opt.rough(document["observed"]), basis(document["trainings"], False)
+        observed = opt.rough(document["observed"])
+        seeds = basis(document["trainings"], False, run.folds.several)
         yield f"{name}  observed {observed} ({seeds}): chosen for its luck as well"
         yield f"confirm it with fresh seeds: spot-dask confirm {run.path}"
         return

@@ -10,6 +10,7 @@ Values are in the user's sign unless it is said that they are minimised.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -377,8 +378,9 @@ def _curves(
 
 def _curve(run: Run, counts: FloatArray) -> FloatArray:
     """The best value so far, minimised, after so many evaluations of the search."""
+    settled = run.context.settled
     y = [
-        a.evaluation.y
+        settled[number].y if (number := a.evaluation.trial.number) in settled else math.nan
         for a in run.fold.arrivals
         if a.evaluation is not None and not a.evaluation.trial.confirms
     ]

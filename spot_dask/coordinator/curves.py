@@ -80,14 +80,16 @@ class Courses:
 
         The default, which all is compared with, is never stopped, nor what the user asked for. The
         initial design is where the rule learns from finished trainings alone: the curves of others
-        are judged by theirs. Replicates are never stopped either: a mean without its bad luck would
-        flatter. Nor is a training that is as long as any before: it has nothing left to save, but a
-        result to lose. And the share ``spare`` of trainings, drawn by their seeds and numbers, goes
-        on whatever the rule says.
+        are judged by theirs. Replicates are never stopped either, nor folds after a configuration's
+        first: a mean without its bad luck would flatter. Nor is a training that is as long as any
+        before: it has nothing left to save, but a result to lose. And the share ``spare`` of
+        trainings, drawn by their seeds and numbers, goes on whatever the rule says.
         """
         number = trial.number
         judged = SEARCHED | (DESIGNED if getattr(rule, "design", False) else frozenset())
         if rule is None or trial.origin not in judged or number in self._spared:
+            return False
+        if trial.partition is not None and trial.replicate:
             return False
         curve, epochs = self._curves[number], len(self._running[number])
         if 0 < self._longest <= len(curve.values):

@@ -23,10 +23,19 @@ from spot_dask.inference.confirmed import Confirmation, confirmation
 from spot_dask.inference.gate import MORE, FillingCheck, filling_check
 from spot_dask.inference.near import NearOptimal, near_optimal
 from spot_dask.inference.transform import unfit
-from spot_dask.records import Configuration, Evaluation, Header, Import, Objective, Value
+from spot_dask.records import (
+    Configuration,
+    Evaluation,
+    FoldPlan,
+    Header,
+    Import,
+    Objective,
+    Value,
+)
 from spot_dask.space import Categorical, Integer, Parameter, Real, Space
 from spot_dask.stats import BoolArray, FloatArray, Snap
 from spot_dask.stats.diagnostics import LeaveOneOut
+from spot_dask.tuner.folds import FoldTable, key_of, table_of
 from spot_dask.tuner.limited import eligible
 from spot_dask.tuner.model import Best, Model
 from spot_dask.tuner.ranges import holds
@@ -162,9 +171,46 @@ class ReportContext:
 
     @cached_property
     def ranked(self) -> tuple[Evaluation, ...]:
-        """The successful evaluations, the best observed one first."""
-        found = (e for e in self.evaluations if e.ok and not e.trial.confirms)
-        return tuple(sorted(found, key=lambda e: e.y))
+        """The successful evaluations, the best observed one first.
+
+        In a study with folds one for each configuration, its first, with its mean as the value: of
+        those with all folds, then of the others.
+        """
+        if not self.folds.several:
+            return tuple(sorted(self._found, key=lambda e: e.y))
+        some = sorted(self.table.means(self._found, complete=False), key=lambda e: e.y)
+        return tuple(sorted(some, key=lambda e: not self.table.is_complete(e.trial.config)))
+
+    @property
+    def _found(self) -> list[Evaluation]:
+        return [e for e in self.evaluations if e.ok and not e.trial.confirms]
+
+    @property
+    def folds(self) -> FoldPlan:
+        """The folds that each configuration is trained on."""
+        return FoldPlan(**self.header.settings.get("folds", {}))
+
+    @cached_property
+    def table(self) -> FoldTable:
+        """Configurations and folds, in a study with several."""
+        return table_of(self.folds, self.fold.history)
+
+    @cached_property
+    def settled(self) -> Mapping[int, Evaluation]:
+        """What the search's trials settled, by their numbers: the evaluation of each.
+
+        In a study with folds that of a configuration, with its means, by the trial that was the
+        last of its folds to arrive.
+        """
+        if not self.folds.several:
+            return {e.trial.number: e for e in self._found}
+        last = {
+            key_of(e.trial.config): e.trial.number
+            for e, _ in self.arrivals
+            if e.ok and not e.trial.confirms and e.trial.replicate < self.folds.count
+        }
+        means = self.table.means(self._found)
+        return {last[key_of(e.trial.config)]: e for e in means}
 
     @cached_property
     def recommended(self) -> Recommendation | Missing:

@@ -33,6 +33,7 @@ from spot_dask.records import (
     Configuration,
     Evaluation,
     Expected,
+    FoldPlan,
     History,
     Import,
     Objective,
@@ -48,6 +49,7 @@ from spot_dask.surrogates.transfer import Transfer, source_model
 from spot_dask.tuner.confirmation import FROM, default_failed, missing, reserve, seeds_of
 from spot_dask.tuner.design import best_of_each, initial_design, space_filling
 from spot_dask.tuner.durations import price
+from spot_dask.tuner.folds import MissingFold, key_of, table_of
 from spot_dask.tuner.foreseen import foreseen
 from spot_dask.tuner.limited import KnownMetric, constrained, judged, learnt_metrics, rank
 from spot_dask.tuner.model import (
@@ -67,7 +69,7 @@ from spot_dask.tuner.stopping import Judgement, Stopping
 logger = logging.getLogger(__name__)
 
 # Streams of random numbers derived from the study's seed; never reuse one for another purpose.
-_DESIGN, _TRAINING, _ASK, _MODEL, _CONFIRMING, _EXPLORING = range(6)
+_DESIGN, _TRAINING, _ASK, _MODEL, _CONFIRMING, _EXPLORING, _FOLDING = range(7)
 
 RANDOM = 64
 """Random configurations tried for each that another way to search leaves open."""
@@ -96,7 +98,8 @@ class Tuner:
     ``constraints`` are limits of metrics (``constraints.py``): what fulfils them is recommended,
     and proposed where the criterion is one of ours; while nothing does, what is nearest. Names
     that are not ``trusted``, because a store gave them, load no foreign code: ``ask`` and ``model``
-    raise ``plugins.NotLoaded``.
+    raise ``plugins.NotLoaded``. With several ``folds`` a configuration is worth its mean over them;
+    ``tuner/folds.py`` says which are trained.
     """
 
     space: Space
@@ -116,6 +119,7 @@ class Tuner:
     early_stopping: str | Rule | None = None
     length: str | None = None
     constraints: Limits = field(default_factory=dict)
+    folds: FoldPlan = field(default_factory=FoldPlan)
     within: Space | None = None
     beyond: tuple[Evaluation, ...] = ()
     trusted: bool = True
@@ -143,7 +147,23 @@ class Tuner:
             trials = self._by_hand(known, stage.configs)
         else:
             trials = self._new(known, None, q, Origin.EXPLORE, self._rng(_EXPLORING, known))
-        return tuple(replace(t, number=history.asked + i) for i, t in enumerate(trials))
+        return tuple(
+            replace(self._placed_in_folds(t), number=history.asked + i)
+            for i, t in enumerate(trials)
+        )
+
+    def _placed_in_folds(self, trial: Trial) -> Trial:
+        """A trial with its fold and the seed of its partition, in a study with folds.
+
+        A confirmation draws a partition of its own by its seed, or takes one window after the other
+        where partitions are not drawn.
+        """
+        plan, r = self.folds, trial.replicate
+        if not plan.several:
+            return trial
+        if trial.confirms:
+            return trial if plan.draws else replace(trial, fold=r % plan.k)
+        return replace(trial, fold=r % plan.k, partition=self._seed(r // plan.k, _FOLDING))
 
     def _inner(self, box: Space, history: History) -> Tuner:
         """The tuner of the part of the space that is searched now."""
@@ -191,10 +211,71 @@ class Tuner:
         return fresh
 
     def _search(self, history: History, q: int) -> list[Trial]:
+        """The next q trials: folds that are due, and new configurations."""
+        if not self.folds.several:
+            return self._new_to_search(history, q)
+        plan, left = self.folds, self._search_left(history)
+        trials = [] if history.asked else self._new_to_search(history, 1)  # the default
+        table = table_of(plan, history.ask(trials))
+        due = table.due(left)
+        # What is begun may take all its folds; none is begun that could not have them.
+        room = (left - len(trials) - len(due) - len(table.ahead())) / plan.count
+        trials += self._fold_trials(history.ask(trials), due[: q - len(trials)])
+        idle = q - len(trials)
+        new = int(min(idle if plan.stop else -(-idle // plan.count), room))
+        if new >= 1:
+            trials += self._new_to_search(history.ask(trials), new)
+        return self._for_idle(history, trials, q) if len(trials) < q else trials
+
+    def _for_idle(self, history: History, trials: list[Trial], q: int) -> list[Trial]:
+        """The trials and, for workers that would be idle, others, q in all if there are so many.
+
+        Folds of what has none back yet; other partitions for what may be the best; and what else
+        there is.
+        """
+
+        def soon(now: History, n: int) -> list[Trial]:
+            table = table_of(self.folds, now)
+            return self._fold_trials(now, [*table.due(self._search_left(now)), *table.ahead()][:n])
+
+        def rest(now: History, n: int) -> list[Trial]:
+            return self._fold_trials(now, table_of(self.folds, now).rest()[:n])
+
+        for more in (soon, self._again, self._new_to_search, rest):
+            if len(trials) < q:
+                trials = trials + more(history.ask(trials), q - len(trials))
+        return trials
+
+    def _again(self, history: History, q: int) -> list[Trial]:
+        """At most q replicates of what may be the best, on other partitions.
+
+        None where no budget says that the end is near.
+        """
+        if self.budget is None:
+            return []
+        known = len(self._successes(history)) > 1
+        model = self._believed(self._surrogate, history) if known else None
+        return self._replicates(history, model, q, to_the_end=True)
+
+    def _fold_trials(self, history: History, folds: Sequence[MissingFold]) -> list[Trial]:
+        return [
+            Trial(history.asked + i, f.config, self._seed(f.replicate), f.replicate, f.origin)
+            for i, f in enumerate(folds)
+        ]
+
+    def _search_left(self, history: History) -> float:
+        """How many trainings the search still has; infinite where that is not known."""
+        if self.budget is None:
+            return math.inf
+        kept = reserve(history, seeds_of(self.confirm, self.budget))
+        return self.budget - kept - history.asked
+
+    def _new_to_search(self, history: History, q: int) -> list[Trial]:
+        """The next q trials of configurations of the design and of the criterion."""
         baseline = baselines.find(self.search, trusted=self.trusted)
         if baseline is not None:
             return self._by(baseline, history, q)
-        placed = _placed(history)
+        placed = self._placed(history)
         planned = self._planned(history)[placed : placed + q]
         trials = [
             Trial(history.asked + i, config, self._seed(replicate), replicate, origin)
@@ -212,10 +293,13 @@ class Tuner:
         Where it has fewer, the rest is random.
         """
         must = [config for config, _, _ in self._design(1 + len(self._given), ())]
-        placed = _placed(history)
+        placed = self._placed(history)
         given = must[placed : placed + q]
         evaluations = sorted(history.ok, key=lambda e: e.trial.number)
+        if self.folds.several:
+            evaluations = table_of(self.folds, history).means(evaluations, complete=False)
         asked = [e.trial for e in history.evaluations] + list(history.pending)
+        asked = [t for t in asked if not self.folds.several or t.replicate == 0]
         asked.sort(key=lambda trial: trial.number)
         known = Known(
             self.space,
@@ -245,8 +329,8 @@ class Tuner:
 
         Of the default, and in turn with it of the best other configuration that is known by now.
         """
-        if self.budget is not None and self.budget < FROM:
-            return []
+        if self.folds.several or (self.budget is not None and self.budget < FROM):
+            return []  # folds show the noise
         trials: list[Trial] = []
         while len(trials) < q:
             asked = [e.trial for e in history.evaluations] + list(history.pending)
@@ -292,15 +376,20 @@ class Tuner:
         And where it fails, which is logged once with what serves ``instead``: weeks of training
         must not end for one fit.
         """
+        beyond = self.beyond
+        if self.folds.several:
+            table = table_of(self.folds, history, beyond)
+            history = replace(history, evaluations=table.levelled(history.evaluations))
+            beyond = table.levelled(beyond)
         X, y = learnt(self.space, history)
         if len(y) < 2:
             return None
         rng = np.random.default_rng([self.seed, _MODEL, len(y)])
         features = self.space.features(X)
-        if self.beyond:
-            more, which = places(self.space, [e.trial.config for e in self.beyond])
+        if beyond:
+            more, which = places(self.space, [e.trial.config for e in beyond])
             features = np.vstack((features, more))
-            y = bounded(np.append(y, [self.beyond[i].y for i in which]))
+            y = bounded(np.append(y, [beyond[i].y for i in which]))
         try:
             posterior = completed.fit(surrogate, features, y, self.space.groups, rng)
             if not np.isfinite(posterior.predict(features)).all():
@@ -331,6 +420,7 @@ class Tuner:
         if self.within is not None:
             box = self.within
             found = [best for best in found if holds(box, best.config)] or found
+        found = [best for best in found if best.complete] or found
         found = self._judged(found, history, by_model=model is not None)
         if model is None or not found or self._is_exact(history):
             return sorted(found, key=lambda best: rank(best, best.observed))
@@ -347,8 +437,19 @@ class Tuner:
         return sorted(known, key=lambda best: rank(best, best.mean if predicts else best.observed))
 
     def seen(self, evaluations: Sequence[Evaluation], history: History) -> list[Best]:
-        """Evaluations as recommendations, which stand to constraints as they were observed."""
-        return self._judged([Best((e,)) for e in evaluations], history, by_model=False)
+        """Evaluations as recommendations, which stand to constraints as they were observed.
+
+        Of several folds the configurations that have all of them by now.
+        """
+        found = [Best((e,)) for e in evaluations]
+        if self.folds.several:
+            numbers = {e.trial.number for e in evaluations}
+            found = [
+                best
+                for best in self._successes(history)
+                if best.complete and any(e.trial.number in numbers for e in best.evaluations)
+            ]
+        return self._judged(found, history, by_model=False)
 
     def _judged(self, found: Sequence[Best], history: History, by_model: bool) -> list[Best]:
         """Configurations with how they stand to every constraint."""
@@ -402,7 +503,17 @@ class Tuner:
         for key, item in zip(imported, history.imports, strict=True):
             best = found.get(key, Best(key=key))
             found[key] = replace(best, imports=(*best.imports, item))
-        return list(found.values())
+        if not self.folds.several:
+            return list(found.values())
+        table = table_of(self.folds, history)
+        return [
+            best
+            if not best.evaluations or best.imports
+            else replace(
+                best, level=table.level(best.config), complete=table.is_complete(best.config)
+            )
+            for best in found.values()
+        ]
 
     def _planned(self, history: History) -> list[tuple[Configuration, int, Origin]]:
         """The initial design with its replicates; imported evaluations replace its filling.
@@ -411,7 +522,7 @@ class Tuner:
         """
         must = 1 + len(self._given)
         size = max(must, self.design.size(self.space) - len(history.imports))
-        if _placed(history) >= size * self.design.replicates:
+        if self._placed(history) >= size * self.design.replicates:
             return []
         hints = best_of_each(self.space, history.priors, (size - must + 1) // 3)
         imported = set(self._keys([item.config for item in history.imports]))
@@ -473,12 +584,13 @@ class Tuner:
         model = informed = None
         filling = Origin.DESIGN
         told = self._foreseen(history)
-        if len(succeeded(told)) >= min(self.space.d + 1, self.design.size(self.space)):
+        known = len(self._successes(told)) if self.folds.several else len(succeeded(told))
+        if known >= min(self.space.d + 1, self.design.size(self.space)):
             surrogate = self._surrogate  # a name of which there is none is refused
             model = informed = self._believed(surrogate, told)
             if history.priors and (sources := self._sources_of(history)):
                 informed = self._believed(Transfer(surrogate, sources), told) or model
-            if model is None and len(succeeded(told)) > 1:
+            if model is None and known > 1:
                 filling = Origin.FALLBACK
         trials = self._replicates(history, model, self._due(history, model, q))
         trials += self._new(history.ask(trials), informed, q - len(trials), filling, rng)
@@ -523,9 +635,9 @@ class Tuner:
         """How many of the next q trials are among those at the end that replicates are worth."""
         if self.budget is None or model is None or not isinstance(model.posterior, Noisy):
             return 0
-        search = self.budget - reserve(history, seeds_of(self.confirm, self.budget))
+        left = self._search_left(history)
         share = self.replication * worth(model.posterior.nugget)
-        return min(q, max(0, history.asked + q - search + round(share * search)))
+        return int(min(q, max(0, q - left + round(share * (left + history.asked)))))
 
     def _replicates(
         self, history: History, model: Model | None, slots: int, *, to_the_end: bool = False
@@ -538,6 +650,7 @@ class Tuner:
             return []
         failed = set(self._keys([e.trial.config for e in history.failed]))
         own = [b for b in self._successes(history) if b.evaluations and b.key not in failed]
+        own = [b for b in own if b.complete]
         own = self._judged(own, history, by_model=True)
         own = [best for best in own if best.feasible] or own
         if not own:
@@ -579,6 +692,10 @@ class Tuner:
         infill = criteria.find(self.infill, trusted=self.trusted)
         if model is not None and q > 0:
             pending = sorted(history.pending, key=lambda t: t.number)
+            if self.folds.several:  # once each, where nothing is known yet
+                begun = table_of(self.folds, history).candidates
+                firsts = {key_of(t.config): t for t in reversed(pending)}
+                pending = [t for key, t in reversed(firsts.items()) if not begun[key].known]
             timed = getattr(infill, "timed", False)
             request = Request(
                 space=self.space,
@@ -649,6 +766,16 @@ class Tuner:
     def _sources(self) -> dict[tuple[tuple[str, int, float], ...], KrigingPosterior]:
         return {}
 
+    def _placed(self, history: History) -> int:
+        """How many trials were asked by the tuner itself: what was tried by hand delays no design.
+
+        Of a configuration with folds the first counts.
+        """
+        asked = [e.trial for e in history.evaluations] + list(history.pending)
+        if self.folds.several:
+            asked = [trial for trial in asked if trial.replicate == 0]
+        return sum(trial.origin is not Origin.HAND for trial in asked)
+
     def _keys(self, configs: Sequence[Configuration]) -> list[bytes]:
         return self.space.keys(rows_of(self.space, configs))
 
@@ -664,12 +791,6 @@ class Tuner:
 def _first_line(error: Exception) -> str:
     """What an error says, in one line."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def _placed(history: History) -> int:
-    """How many trials were asked by the tuner itself: what was tried by hand delays no design."""
-    asked = [e.trial for e in history.evaluations] + list(history.pending)
-    return sum(trial.origin is not Origin.HAND for trial in asked)
 
 
 def _distinct(

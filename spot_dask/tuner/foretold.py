@@ -8,14 +8,16 @@ hardest to predict, because they were chosen for promising much.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import bdtr
 from scipy.stats import rankdata
 
-from spot_dask.records import Evaluation, History
+from spot_dask.records import ONE_FOLD, Evaluation, FoldPlan, History
 from spot_dask.surrogates import FloatArray
+from spot_dask.tuner.folds import table_of
 
 LAST = 24
 """So many of the latest proposals are judged: three batches of 8."""
@@ -66,9 +68,15 @@ class Foretold:
         )
 
 
-def foretold(history: History, last: int = LAST) -> Foretold | None:
-    """The judgement of the latest proposals that succeeded; None while there are none."""
-    told = sorted(history.searched.ok, key=lambda e: e.trial.number)
+def foretold(history: History, folds: FoldPlan = ONE_FOLD, last: int = LAST) -> Foretold | None:
+    """The judgement of the latest proposals that succeeded; None while there are none.
+
+    Where there are several ``folds``, of their first fold, without what is particular to it.
+    """
+    ok: Sequence[Evaluation] = history.searched.ok
+    if folds.several:
+        ok = table_of(folds, history).levelled(ok)
+    told = sorted(ok, key=lambda e: e.trial.number)
     judged = [e for e in told if e.trial.expected is not None][-last:]
     if not judged:
         return None

@@ -75,7 +75,8 @@ class Best:
     The evaluations are ordered by trial number; more than one if it was replicated, none if it was
     only imported. ``mean`` and ``sd`` are NaN while too little is known to fit a surrogate.
     ``fulfilments`` say how it stands to each outcome constraint. ``key`` is the configuration's in
-    its space.
+    its space. In a study with folds ``level`` is its mean over them (of some, without what is
+    particular to these), and it is ``complete`` with all of them.
     """
 
     evaluations: tuple[Evaluation, ...] = ()
@@ -84,6 +85,8 @@ class Best:
     imports: tuple[Import, ...] = ()
     fulfilments: tuple[Fulfilment, ...] = ()
     key: bytes = field(default=b"", repr=False, compare=False)
+    level: float = math.nan
+    complete: bool = True
 
     def __repr__(self) -> str:
         """The configuration, without values: what they are worth, ``Run.confirmed`` tells."""
@@ -119,8 +122,8 @@ class Best:
 
     @property
     def observed(self) -> float:
-        """Mean of the observed values."""
-        return float(np.mean(self.values))
+        """Mean of the observed values; in a study with folds the ``level``."""
+        return float(np.mean(self.values)) if math.isnan(self.level) else self.level
 
     @property
     def feasible(self) -> bool:

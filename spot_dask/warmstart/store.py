@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from spot_dask.records import Evaluation
 from spot_dask.run import Run
+from spot_dask.tuner.folds import table_of
 from spot_dask.warmstart import Earlier, Row
 
 
@@ -23,7 +25,11 @@ class EarlierRun:
             Row(i.source_run, i.source_trial, i.config, run.signed(i.y), metrics=i.metrics)
             for i in history.imports
         ]
-        for e in history.evaluations:
+        told: Sequence[Evaluation] = history.evaluations
+        if run.folds.several:  # a configuration's value is its mean
+            known = table_of(run.folds, history).means(history.ok, complete=False)
+            told = [*known, *(e for e in told if e.trial.confirms or not e.ok)]
+        for e in told:
             why = "" if e.ok else "it had failed"
             trial, metrics = e.trial, e.outcome.metrics
             rows.append(

@@ -41,6 +41,8 @@ class AnovaSection:
 
     def facts(self, context: ReportContext) -> ClassicalTables | Missing:
         design = [e for e in context.evaluations if e.ok and e.trial.origin in PLANNED]
+        if context.folds.several:  # one value each, as folds repeat configurations
+            design = context.table.means(design, complete=False)
         predictors = _predictors(context, design)
         needed = _needed(predictors)
         if not predictors:

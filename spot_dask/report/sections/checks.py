@@ -77,7 +77,8 @@ class ChecksSection:
 
 
 def _foretold(context: ReportContext) -> Seen | Missing | None:
-    told = foretold(context.fold.history, last=len(context.fold.history.evaluations))
+    history = context.fold.history
+    told = foretold(history, context.folds, last=len(history.evaluations))
     if told is None:
         return None
     if told.n < FEWEST_PROPOSALS:

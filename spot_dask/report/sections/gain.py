@@ -82,6 +82,9 @@ class Gain:
     welch: WelchComparison | None
 
 
+_ORDINALS = {2: "half", 3: "third", 4: "quarter", 5: "fifth", 10: "tenth"}
+
+
 class GainSection:
     title = "Is it better than the default?"
     order = 30
@@ -165,6 +168,7 @@ class GainSection:
         return [
             Text(sentence(found)),
             *noted,
+            *_partitions(context),
             Charts([pairs, severity]),
             _numbers(found, c),
             *_several(found),
@@ -184,6 +188,27 @@ class GainSection:
                 seed=BOOTSTRAP_SEED,
             ),
         ]
+
+
+def _partitions(context: ReportContext) -> list[Block]:
+    """What fresh seeds train on in a study with folds."""
+    plan = context.folds
+    if not plan.several:
+        return []
+    if plan.draws:
+        return [
+            Text(
+                f"Every fresh seed holds out a {_ORDINALS.get(plan.k, f'{plan.k}th')} of the data "
+                "that it draws itself, so what is stated rests on other partitions than the folds "
+                "that chose the configuration."
+            )
+        ]
+    return [
+        Text(
+            "Fresh seeds train on the same windows of time as the search, one after the other, so "
+            "they tell of other trainings, but of no other data."
+        )
+    ]
 
 
 def severity_curve(comparison: PairedComparison) -> SeverityCurve:

@@ -69,7 +69,8 @@ class GeneralisationSection:
                 f"no test value of {objective} was recorded; a task that returns "
                 f"test_{objective.removeprefix('val_')} beside it has it compared here"
             )
-        pairs = [e for e in told if not e.trial.confirms and math.isfinite(_tested(e, metric))]
+        settled = [context.settled[n] for e in told if (n := e.trial.number) in context.settled]
+        pairs = [e for e in settled if math.isfinite(_tested(e, metric))]
         if not pairs:
             return Missing(f"{metric} was never finite")
         sign = context.sign

@@ -106,6 +106,14 @@ class NoiseSection:
         name = context.header.objective
         shown = found.configurations[:SHOWN_CONFIGURATIONS]
         blocks: list[Block] = [Text(_sentence(found, name), "lead"), Text(_use(found))]
+        if context.folds.several:
+            blocks.append(
+                Text(
+                    "Trainings of a configuration are on different folds of the data, so this noise"
+                    " is how much folds differ, too; what is common to all configurations on a fold"
+                    " is common to a seed."
+                )
+            )
         if found.seed is not None:
             blocks.append(Text(_seed(found.seed)))
         if found.difference is not None and not math.isnan(found.difference.p):

@@ -47,7 +47,8 @@ class SearchProgress:
     the trainings' seconds by then. ``initial`` marks evaluations of the initial design, ``stopped``
     those that were stopped early, ``fallback`` those that were chosen otherwise, as the surrogate
     or the criterion failed. ``confirmations`` are not among them. Under constraints the incumbent
-    fulfils them, as observed, and there is no baseline: random search would seldom.
+    fulfils them, as observed, and there is no baseline: random search would seldom. Nor is there
+    one with folds; an evaluation's value is then that of the configuration that it completes.
     """
 
     number: tuple[int, ...]
@@ -71,8 +72,9 @@ class ProgressSection:
             return Missing("no evaluation has succeeded")
         arrivals = [(e, elapsed) for e, elapsed in context.arrivals if not e.trial.confirms]
         told = [e for e, _ in arrivals]
-        y = np.array([e.y if e.ok else math.nan for e in told])
-        fine = np.array([e.ok and context.fulfils(e) for e in told])
+        settled = [context.settled.get(e.trial.number) for e in told]
+        y = np.array([math.nan if e is None else e.y for e in settled])
+        fine = np.array([e is not None and context.fulfils(e) for e in settled])
         later = (Origin.INFILL, Origin.REPLICATE, Origin.FALLBACK)
         return SearchProgress(
             number=tuple(e.trial.number for e in told),
@@ -149,7 +151,7 @@ def _baseline(context: ReportContext, k: int) -> RandomBaseline:
     seen = np.array([e.y if e.ok else np.nan for e in filling if not e.stopped])
     parts: list[RandomSearch] = []
     exact = 0
-    if context.constraints:
+    if context.constraints or context.folds.several:
         return RandomBaseline((), (), (), 0)
     if np.isfinite(seen).sum() > 1:
         exact = min(len(seen), k)

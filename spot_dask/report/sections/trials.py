@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spot_dask.records import Configuration, Failure, Origin, Status
+from spot_dask.progress import fold_of
+from spot_dask.records import Configuration, Failure, FoldPlan, Origin, Status
 from spot_dask.report import text
 from spot_dask.report.blocks import Block, Cell, Heading, NotShown, Text, how, table
 from spot_dask.report.context import Missing, ReportContext
@@ -67,10 +68,14 @@ class TrialsSection:
         if not found:
             return [NotShown("no trial has been evaluated")]
         free, r = context.space.free, context.recommended
-        best = None if isinstance(r, Missing) else r.number
+        best = set() if isinstance(r, Missing) else {r.number}
+        folds = context.folds
+        if folds.several and not isinstance(r, Missing):
+            best |= {row.number for row in found if row.config == r.config}
         titles: list[str | Heading] = [
             Heading("trial", numeric=True),
             "origin",
+            *(["fold"] if folds.several else []),
             "status",
             Heading(context.header.objective, numeric=True),
             Heading("time", numeric=True),
@@ -79,7 +84,7 @@ class TrialsSection:
                 for name in free
             ),
         ]
-        rows = [_cells(row, free, row.number == best) for row in found]
+        rows = [_cells(row, free, row.number in best, folds) for row in found]
         said = text.plural(len(rows), "evaluated trial")
         if context.fold.pending:
             said += f"; {context.fold.pending} more without a result yet"
@@ -90,12 +95,15 @@ class TrialsSection:
         ]
 
 
-def _cells(row: TrialRow, names: Sequence[str], best: bool) -> list[Cell]:
+def _cells(row: TrialRow, names: Sequence[str], best: bool, folds: FoldPlan) -> list[Cell]:
     failed = math.isnan(row.y) and row.status != Status.STOPPED
+    confirms = row.origin == Origin.CONFIRM
+    fold = f"fresh seed {row.replicate + 1}" if confirms else fold_of(row.replicate, folds)
     y, seconds = (v if math.isfinite(v) else None for v in (row.y, row.seconds))
     return [
         Cell(str(row.number), style="strong" if best else ""),
         Cell(row.origin, style="bad" if row.origin == Origin.FALLBACK else "muted"),
+        *([Cell(fold, style="muted")] if folds.several else []),
         Cell(row.status, style="bad" if failed else "muted"),
         Cell(text.number(row.y), y, style="strong" if best else ""),
         Cell(text.seconds(row.seconds), seconds),

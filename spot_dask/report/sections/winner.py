@@ -86,9 +86,12 @@ class _Tried:
     row: np.ndarray[tuple[int], np.dtype[np.float64]]
     evaluations: tuple[Evaluation, ...]
     imports: tuple[Import, ...]
+    level: float = math.nan
 
     @property
     def y(self) -> float:
+        if not math.isnan(self.level):
+            return self.level
         return float(np.mean([*(i.y for i in self.imports), *(e.y for e in self.evaluations)]))
 
     @property
@@ -207,6 +210,7 @@ def _tried(context: ReportContext) -> list[_Tried]:
             rows[at[0]],
             tuple(own[i] for i in at if i < n),
             tuple(imports[i - n] for i in at if i >= n),
+            context.table.level(configs[at[0]]) if context.folds.several else math.nan,
         )
         for at in groups.values()
     ]
