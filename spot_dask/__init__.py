@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spot_dask.core_models import core_model
     from spot_dask.errors import ClusterError, SpotDaskError, StoreError, StudyError
+    from spot_dask.outputs import replacing
     from spot_dask.records import Evaluation, History, Trial
     from spot_dask.run import Run
     from spot_dask.search_cv import SpotSearchCV
     from spot_dask.settings import Budget, Design
     from spot_dask.space import Categorical, Integer, Real, Space
     from spot_dask.study import Study
-    from spot_dask.tasks import replacing
     from spot_dask.tasks.function import FunctionTask
     from spot_dask.tasks.huggingface import HuggingFaceTask, ReportCallback
     from spot_dask.tasks.lightning import LightningTask

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import count
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spot_dask import baselines, by_value, early_stopping, infill, plugins, surrogates
@@ -25,6 +25,7 @@ from spot_dask.fold import Fold
 from spot_dask.inference import Inference
 from spot_dask.inference.confirmed import FEWEST, Confirmation, confirmation
 from spot_dask.inference.narrowed import NarrowedSpace, narrowed
+from spot_dask.outputs import beside
 from spot_dask.records import (
     STOP,
     Configuration,
@@ -562,10 +563,14 @@ class Run:
         """Write the report (HTML, and JSON beside it); returns the path of the HTML file.
 
         The default path is ``report.html`` in a folder beside the store that bears its name; for
-        an object store that folder is in the current directory.
+        an object store that folder is in the current directory. Raises ValueError for a path that
+        does not end in .html, StoreError where it cannot be written, or where its .json or .md
+        would replace what is no report.
         """
         from spot_dask import report
 
+        if path is not None:
+            report.check_path(Path(path))
         target = self._beside / "report.html" if path is None else Path(path)
         try:
             report.write(self.context, target)
@@ -718,9 +723,17 @@ class Run:
 
     @property
     def _beside(self) -> Path:
-        """The folder that bears the store's name."""
-        here = Path(PurePath(self.path).name) if isinstance(self.path, str) else self.path
-        return here.with_suffix("")
+        """The folder of the run's results: that of the store's name.
+
+        Buckets may have stores of one name; then it bears the run's identity, too.
+        """
+        folder = beside(self.path)
+        if isinstance(self.path, str):
+            from spot_dask.report.page import run_of
+
+            if run_of(folder / "report.json") not in (None, self.header.run_id):
+                return folder.with_name(f"{folder.name}-{self.header.run_id[:8]}")
+        return folder
 
     @property
     def _tuner(self) -> Tuner:

@@ -18,6 +18,7 @@ from house import House, Module
 FLOORS = """
 texts
 by_value cards clock errors
+outputs
 plugins
 records
 codec constraints notation

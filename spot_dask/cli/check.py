@@ -60,7 +60,8 @@ def init(directory: str, command: str | None) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for name in TEMPLATES:
             source = files("spot_dask.cli").joinpath("templates", f"{name}.template")
-            (target / name).write_bytes(source.read_bytes())
+            with (target / name).open("xb") as opened:  # not through a link to nowhere
+                opened.write(source.read_bytes())
     except OSError as error:
         raise StudyError(f"cannot write to {target}: {error.strerror}") from error
     opt.say(f"wrote {target / 'study.py'} and {target / 'spot.toml'}")

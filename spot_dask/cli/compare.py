@@ -10,6 +10,7 @@ import click
 
 from spot_dask.cli import options as opt
 from spot_dask.errors import StoreError
+from spot_dask.outputs import write_texts
 from spot_dask.texts import printable
 
 if TYPE_CHECKING:
@@ -67,7 +68,6 @@ def write(found: RunsComparison, path: Path) -> None:
 
     content = markdown(found) if path.suffix == ".md" else html(found)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8", newline="\n")
+        write_texts({path: content})
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error.strerror})") from error

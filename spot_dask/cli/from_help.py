@@ -197,7 +197,8 @@ def write(directory: Path, command: str) -> tuple[Path, bool]:
     text = study_text(command, asked(command))
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(text)
     except OSError as error:
         raise StudyError(f"cannot write to {directory}: {error.strerror}") from error
     return file, "\n[space." in text

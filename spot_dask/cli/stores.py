@@ -15,6 +15,7 @@ from spot_dask.cards import counted
 from spot_dask.cli import options as opt
 from spot_dask.errors import StoreError
 from spot_dask.notation import NOTATIONS, written
+from spot_dask.outputs import write_texts
 from spot_dask.texts import printable
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def space(store: str, width: float, output: str | None, study: str | None, as_js
     python, toml = found.python(), found.toml()
     if output is not None:
         try:
-            Path(output).write_text(python if kind == ".py" else toml, encoding="utf-8")
+            write_texts({Path(output): python if kind == ".py" else toml})
         except OSError as error:
             raise StoreError(f"{output} cannot be written ({error.strerror})") from error
     if as_json:
@@ -196,6 +197,8 @@ def space(store: str, width: float, output: str | None, study: str | None, as_js
 )
 def report(store: str, output: str | None, study: str | None, as_json: bool) -> None:
     """Write the report of the run in STORE and tell it in short; the last line is its path."""
+    if output is not None and Path(output).suffix != ".html":
+        raise click.UsageError(f"-o {output}: expected a file that ends in .html")
     run = _open(store, study)
     with redirect_stdout(sys.stderr):
         path = run.report(output)

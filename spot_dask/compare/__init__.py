@@ -22,6 +22,7 @@ import numpy as np
 from spot_dask.codec import number_to_json
 from spot_dask.errors import StoreError
 from spot_dask.inference.confirmed import fresh_values
+from spot_dask.outputs import STORE
 from spot_dask.records import Configuration
 from spot_dask.run import Run
 from spot_dask.stats import FloatArray
@@ -226,7 +227,7 @@ def _grouped(runs: Sequence[Run]) -> tuple[RunGroup, ...]:
     searches = [str(run.settings.get("search", "spot")) for run in runs]
     labels = searches if len(set(searches)) > 1 else [run.header.name for run in runs]
     if len(set(labels)) == 1:
-        labels = [PurePath(str(run.path)).stem for run in runs]
+        labels = [PurePath(str(run.path)).name.removesuffix(STORE) for run in runs]
         if len(set(labels)) < len(runs):
             labels = [str(run.path) for run in runs]
     groups: dict[str, list[ComparedRun]] = {}

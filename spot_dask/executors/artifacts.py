@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from spot_dask.errors import StoreError
+from spot_dask.outputs import replacing
 from spot_dask.records import History
-from spot_dask.tasks import replacing
 from spot_dask.worker.artifacts import OWNER, ArtifactPlace, attempt_of
 
 

@@ -26,6 +26,7 @@ from distributed import Scheduler, Status, Worker
 
 from spot_dask.errors import ClusterError
 from spot_dask.executors.connection import Connection, Tls, check_listener
+from spot_dask.outputs import write_texts
 from spot_dask.worker import supervisor
 from spot_dask.worker.limits import visible_gpus
 
@@ -98,9 +99,8 @@ async def _schedule(settings: SchedulerSettings, host: str, tls: Tls | None) -> 
             f"no scheduler can listen at {host}:{settings.port} ({error}); choose another --port"
         ) from None
     if settings.file is not None:  # for workers and runs, who never see half of it
-        partial = Path(f"{settings.file}.{os.getpid()}")
-        partial.write_text(json.dumps(scheduler.identity(n_workers=0), indent=2))
-        partial.replace(settings.file)
+        identity = json.dumps(scheduler.identity(n_workers=0), indent=2)
+        write_texts({Path(settings.file): identity})
     logger.info("scheduler at %s; dashboard at %s", scheduler.address, settings.dashboard)
     await _first(scheduler.finished(), leaving.wait())
     await scheduler.close(reason="signal")

@@ -8,6 +8,6 @@ file in ``sections``.
 from __future__ import annotations
 
 from spot_dask.report.context import ReportContext
-from spot_dask.report.page import as_markdown, html, in_short, to_json, write
+from spot_dask.report.page import as_markdown, check_path, html, in_short, to_json, write
 
-__all__ = ["ReportContext", "as_markdown", "html", "in_short", "to_json", "write"]
+__all__ = ["ReportContext", "as_markdown", "check_path", "html", "in_short", "to_json", "write"]

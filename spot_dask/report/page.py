@@ -18,6 +18,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from spot_dask.codec import number_to_json
+from spot_dask.errors import StoreError
+from spot_dask.outputs import write_texts
 from spot_dask.report import sections, text
 from spot_dask.report.blocks import Block, How, NotShown, Text
 from spot_dask.report.context import Missing, ReportContext
@@ -32,8 +34,10 @@ COLLECTED = 70_000
 
 
 def write(context: ReportContext, path: Path) -> None:
-    """Write the page to ``path``; the same as JSON and as Markdown beside it (.json and .md)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the page to ``path``; the same as JSON and as Markdown beside it (.json and .md).
+
+    Each is whole or as it was. Raises OSError.
+    """
     with rare_collections():
         document = json_document(
             json.dumps(to_json(context), indent=1, ensure_ascii=False, allow_nan=False)
@@ -43,8 +47,30 @@ def write(context: ReportContext, path: Path) -> None:
             path.with_suffix(".json"): document + "\n",
             path.with_suffix(".md"): as_markdown(context),
         }
-    for target, content in texts.items():
-        target.write_text(content, encoding="utf-8", newline="\n")
+    write_texts(texts)
+
+
+def check_path(path: Path) -> None:
+    """Raise unless a report may be written to ``path``, its .json and its .md beside it.
+
+    ValueError if its name does not end in .html, StoreError if these are there without a report.
+    """
+    if path.suffix != ".html":
+        raise ValueError(f"the report's path is {str(path)!r}; expected one that ends in .html")
+    data, words = path.with_suffix(".json"), path.with_suffix(".md")
+    for other in (data, words):
+        if other.exists() and run_of(data) is None:
+            raise StoreError(f"{other} is there and is no report's; give another name than {path}")
+
+
+def run_of(data: Path) -> str | None:
+    """The identity of the run that a report in JSON is of; None where there is no such report."""
+    try:
+        document = json.loads(data.read_bytes())
+        is_report = document["schema"].startswith(SCHEMA.rpartition("/")[0])
+        return str(document["about"]["run_id"]) if is_report else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def html(context: ReportContext) -> str:

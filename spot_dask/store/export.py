@@ -27,7 +27,8 @@ import numpy as np
 
 from spot_dask.codec import number_to_json
 from spot_dask.errors import SpotDaskError, StoreError
-from spot_dask.store.files import PARTIAL, Directory, failure, make_directories, what_is_at
+from spot_dask.outputs import PARTIAL
+from spot_dask.store.files import Directory, failure, make_directories, what_is_at
 from spot_dask.store.table import Array, Column, Table
 from spot_dask.store.tables import parse_group, write_table
 from spot_dask.texts import csv_cell, encodable, json_document

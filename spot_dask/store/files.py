@@ -24,10 +24,9 @@ from pathlib import Path
 
 from spot_dask.codec import load
 from spot_dask.errors import StoreCorrupt, StoreError, StoreFull
+from spot_dask.outputs import PARTIAL
 from spot_dask.settings import Durability, check
 from spot_dask.store.objects import MOST_BYTES, STALE_SECONDS, WRITER, Backend, refuse_existing
-
-PARTIAL = ".partial"
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_FILE = frozenset({errno.ENXIO, errno.ELOOP, errno.ENODEV})  # a socket, links in a circle

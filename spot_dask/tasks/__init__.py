@@ -10,20 +10,14 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
-import os
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from spot_dask.errors import did_you_mean, shown
 from spot_dask.space import Config as Config
 
 Direction = Literal["min", "max"]
-
-PARTIAL = ".partial"
-"""The end of the name of a file that is still being written."""
 
 
 class Context(Protocol):
@@ -147,23 +141,6 @@ class StoppedEarly(BaseException):
 
 class Diverged(ArithmeticError):
     """The loss of a training is no longer finite; any task may raise it."""
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a binary file that replaces ``path`` once it is complete and on disk, or never.
-
-    A reader of ``path`` in the meantime, or after a crash, finds the old content.
-    """
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
-    try:
-        with aside.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def score(task: Task, metrics: Mapping[str, float]) -> float:

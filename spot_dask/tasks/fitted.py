@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from spot_dask.errors import warn_once
-from spot_dask.tasks import Config, Context, named_values, replacing
+from spot_dask.outputs import replacing
+from spot_dask.tasks import Config, Context, named_values
 from spot_dask.tasks.batches import Batches, Source
 from spot_dask.tasks.data import arrays
 from spot_dask.tasks.nested import leaves, mapped

@@ -25,8 +25,8 @@ from typing import Any
 import torch
 
 from spot_dask.errors import shown, warn_once
+from spot_dask.outputs import PARTIAL
 from spot_dask.tasks import (
-    PARTIAL,
     Config,
     Context,
     Direction,

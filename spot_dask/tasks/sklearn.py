@@ -30,6 +30,7 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.multiclass import type_of_target
 
 from spot_dask.errors import did_you_mean, shown
+from spot_dask.outputs import replacing
 from spot_dask.records import FoldPlan
 from spot_dask.tasks import (
     Config,
@@ -39,7 +40,6 @@ from spot_dask.tasks import (
     named_values,
     nearest,
     number,
-    replacing,
 )
 from spot_dask.tasks.columns import as_numbers, is_frame
 

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from spot_dask.errors import warn_once
-from spot_dask.tasks import Context, replacing
+from spot_dask.outputs import replacing
+from spot_dask.tasks import Context
 
 logger = logging.getLogger(__name__)
 

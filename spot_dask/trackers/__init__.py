@@ -11,11 +11,12 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Protocol
 
 from spot_dask import plugins
 from spot_dask.errors import StudyError, shown
+from spot_dask.outputs import beside
 from spot_dask.records import Evaluation, History, Objective, Trial
 from spot_dask.space import Space
 
@@ -38,8 +39,7 @@ class Tracked:
     @property
     def folder(self) -> Path:
         """The folder beside the store that bears its name; in the current one for a bucket."""
-        here = Path(PurePath(self.store).name) if isinstance(self.store, str) else self.store
-        return here.with_suffix("")
+        return beside(self.store)
 
 
 class Listener(Protocol):

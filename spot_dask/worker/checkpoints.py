@@ -20,7 +20,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from spot_dask.tasks import PARTIAL
+from spot_dask.outputs import PARTIAL
 
 logger = logging.getLogger(__name__)
 
