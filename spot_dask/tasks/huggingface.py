@@ -167,7 +167,7 @@ class HuggingFaceTask:
         Raises ValueError where the function returns no Trainer with the given arguments, and where
         the objective is not evaluated.
         """
-        return self.fitted(config, trial).metrics
+        return self.fitted(config, trial).left(trial)
 
     def fitted(self, config: Config, trial: Context, *, full: bool = False) -> FittedTrainer:
         """The model that this training ends with; ``full`` raises ValueError."""

@@ -178,10 +178,14 @@ class SklearnTask:
 
         Raises ValueError for data that cannot be split or scored so, and what the estimator raises.
         """
-        X, y, groups = self._loaded()
-        folds = self._splits(X, y, groups, self._made(config, trial.seed), trial.partition)
-        if self.folds.several:
-            return self._scores(config, trial, X, y, folds, trial.fold)
+        if not self.folds.several:
+            return self._of_all_folds(config, trial)
+        X, y, folds = self._parted(config, trial)
+        return self._scores(config, trial, X, y, folds, trial.fold)
+
+    def _of_all_folds(self, config: Config, trial: Context) -> Metrics:
+        """Means and scores of all folds, each reported; those that were trained before are kept."""
+        X, y, folds = self._parted(config, trial)
         done = _saved(trial)
         for i in range(len(folds)):
             if i >= len(done):
@@ -194,12 +198,17 @@ class SklearnTask:
             f"{name}_fold{i}": value for i, one in enumerate(done, 1) for name, value in one.items()
         }
 
+    def _parted(self, config: Config, trial: Context) -> tuple[Any, Any, list[Places]]:
+        """X, y and the folds of a trial's partition."""
+        X, y, groups = self._loaded()
+        return X, y, self._splits(X, y, groups, self._made(config, trial.seed), trial.partition)
+
     def fitted(self, config: Config, trial: Context, *, full: bool = False) -> FittedEstimator:
         """The estimator, fitted on all data, with the scores of the folds.
 
         ``full`` leaves the folds out: there are no metrics then.
         """
-        metrics = {} if full else self(config, trial)
+        metrics = {} if full else self._of_all_folds(config, trial)
         X, y, _ = self._loaded()
         estimator = self._made(config, trial.seed)
         _seed(trial.seed)

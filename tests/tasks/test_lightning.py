@@ -29,6 +29,7 @@ class Trial:
 
     number, attempt, seed, slot, device = 7, 1, 42, 0, ""
     keeps_checkpoint = True
+    keeps_artifacts = False
 
     def __init__(self, folder: Path, at: Callable[[int], object] = lambda epoch: None) -> None:
         self.checkpoint, self.at = folder, at
