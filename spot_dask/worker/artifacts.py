@@ -5,12 +5,13 @@
     ROOT/.run                          which run's they are
     ROOT/<trial>/                      what a successful training has saved
     ROOT/<trial>-<attempt>/            the same, where earlier attempts at the trial were lost
-    ROOT/.<trial>-<attempt>-<random>/  what a training saves, or has left when it was killed
+    ROOT/.<trial>-<attempt>-<random>/  a copy that is being made, or was when its maker was killed
 
-A training saves in a directory of its own, which gets its name when all of it is on disk and before
-anyone hears of the result. So a directory with such a name is complete, and an evaluation that is
-in the store has its artifacts. The coordinator makes ROOT, and removes what is not to be kept; a
-worker that does not see it does not share it.
+A training saves in a temporary directory of its machine, so that a full disk elsewhere does not
+cost its result. When it has ended well, all of it is copied, and the copy gets its name when it is
+on disk and before anyone hears of the result. So a directory with such a name is complete, and an
+evaluation that is in the store has its artifacts. The coordinator makes ROOT, and removes what is
+not to be kept; a worker that does not see it does not share it.
 """
 
 from __future__ import annotations
@@ -62,31 +63,35 @@ class ArtifactPlace:
         """The directory of an attempt that has ended well, which is there if it saved anything."""
         return Path(self.root, f"{number}-{attempt}" if attempt else str(number))
 
-    def begin(self, number: int, attempt: int) -> Path:
-        """An empty directory for an attempt at a trial; raises OSError where none can be made."""
-        mine = Path(self.root, f".{number}-{attempt}-{uuid.uuid4().hex[:8]}")
-        mine.mkdir()
-        return mine
-
     def publish(self, saved: Path, number: int, attempt: int) -> Path:
-        """Give a directory its name, once all of it is on disk.
+        """Keep a copy of a directory as the artifacts of an attempt; where it is.
 
-        What has this name already is replaced: an attempt of which nobody has heard. Raises OSError
-        where that is not possible, and leaves the directory as it was.
+        It is there when all of it is on disk. What was there is replaced: that of an attempt of
+        which nobody has heard. Raises OSError, and leaves nothing, where that is not possible.
         """
-        for folder, _, files in os.walk(saved):
-            for file in files:
-                if (path := Path(folder, file)).is_file():
-                    _sync(path)
-            _sync(Path(folder))
-        target = self.of(number, attempt)
-        if target.exists():
-            before = self.begin(number, attempt)
-            target.rename(before)
-            shutil.rmtree(before, ignore_errors=True)
-        saved.rename(target)
+        copy, target = self.aside(number, attempt), self.of(number, attempt)
+        try:
+            shutil.copytree(saved, copy, symlinks=True)
+            for folder, _, files in os.walk(copy):
+                for path in (Path(folder, file) for file in files):
+                    if path.is_file() and not path.is_symlink():
+                        _sync(path)
+                _sync(Path(folder))
+            if target.exists():
+                target.rename(before := self.aside(number, attempt))
+                shutil.rmtree(before, ignore_errors=True)
+            copy.rename(target)
+        except OSError as error:
+            shutil.rmtree(copy, ignore_errors=True)
+            if isinstance(error, shutil.Error):  # of all that could not be copied
+                raise OSError(error.args[0][0][2]) from error
+            raise
         _sync(Path(self.root))
         return target
+
+    def aside(self, number: int, attempt: int) -> Path:
+        """A new path for what is no attempt's artifacts yet, or no more."""
+        return Path(self.root, f".{number}-{attempt}-{uuid.uuid4().hex[:8]}")
 
 
 def _sync(path: Path) -> None:

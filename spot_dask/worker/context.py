@@ -118,13 +118,6 @@ class RunningTrial:
     @cached_property
     def artifacts(self) -> Path:
         """A directory, empty at first, for what shall be left of the training if it ends well."""
-        if self._shelf is not None and self.keeps_artifacts:
-            try:
-                saved = self._shelf.begin(self.number, self.attempt)
-                self._temporary.append(saved)
-                return saved
-            except OSError as error:
-                warn_once(logger, "%s takes no artifacts: %s", self._shelf.root, error)
         return self._made()
 
     def publish(self) -> None:
@@ -132,16 +125,14 @@ class RunningTrial:
 
         Where that is not possible it is logged: the result counts all the same.
         """
-        saved = self.__dict__.get("artifacts")
+        saved = self.__dict__.get("artifacts")  # if it was asked for
         if self._shelf is None or not self.keeps_artifacts or saved is None:
             return
         try:
-            if saved.parent == Path(self._shelf.root) and any(saved.iterdir()):
+            if any(saved.iterdir()):
                 self._shelf.publish(saved, self.number, self.attempt)
         except OSError as error:
-            warn_once(
-                logger, "%s: artifacts of trainings are lost (%s)", self._shelf.root, error.strerror
-            )
+            warn_once(logger, "artifacts of trainings are lost: %s: %s", self._shelf.root, error)
 
     def close(self) -> None:
         """Remove the directories of which nothing is kept."""

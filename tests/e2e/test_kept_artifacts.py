@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from pathlib import Path
 
@@ -46,22 +45,21 @@ def check(store: Path) -> int:
 
 def test_a_coordinator_that_is_killed_leaves_the_best_with_its_artifacts(shell: Shell) -> None:
     study, store = keeping_study(shell), shell.home / "run.zarr"
-    options = ["--local", "2", "--evaluations", "16"]
+    options = ["--local", "2", "--evaluations", "12"]
     process = shell.begin("run", study, "--keep", "best", "--store", "run.zarr", *options)
-    for least in (3, 9):
+    for least in (3, 7):
         wait_until(lambda least=least: check(store) >= least)  # type: ignore[misc]
         os.kill(process.pid, signal.SIGKILL)
         process.wait(timeout=30)
         check(store)
         process = shell.begin("resume", store, *options)
     assert process.wait(timeout=60) == 0
-    assert check(store) == 16
+    assert check(store) == 12
     run, folder = Run.open(store), shell.home / "run.zarr.artifacts"
     assert run.settings["keep"] == "best"
     assert not [p.name for p in folder.iterdir() if p.name.startswith(".") and p.name != ".run"]
     done = shell.spot("best", store)
-    assert re.search(r"^artifacts  .*run\.zarr\.artifacts/[\d-]+$", done.stdout, re.MULTILINE)
-    assert shell.json("best", store)["artifacts"] == str(run.artifacts())
+    assert f"\nartifacts  {run.artifacts()}\n" in done.stdout
 
 
 def test_a_worker_that_is_killed_leaves_nothing_of_its_trainings(

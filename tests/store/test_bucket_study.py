@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from object_service import BUCKET
 
-from spot_dask import Budget, Run, WarmStart
+from spot_dask import Budget, FunctionTask, Run, StoreError, WarmStart
 from spot_dask.cli import main
 from spot_dask.store.bucket import bucket_at
 from spot_dask.study_file import load
+from spot_dask.tasks import Config, Context
 
 STUDY = """\
 from spot_dask import Budget, Design, FunctionTask, Real, Space, Study
@@ -69,6 +71,25 @@ def test_every_command_takes_the_address_of_an_object_store(folder: Path, prefix
         "first",
         "mine",
     ]
+
+
+def test_artifacts_of_a_run_in_a_bucket_are_kept_in_a_directory(folder: Path, prefix: str) -> None:
+    def train(cfg: Config, trial: Context) -> float:
+        (trial.artifacts / "number").write_text(str(trial.number))
+        return float(cfg.x)
+
+    study = replace(load("study.py").study, task=FunctionTask(train), keep="best")
+    with pytest.raises(StoreError, match="--artifacts"):
+        study.run(store=f"{prefix}/a.zarr", local=0)
+    kept = replace(study, artifacts="kept")
+    run = kept.run(store=f"{prefix}/a.zarr", local=0)
+    again = kept.resume(run.path, Budget(evaluations=6), local=0)
+    there = Run.open(again.path)
+    best = there.best
+    assert best is not None
+    assert (there.artifacts() / "number").read_text() == str(best.trial)
+    assert there.artifacts().parent == folder / "kept" / run.header.run_id
+    assert json.loads(spot("best", run.path, "--json"))["artifacts"] == str(there.artifacts())
 
 
 def test_the_address_may_stand_in_the_settings_and_goes_through_python(

@@ -40,14 +40,14 @@ from spot_dask.worker.training_main import attempt_trial
 SPACE = Space(x=Real(0, 1, default=0.5))
 
 PUBLISHER = """\
-import sys
+import pathlib, sys
 from spot_dask.worker.artifacts import ArtifactPlace
 place, n = ArtifactPlace(sys.argv[1], "run"), int(sys.argv[2])
+saved = pathlib.Path(sys.argv[3])
+for i in range(5):
+    (saved / str(i)).write_text("x" * 1000)
+(saved / "deep").mkdir()
 while True:
-    saved = place.begin(n % 7, 0)
-    for i in range(5):
-        (saved / str(i)).write_text("x" * 1000)
-    (saved / "deep").mkdir()
     (saved / "deep" / "last").write_text(str(n))
     place.publish(saved, n % 7, 0)
     print(n, flush=True)
@@ -149,12 +149,13 @@ def test_a_worker_that_does_not_share_the_place_trains_and_says_so_once(
 
 
 def test_whoever_is_killed_at_any_moment_leaves_no_half_of_a_directory(
-    place: ArtifactPlace,
+    place: ArtifactPlace, tmp_path: Path
 ) -> None:
     counted = 0
     for kill in range(6):
+        (saved := tmp_path / str(kill)).mkdir()
         process = subprocess.Popen(
-            [sys.executable, "-c", PUBLISHER, place.root, str(100 * kill)],
+            [sys.executable, "-c", PUBLISHER, place.root, str(100 * kill), str(saved)],
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": str(Path(by_value.__file__).parents[1])},
@@ -190,7 +191,7 @@ def test_what_counts_is_kept_and_orphans_are_removed(place: ArtifactPlace) -> No
     for name in ("0", "1", "1-1", "2", "3", "4", "5", "mine"):
         Path(place.root, name).mkdir()
     for number in (0, 3, 4):
-        place.begin(number, 0)
+        place.aside(number, 0).mkdir()
     folder = ArtifactFolder(place)
     folder.settle(history, None)
     folder.close()
@@ -279,6 +280,7 @@ def test_a_torch_task_keeps_its_model(place: ArtifactPlace) -> None:
 def test_a_program_gets_the_directory_by_its_placeholder(place: ArtifactPlace) -> None:
     code = "import os, sys; open(sys.argv[1] + '/m', 'w').write(os.environ['SPOT_DASK_ARTIFACTS'])"
     text = f"{code}; print('{{\"val_loss\": 1.5}}')"
-    task = ProgramTask([sys.executable, "-c", text.replace("{", "{"), "{artifacts}"])
-    assert train(place, task).y == 1.5
-    assert Path((place.of(3, 0) / "m").read_text()).parent == Path(place.root)
+    assert train(place, ProgramTask([sys.executable, "-c", text, "{artifacts}"])).y == 1.5
+    told = Path((place.of(3, 0) / "m").read_text())
+    assert told.is_absolute()
+    assert not told.exists()
