@@ -70,6 +70,8 @@ class Constraint:
 
 def checked(given: Any) -> dict[str, str]:
     """Constraints as settings hold them; raises ValueError, in one line, for what is none."""
+    if given is None:
+        return {}
     if not isinstance(given, Mapping):
         example = '{"latency_ms": "<= 10"}'
         raise ValueError(

@@ -15,7 +15,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, get_args
 
 from spot_dask import constraints, plugins
 from spot_dask.errors import StudyError, did_you_mean, shown
@@ -230,6 +230,15 @@ class SettingsTable:
 
     table: ClassVar[str] = "study"
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __new__(cls, *given: Any, **named: Any) -> Self:
+        """Raises TypeError, with the nearest name, for an argument that there is none of."""
+        known = [item.name for item in fields(cls) if item.init]
+        for name in named:
+            if name not in known:
+                near = did_you_mean(name, known) or f"; there are: {', '.join(known)}"
+                raise TypeError(f"{cls.__name__} takes no argument {name!r}{near}")
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for declared in self.declared():

@@ -569,6 +569,16 @@ def test_a_default_that_cannot_be_built_ends_the_run_and_costs_nothing(name: str
     assert not coordinator.history.evaluations
 
 
+def test_a_default_without_the_objective_ends_the_run_whatever_it_has_reported() -> None:
+    coordinator = with_default()
+    error = Failure("ObjectiveMissing", "no metric 'loss' (the objective) among ...")
+    lacking = Outcome(Status.FAILED, error=error, curves={"val_loss": (1.0, 0.5)})
+    say, *rest = feed(coordinator, [Finished(1, 0, lacking), Finished(0, 0, lacking)])
+    assert isinstance(say, Say)
+    assert "cannot be trained: ObjectiveMissing: no metric 'loss'" in say.message
+    assert rest == [Kill(), Finish("broken")]
+
+
 def test_what_only_others_cannot_build_counts_once_the_default_has_ended() -> None:
     coordinator = with_default()
     assert feed(coordinator, [Finished(1, 0, unbuilt())]) == []

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spot_dask import FunctionTask, Real, Space, Study
+from spot_dask import Design, FunctionTask, Real, Space, Study
 from spot_dask.errors import StudyError
 from spot_dask.settings import (
     KEYS,
@@ -174,6 +175,29 @@ def test_a_bad_value_is_told_in_the_same_line_from_python_and_for_a_key(
     with pytest.raises(ValueError, match=name) as from_key:
         KEYS[table or "study", attribute].read(value)
     assert str(from_key.value) == str(from_python.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda: Budget(evaluation=9), "Budget takes no argument 'evaluation'; did you mean 'eval"),
+        (lambda: Design(size=9), "Design takes no argument 'size'; there are: kind, initial, repl"),
+        (
+            lambda: Study(Space(x=Real(0, 1)), lambda cfg: 0.0, constrains={}),
+            "Study takes no argument 'constrains'; did you mean 'constraints'?",
+        ),
+    ],
+)
+def test_an_argument_that_there_is_none_of_is_told_with_the_nearest(
+    make: Callable[[], object], problem: str
+) -> None:
+    with pytest.raises(TypeError) as raised:
+        make()
+    assert problem in str(raised.value)
+
+
+def test_no_constraints_may_be_none() -> None:
+    assert Study(Space(x=Real(0, 1)), lambda cfg: 0.0, constraints=None).constraints == {}
 
 
 def test_recorded_settings_make_the_same_settings_again() -> None:

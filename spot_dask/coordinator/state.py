@@ -76,6 +76,10 @@ UNBUILT = frozenset(
 """Errors of code that cannot run at all. Where the default fails with one before it has reported
 anything, so will everything else."""
 
+NO_OBJECTIVE = "ObjectiveMissing"
+"""The error of a training that ends without the objective; where the default does, so do others,
+whatever they have reported."""
+
 SMOOTHING = 0.2
 """The weight of the newest duration in a smoothed one."""
 
@@ -86,7 +90,8 @@ class Coordinator:
     ``past`` is what earlier sessions have recorded; it is copied. The reasons it finishes for:
     "budget" (evaluations or epochs used up), "wall" (time used up), "exhausted" (every
     configuration was tried), "until" (the tuner said that the search did enough), "failing"
-    (nothing but failures), "broken" (the default cannot even be built; its evaluation is not told),
+    (nothing but failures), "broken" (the default cannot even be built, or ends without the
+    objective; its evaluation is not told),
     or the reason of the ``Drain``, ``Halt`` or ``Detach`` it was given.
     """
 
@@ -253,8 +258,11 @@ class Coordinator:
         self, trial: Trial, attempt: int, outcome: Outcome, spared: int = 0
     ) -> list[Instruction]:
         """Retry the trial after an attempt that counted, or tell its evaluation."""
-        error = outcome.error if outcome.status is Status.FAILED and not outcome.epochs else None
-        if error is not None and error.type in UNBUILT and self._default_is_pending:
+        error = outcome.error if outcome.status is Status.FAILED else None
+        in_vain = error is not None and (
+            error.type == NO_OBJECTIVE or (error.type in UNBUILT and not outcome.epochs)
+        )
+        if error is not None and in_vain and self._default_is_pending:
             if trial.origin is Origin.DEFAULT:
                 return self._break_off(error)
             self._held.append((trial, attempt, outcome, spared))

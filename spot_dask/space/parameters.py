@@ -318,6 +318,9 @@ class Real(Parameter):
             if abs(self.value(code) - value) <= _DUST * self.step:
                 return code
             wrong = f"{shown(value)} is no multiple of the step {self.step!r} above {self.low!r}"
+            below = math.floor((value - self.low) / self.step)
+            near = f"{self.value(below)!r} and {self.value(below + 1)!r}"
+            raise ValueError(f"{wrong}; nearest are {near}")
         raise ValueError(f"{wrong}; give a number from {self.low!r} to {self.high!r}")
 
     def codes(self, values: Iterable[object]) -> FloatArray:
@@ -452,8 +455,10 @@ class Integer(Parameter):
         if self.scale != "power2":
             steps, rest = divmod(value - self.low, self.step)
             if rest:
+                below = self.low + steps * self.step
                 raise ValueError(
-                    f"{value} is no multiple of the step {self.step} above {self.low}; {hint}"
+                    f"{value} is no multiple of the step {self.step} above {self.low}; nearest are"
+                    f" {below} and {below + self.step}"
                 )
             return float(steps)
         _check_power_of_two(value)

@@ -64,6 +64,8 @@ class Space:
 
     def __init__(self, mapping: Mapping[str, Parameter] | None = None, /, **more: Parameter):
         parameters = dict(mapping or {}) | more
+        if double := [name for name in more if name in (mapping or {})]:
+            raise ValueError(f"{double[0]}: is given twice, by name and in the mapping; keep one")
         if not parameters:
             raise ValueError("a space needs parameters, got none; give at least one")
         for name, parameter in parameters.items():

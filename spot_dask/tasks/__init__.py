@@ -139,6 +139,10 @@ class StoppedEarly(BaseException):
     """
 
 
+class ObjectiveMissing(ValueError):
+    """A training has returned metrics without its objective: so will every other one."""
+
+
 class Diverged(ArithmeticError):
     """The loss of a training is no longer finite; any task may raise it."""
 
@@ -146,12 +150,12 @@ class Diverged(ArithmeticError):
 def score(task: Task, metrics: Mapping[str, float]) -> float:
     """The task's objective among its metrics, signed so that smaller is better.
 
-    Raises ValueError if the objective is missing or not finite.
+    Raises ObjectiveMissing if the objective is missing, ValueError if it is not finite.
     """
     if task.objective not in metrics:
-        raise ValueError(
+        raise ObjectiveMissing(
             f"no metric {task.objective!r} (the objective) among what the training returned"
-            f"{nearest(task.objective, metrics)}"
+            f"; return it, or name another by objective=...{nearest(task.objective, metrics)}"
         )
     value = metrics[task.objective]
     if not math.isfinite(value):

@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -44,6 +46,15 @@ OTHER_MEANS = (
     nn.MultiMarginLoss, F.multi_margin_loss, nn.MultiLabelMarginLoss, F.multilabel_margin_loss,
     nn.SoftMarginLoss, F.soft_margin_loss, nn.KLDivLoss, F.kl_div,
 )  # fmt: skip
+OF_NUMBERS = ("r2", "explained_variance")
+"""Scorers that mean nothing of class numbers."""
+
+OF_TWO_CLASSES = {
+    "roc_auc": "roc_auc_ovr", "f1": "f1_macro", "precision": "precision_macro",
+    "recall": "recall_macro", "jaccard": "jaccard_macro",
+}  # fmt: skip
+"""Scorers of two classes, and what is meant of more."""
+
 MEANS = (*LABEL_LOSSES, *VALUE_LOSSES, *OTHER_MEANS)
 """Losses of torch that are means over samples, or over equally many elements of each."""
 
@@ -84,6 +95,7 @@ class Measure:
 
     ``over`` "samples": of each batch, and it returns ``Weighed``; "set": of all at once; "updates":
     ``of`` is an object with update, compute and reset. ``finish`` is applied to the result.
+    ``scorer`` is scikit-learn's name of it, where it was given by that.
     """
 
     name: str
@@ -91,6 +103,7 @@ class Measure:
     over: Literal["samples", "set", "updates"]
     better: Direction | None = None
     finish: Callable[[float], float] = float
+    scorer: str = ""
 
 
 class LossReading:
@@ -318,7 +331,30 @@ def _by_scorer(name: str) -> Measure:
     function = functools.partial(scorer._score_func, **scorer._kwargs)
     sign, wants = scorer._sign, scorer._response_method
     compute = _of_sklearn(function, wants != "predict")
-    return Measure(name, lambda seen: sign * compute(seen), "set", "max")
+    return Measure(name, lambda seen: sign * compute(seen), "set", "max", scorer=name)
+
+
+def check_scorers(
+    measures: Iterable[Measure], loss: LossReading, labels: npt.NDArray[np.int64] | None
+) -> None:
+    """Raise TypeError for a scorer that is not of such classes, before anything is trained.
+
+    ``labels`` (n) are the class numbers of the training data; None where they are not known.
+    """
+    if labels is None or not loss.is_of(*CLASS_LOSSES):
+        return
+    count = len(set(labels[labels != loss.ignored].tolist()))
+    for scorer in (measure.scorer for measure in measures):
+        if scorer in OF_NUMBERS:
+            raise TypeError(
+                f"metric {scorer!r} is of numbers, but the targets are {count} classes; name one of"
+                " classes, such as 'accuracy' or 'f1_macro'"
+            )
+        if count > 2 and scorer in OF_TWO_CLASSES:
+            raise TypeError(
+                f"metric {scorer!r} is of two classes, but the targets are {count}; name "
+                f"{OF_TWO_CLASSES[scorer]!r}"
+            )
 
 
 def _convention(function: Any) -> Direction | None:

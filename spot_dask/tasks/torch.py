@@ -36,7 +36,7 @@ from spot_dask.tasks import (
     together,
 )
 from spot_dask.tasks.batches import Batches, Source
-from spot_dask.tasks.data import Data, as_data, both, doubts_of, transformed
+from spot_dask.tasks.data import Data, as_data, both, class_numbers, doubts_of, transformed
 from spot_dask.tasks.fit import PRECISIONS, Fit, takes_steps
 from spot_dask.tasks.fitted import Fitted
 from spot_dask.tasks.metrics import (
@@ -45,6 +45,7 @@ from spot_dask.tasks.metrics import (
     Measure,
     Metric,
     check_names,
+    check_scorers,
     measure_of,
     resolve,
     unknown_objective,
@@ -375,7 +376,9 @@ class TorchTask:
         returned = self.data()
         changes = self.prepare is not None or getattr(returned, "transform", None) is not None
         groups = getattr(parted(self.split), "groups", None)
-        return as_data(returned, frames=changes or isinstance(groups, str) or callable(groups))
+        data = as_data(returned, frames=changes or isinstance(groups, str) or callable(groups))
+        check_scorers(self.measures, LossReading(self.loss), class_numbers(data.train))
+        return data
 
     def _begun(
         self,

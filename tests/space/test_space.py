@@ -235,3 +235,8 @@ def test_a_wrong_configuration_is_refused_naming_the_parameter(
         with pytest.raises(ValueError, match=message) as caught:
             refuse(config)
         assert "\n" not in str(caught.value)
+
+
+def test_a_parameter_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="b: is given twice, by name and in the mapping; keep one"):
+        Space({"a": Real(0, 1), "b": Real(0, 1)}, b=Real(0, 2))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,27 @@ def test_any_real_number_is_an_objective(value: Any) -> None:
     assert (outcome.status, outcome.y, outcome.metrics) == (Status.OK, 2.0, {"loss": 2.0})
 
 
+def test_metrics_without_the_objective_end_a_run_at_its_first_training(tmp_path: Path) -> None:
+    said = list[str]()
+
+    def train(cfg: Any, trial: Any) -> dict[str, float]:
+        trial.report(1, val_loss=1.0)
+        return {"val_loss": 1.0, "accuracy": 0.5}
+
+    run = Study(Space(x=Real(0, 1)), FunctionTask(train)).run(
+        local=0,
+        store=tmp_path / "run.zarr",
+        watcher=lambda update: said.append(str(update.message)),
+    )
+    assert (run.state, len(run.history.evaluations)) == ("broken", 0)
+    told = (
+        "the default configuration cannot be trained: ObjectiveMissing: no metric 'loss' (the "
+        "objective) among what the training returned; return it, or name another by objective=...; "
+        "did you mean 'val_loss'?; no evaluation was used up"
+    )
+    assert told in said
+
+
 def test_a_tensor_that_still_has_its_gradient_is_an_objective() -> None:
     assert run(FunctionTask(lambda cfg: torch.tensor(2.0, requires_grad=True))).y == 2.0
 
@@ -64,7 +86,7 @@ def test_anything_else_fails_with_its_reason(value: Any, reason: str) -> None:
     outcome = run(FunctionTask(lambda cfg: value))
     assert outcome.status is Status.FAILED
     assert outcome.error is not None
-    assert outcome.error.type == "ValueError"
+    assert outcome.error.type in ("ValueError", "ObjectiveMissing")
     assert reason in outcome.error.message
     assert "\n" not in outcome.error.message
 

@@ -322,6 +322,35 @@ def test_a_wrong_part_fails_with_its_reason(change: dict[str, Any], message: str
     assert message in failed(run(replace(TASK, **change)))
 
 
+def of_classes(count: int) -> Any:
+    """Digits of so many classes."""
+    X, y = digits()
+    return X[y < count], y[y < count]
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("r2", "metric 'r2' is of numbers, but the targets are 3 classes; name one of classes"),
+        (
+            "roc_auc",
+            "metric 'roc_auc' is of two classes, but the targets are 3; name 'roc_auc_ovr'",
+        ),
+        ("f1", "metric 'f1' is of two classes, but the targets are 3; name 'f1_macro'"),
+    ],
+)
+def test_a_scorer_that_is_not_of_such_classes_is_told_before_anything_is_trained(
+    metric: str, message: str
+) -> None:
+    task = replace(TASK, epochs=1, model=lambda cfg: nn.Linear(64, 3), data=lambda: of_classes(3))
+    outcome = run(replace(task, metrics={"mine": metric}))
+    assert message in failed(outcome)
+    assert not outcome.curves
+    if metric != "r2":
+        two = replace(task, model=lambda cfg: nn.Linear(64, 2), data=lambda: of_classes(2))
+        assert run(replace(two, metrics=(metric,))).ok
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
