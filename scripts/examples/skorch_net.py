@@ -49,4 +49,4 @@ space = Space(
     }
 )
 task = SklearnTask(pipeline, load_wine, cv=5, scoring=("neg_log_loss", "accuracy"))
-study = Study(space, task, name="skorch", seed=1, budget=Budget(evaluations=25))
+study = Study(space, task, name="skorch", seed=1, budget=Budget(evaluations=80))  # of one fold each

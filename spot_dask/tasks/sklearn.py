@@ -68,13 +68,14 @@ class SklearnTask:
     ``objective`` is one of their names, the first if none is given; the larger it is, the better,
     unless it is a function of yours with direction "min".
 
-    The result has the mean over the folds under each scoring's name and ``NAME_fold1`` and so on.
-    With ``parallel_folds`` each fold is an evaluation of its own, which the study schedules and
-    averages; else, and where the number of folds depends on the data, a training goes through all
-    of them and reports the mean so far after each.
+    Each fold is an evaluation of its own, which counts in the budget: folds are trained in
+    parallel, and what is hopeless after some is not trained on the others. The study averages them.
+    Where ``parallel_folds`` is False, and where the number of folds depends on the data, an
+    evaluation is a training on all of them: it reports the mean so far after each, and its result
+    has the mean under each scoring's name and ``NAME_fold1`` and so on.
 
-    Every ``random_state`` that is None gets the trial's seed. A killed training goes on after its
-    last fold that was over, and begins that one anew: estimators keep no checkpoints.
+    Every ``random_state`` that is None gets a seed: that of the partition, plus the fold. A killed
+    training begins its fold anew, for estimators keep no checkpoints; folds that are over count.
 
     Raises ValueError for what is no estimator, an unknown scoring, objective or direction.
     """
@@ -85,7 +86,7 @@ class SklearnTask:
     scoring: Any = None
     objective: str = ""
     direction: Direction = "max"
-    parallel_folds: bool = field(default=False, kw_only=True)
+    parallel_folds: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         check_direction(self.direction)
@@ -270,7 +271,8 @@ class SklearnTask:
         self, config: Config, trial: Context, X: Any, y: Any, folds: Sequence[Places], i: int
     ) -> Metrics:
         """Fit on a fold's training part and score on the other."""
-        estimator = self._made(config, trial.seed)
+        seed = trial.partition + i  # the same whether its trial has one fold or all
+        estimator = self._made(config, seed)
         train, validation = folds[i]
         which = f"fold {i + 1} of {len(folds)}"
         X_train, y_train = _safe_split(estimator, X, y, train)
@@ -280,7 +282,7 @@ class SklearnTask:
                 f"{which} trains on the class {only!r} alone; use fewer folds, or a splitter that "
                 "spreads classes, such as cv=5 or StratifiedKFold"
             )
-        _seed(trial.seed)
+        _seed(seed)
         _fit(estimator, X_train, y_train)
         found = {}
         for name, scorer in self.scorers.items():

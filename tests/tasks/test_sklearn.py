@@ -57,6 +57,11 @@ class Trial:
             raise StoppedEarly
 
 
+def all_folds(*given: Any, **settings: Any) -> SklearnTask:
+    """A task whose trainings go through all folds."""
+    return SklearnTask(*given, **settings, parallel_folds=False)
+
+
 def run(task: SklearnTask, trial: Any = None, **config: Any) -> dict[str, float]:
     return dict(task(Config(config), trial or Trial()))
 
@@ -71,7 +76,7 @@ def test_scores_are_those_of_cross_validation() -> None:
         pipeline().set_params(clf__C=3.0), X, Y, cv=folds, scoring=["accuracy", "f1_macro"]
     )
     trial = Trial()
-    task = SklearnTask(pipeline(), (X, Y), cv=4, scoring=("accuracy", "f1_macro"))
+    task = all_folds(pipeline(), (X, Y), cv=4, scoring=("accuracy", "f1_macro"))
     found = run(task, trial, **{"clf.C": 3.0})
     assert (task.objective, task.direction) == ("accuracy", "max")
     for name in ("accuracy", "f1_macro"):
@@ -99,7 +104,7 @@ def test_scores_are_those_of_cross_validation() -> None:
 def test_folds_are_those_of_the_splitter(cv: Any, data: Any, estimator: Any, same: Any) -> None:
     _, y, groups = (*(data() if callable(data) else data), None)[:3]
     expected = cross_validate(estimator, X, y, groups=groups, cv=same)["test_score"]
-    found = run(SklearnTask(estimator, data, cv=cv))
+    found = run(all_folds(estimator, data, cv=cv))
     assert found["score"] == pytest.approx(expected.mean(), abs=1e-14)
 
 
@@ -112,13 +117,13 @@ def test_groups_of_classes_stay_together() -> None:
 
 
 def test_each_fold_may_be_an_evaluation_of_its_own() -> None:
-    whole = run(SklearnTask(pipeline(), load_iris, cv=4, scoring="accuracy"))
-    one = SklearnTask(pipeline(), load_iris, cv=4, scoring="accuracy", parallel_folds=True)
+    whole = run(all_folds(pipeline(), load_iris, cv=4, scoring="accuracy"))
+    one = SklearnTask(pipeline(), load_iris, cv=4, scoring="accuracy")
     assert one.folds == FoldPlan(4)
     found = [run(one, Trial(fold=i))["accuracy"] for i in range(4)]
     assert found == [whole[f"accuracy_fold{i}"] for i in range(1, 5)]
     draws = {
-        name: SklearnTask(pipeline(), load_iris, cv=cv, parallel_folds=True).folds
+        name: SklearnTask(pipeline(), load_iris, cv=cv).folds
         for name, cv in {
             "own": KFold(3, shuffle=True), "fixed": KFold(3), "unknown": LeaveOneGroupOut(),
         }.items()
@@ -127,16 +132,16 @@ def test_each_fold_may_be_an_evaluation_of_its_own() -> None:
     assert draws["unknown"] == FoldPlan()
 
 
-def test_seeds_that_are_not_set_are_the_trials() -> None:
-    forest = RandomForestClassifier(4)
-    task = SklearnTask(make_pipeline(StandardScaler(), forest), (X, Y), cv=2)
+def test_random_states_that_are_not_set_are_seeded() -> None:
+    forest, same = RandomForestClassifier(4), StratifiedKFold(2)
+    task = all_folds(make_pipeline(StandardScaler(), forest), (X, Y), cv=same)
     made = task._made(Config({}), 42)
     assert made.get_params()["randomforestclassifier__random_state"] == 42
     assert run(task) == run(task)
     other = Trial()
-    other.seed = 43
+    other.partition = 6
     assert run(task, other) != run(task)
-    fixed = SklearnTask(RandomForestClassifier(4, random_state=0), (X, Y), cv=2)
+    fixed = all_folds(RandomForestClassifier(4, random_state=0), (X, Y), cv=same)
     assert run(fixed, other) == run(fixed)
 
 
@@ -150,7 +155,7 @@ def killed(task: SklearnTask, trial: Trial) -> None:
 
 
 def test_a_killed_training_goes_on_with_its_folds(tmp_path: Path) -> None:
-    task = SklearnTask(lambda cfg: DecisionTreeClassifier(max_features=2), (X, Y), cv=4)
+    task = all_folds(lambda cfg: DecisionTreeClassifier(max_features=2), (X, Y), cv=4)
     expected = run(task)
     child = multiprocessing.get_context("fork").Process(
         target=killed, args=(task, Trial(tmp_path, last=3))
@@ -166,7 +171,8 @@ def test_a_killed_training_goes_on_with_its_folds(tmp_path: Path) -> None:
             return super()._scores(*given)
 
     again = Trial(tmp_path)
-    assert run(Counted(task.estimator, (X, Y), cv=4), again) == expected
+    counted = Counted(task.estimator, (X, Y), cv=4, parallel_folds=False)
+    assert run(counted, again) == expected
     assert fitted == [3]
     assert [epoch for epoch, _ in again.reports] == [1, 2, 3, 4]
     (tmp_path / "folds.json").write_text("{")
@@ -203,12 +209,13 @@ def test_a_net_of_skorch_is_an_estimator(tmp_path: Path) -> None:
     data = X.astype(np.float32), Y
     task = SklearnTask(net, data, cv=2, scoring=("neg_log_loss", "accuracy"))
     space = Space({"lr": Real(0.01, 0.5, scale="log"), "module.width": Integer(2, 8)})
-    study = Study(space, task, budget=Budget(evaluations=2))
+    study = Study(space, task, budget=Budget(evaluations=4))
     run = study.run(store=tmp_path / "run.zarr", local=0)
     best = run.best
     assert best is not None
     fitted = run.fit(study)
-    assert fitted.metrics["neg_log_loss"] == run.signed(best.observed)
+    assert {e.trial.fold for e in best.evaluations} == {0, 1}
+    assert fitted.metrics["neg_log_loss"] == pytest.approx(run.signed(best.observed), abs=1e-12)
     model: Any = fitted.model
     assert model.module_.layers[0].out_features == best.config["module.width"]
     assert list(model.classes_) == [0, 1, 2]
@@ -235,10 +242,10 @@ def own_loss(estimator: Any, X: Any, y: Any) -> float:
 
 
 def test_functions_score_too() -> None:
-    task = SklearnTask(SVC(), (X, Y), cv=2, scoring=own_loss, direction="min")
+    task = all_folds(SVC(), (X, Y), cv=2, scoring=own_loss, direction="min")
     assert task.objective == "own_loss"
     named = {"loss": own_loss, "hits": make_scorer(accuracy_score)}
-    found = run(SklearnTask(SVC(), (X, Y), cv=2, scoring=named))
+    found = run(all_folds(SVC(), (X, Y), cv=2, scoring=named))
     assert found["loss"] == run(task)["own_loss"] == pytest.approx(1 - found["hits"])
 
 
