@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spot_dask.core_models import core_model
-    from spot_dask.errors import ClusterError, SpotDaskError, StoreError, StudyError
+    from spot_dask.errors import ClusterError, RunWarning, SpotDaskError, StoreError, StudyError
     from spot_dask.outputs import replacing
     from spot_dask.records import Evaluation, History, Trial
     from spot_dask.run import Run
@@ -55,6 +55,7 @@ _HOMES = {
     "SklearnTask": "tasks.sklearn",
     "Space": "space",
     "Split": "tasks.splits",
+    "RunWarning": "errors",
     "SpotDaskError": "errors",
     "SpotSearchCV": "search_cv",
     "StoreError": "errors",
@@ -92,6 +93,7 @@ __all__ = [
     "Real",
     "ReportCallback",
     "Run",
+    "RunWarning",
     "SklearnTask",
     "Space",
     "Split",

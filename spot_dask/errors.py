@@ -23,6 +23,10 @@ import reprlib
 from collections.abc import Iterable
 
 
+class RunWarning(UserWarning):
+    """What needs the attention of whoever started a run from Python; the run goes on, or ended."""
+
+
 class SpotDaskError(Exception):
     """Base of all errors that spot-dask raises while running; the message is one line."""
 

@@ -109,7 +109,9 @@ class SpotSearchCV(BaseSearchCV):  # type: ignore[misc]
         )
         folder = None if self.store else tempfile.mkdtemp(prefix="spot-dask-search-")
         try:
-            self.run_ = study.run(store=self.store or Path(str(folder), "run.zarr"), local=0)
+            self.run_ = study.run(
+                store=self.store or Path(str(folder), "run.zarr"), local=0, progress="none"
+            )
             if folder is not None:
                 weakref.finalize(self.run_, shutil.rmtree, folder, ignore_errors=True)
         except BaseException:

@@ -12,8 +12,8 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -32,8 +32,9 @@ from spot_dask.executors.connection import Connection
 from spot_dask.executors.open import executor_of, place_of
 from spot_dask.fold import Fold
 from spot_dask.infill import leaning
+from spot_dask.live import check_mode, fruitless, live, warn
 from spot_dask.progress import Goal, OnPage, Watcher
-from spot_dask.records import FoldPlan, Header, Objective, Stage
+from spot_dask.records import FoldPlan, Header, History, Objective, Stage
 from spot_dask.run import Run, tuner_of
 from spot_dask.session import Ending, Session
 from spot_dask.settings import Budget, Settings, one_line, shared
@@ -76,6 +77,12 @@ class Course:
     watcher: Watcher | None
     ending: Ending | None
     listeners: Sequence[tuple[str, Listener]] = ()
+    progress: str = "auto"
+
+    @property
+    def warns(self) -> bool:
+        """Whether what needs attention is warned of: nobody else would be told."""
+        return self.watcher is None and self.progress != "none"
 
 
 @dataclass(repr=False)
@@ -212,6 +219,7 @@ class Study(Settings):
         watcher: Watcher | None = None,
         ending: Ending | None = None,
         trackers: Sequence[str | Listener] | None = None,
+        progress: str = "auto",
     ) -> Run:
         """Run the study into a new store and return the finished run.
 
@@ -222,8 +230,11 @@ class Study(Settings):
         evaluations: stores, CSV or JSON lines files, studies of Optuna; a path stands for
         ``WarmStart(path)``, evaluations of the same objective. ``ending`` says what a signal does
         with the trainings that run. ``trackers`` are others than the study's: names,
-        or objects that are a ``Listener``. Raises StoreError if the store exists, ClusterError if
-        the scheduler does not answer.
+        or objects that are a ``Listener``. Without a ``watcher``, ``progress`` shows a line in a
+        notebook and on a terminal ("auto"), everywhere ("line") or nowhere ("none"); what needs
+        attention is a ``RunWarning``, unless it is "none". A run in which no training succeeds is
+        such a warning and no error, so that it can be looked at. Raises StoreError if the store
+        exists, ClusterError if the scheduler does not answer.
         """
         study = self if budget is None else replace(self, budget=budget)
         path = address(store) if store is not None else default_store(self.name)
@@ -232,7 +243,7 @@ class Study(Settings):
         conditions = study._conditions(path, header.run_id)
         if conditions.artifacts is not None and not (isinstance(path, Path) and path.exists()):
             check_owner(conditions.artifacts)
-        course = study._course(client, local, False, watcher, ending, trackers)
+        course = study._course(client, local, False, watcher, ending, trackers, progress)
         with (
             closing(study._executor(header.run_id, path, conditions, course)) as executor,
             closing(
@@ -258,6 +269,7 @@ class Study(Settings):
         watcher: Watcher | None = None,
         ending: Ending | None = None,
         trackers: Sequence[str | Listener] | None = None,
+        progress: str = "auto",
     ) -> Run:
         """Go on with a run, opened or at a path: evaluations are kept, pending trials run again.
 
@@ -276,7 +288,7 @@ class Study(Settings):
                 "--evaluations counts all of a run"
             )
         settings = {} if budget in (None, Budget()) else {"budget": study.budget.settings}
-        course = study._course(client, local, takeover, watcher, ending, trackers)
+        course = study._course(client, local, takeover, watcher, ending, trackers, progress)
         return study._go_on(run, settings, course)
 
     def confirm_more(
@@ -291,6 +303,7 @@ class Study(Settings):
         watcher: Watcher | None = None,
         ending: Ending | None = None,
         trackers: Sequence[str | Listener] | None = None,
+        progress: str = "auto",
     ) -> Run:
         """Train the ``top`` best configurations of a run and the default under fresh seeds.
 
@@ -300,7 +313,7 @@ class Study(Settings):
         if seeds < 1 or top < 1:
             raise ValueError(f"seeds is {seeds} and top is {top}; expected at least 1")
         stage = Stage("confirm", seeds, top)
-        course = self._course(client, local, takeover, watcher, ending, trackers)
+        course = self._course(client, local, takeover, watcher, ending, trackers, progress)
         return self._only(store, stage, None, course)
 
     def explore(
@@ -314,6 +327,7 @@ class Study(Settings):
         watcher: Watcher | None = None,
         ending: Ending | None = None,
         trackers: Sequence[str | Listener] | None = None,
+        progress: str = "auto",
     ) -> Run:
         """Add ``count`` space-filling evaluations to a run, from which the whole space is judged.
 
@@ -321,7 +335,7 @@ class Study(Settings):
         """
         if count < 1:
             raise ValueError(f"count is {count}; expected at least 1")
-        course = self._course(client, local, takeover, watcher, ending, trackers)
+        course = self._course(client, local, takeover, watcher, ending, trackers, progress)
         return self._only(store, Stage("explore"), count, course)
 
     def _course(
@@ -332,12 +346,14 @@ class Study(Settings):
         watcher: Watcher | None,
         ending: Ending | None,
         trackers: Sequence[str | Listener] | None,
+        progress: str,
     ) -> Course:
         """The course of a session; raises StudyError where a tracker lacks its packages."""
         if trackers is not None:
             check_setting("trackers", trackers)
         listeners = opened(self.trackers if trackers is None else trackers)
-        return Course(client, local, takeover, watcher, ending, listeners)
+        check_mode(progress)
+        return Course(client, local, takeover, watcher, ending, listeners, progress)
 
     def _only(
         self,
@@ -538,62 +554,68 @@ class Study(Settings):
         if folder is not None:
             folder.sweep(past.history.pending)  # what a killed coordinator had no time to remove
         shown = OnPage(executor.page, self.goal, self.name, where)
-        told = shown.beside(course.watcher)
         run = Tracked(
             store.header.run_id, self.name, where, self.space, self.objective, past.history
         )
-        feed = Feed(course.listeners, run)
-        session = Session(
-            coordinator,
-            tuner,
-            executor,
-            store,
-            told,
-            past.elapsed,
-            course.ending,
-            folder,
-            feed.take,
-            artifacts,
-            self.keep,
-        )
-        for note in (*notes, *shown.notes):
-            session.tell(note)
-        design = self.design.size(self.space)
-        if self.folds.several:
-            design += self.folds.count - 1  # the default has all of them
-            session.tell(
-                f"each configuration is trained on up to {self.folds.count} folds; each of these "
-                "trainings counts as one evaluation"
+        watched: AbstractContextManager[Watcher | None] = live(course.progress, self.goal)
+        if course.watcher is not None:
+            watched = nullcontext(course.watcher)
+        with watched as watcher:
+            feed = Feed(course.listeners, run)
+            session = Session(
+                coordinator,
+                tuner,
+                executor,
+                store,
+                shown.beside(watcher),
+                past.elapsed,
+                course.ending,
+                folder,
+                feed.take,
+                artifacts,
+                self.keep,
             )
-        if (
-            policy.evaluations is not None
-            and policy.evaluations <= design
-            and not past.history.imports
-        ):
-            session.tell(
-                f"the budget of {policy.evaluations} ends within the initial design of {design}: "
-                "no configuration will be chosen by the surrogate"
-            )
-        if self.budget.until not in (None, NEVER) and only is None:
-            session.tell(
-                f"the search ends before its budget if it can gain too little (until "
-                f"{self.budget.until}); judged from {FIRST} trials on"
-            )
-        for caution in (self._unconfirmed(policy), getattr(self.task, "caution", None)):
-            if caution is not None:
-                session.tell(caution)
-        for entry in past.imports:
-            session.tell(f"warm start: {entry.source}: {summary(entry)}")
-        reason = None
-        try:
-            reason = session.run()
-        finally:
-            feed.close(reason, session.tell)
-        shown.end(reason)
+            for note in (*notes, *shown.notes):
+                session.tell(note)
+            if self.budget.until not in (None, NEVER) and only is None:
+                session.tell(
+                    f"the search ends before its budget if it can gain too little (until "
+                    f"{self.budget.until}); judged from {FIRST} trials on"
+                )
+            if self.folds.several:
+                session.tell(
+                    f"each configuration is trained on up to {self.folds.count} folds; each of "
+                    "these trainings counts as one evaluation"
+                )
+            for caution in self._cautions(policy, past.history):
+                (warn if course.warns else session.tell)(caution)
+            for entry in past.imports:
+                session.tell(f"warm start: {entry.source}: {summary(entry)}")
+            reason = None
+            try:
+                reason = session.run()
+            finally:
+                feed.close(reason, session.tell)
+            shown.end(reason)
+        nothing = coordinator.broken or fruitless(coordinator.history)
+        if course.warns and nothing is not None:
+            warn(nothing)
         if folder is not None:
             folder.close(coordinator.history.pending)
         if artifacts is not None:
             artifacts.close()
+
+    def _cautions(self, policy: Policy, past: History) -> Iterator[str]:
+        """What a user is to know of a run before it begins."""
+        design = self.design.size(self.space) + self.folds.count - 1  # the default has all folds
+        if policy.evaluations is not None and policy.evaluations <= design and not past.imports:
+            yield (
+                f"the budget of {policy.evaluations} ends within the initial design of {design}: "
+                "no configuration will be chosen by the surrogate"
+            )
+        for caution in (self._unconfirmed(policy), getattr(self.task, "caution", None)):
+            if caution is not None:
+                yield caution
 
     @property
     def _each(self) -> int:

@@ -21,7 +21,7 @@ by_value cards clock errors
 outputs
 plugins
 records
-codec constraints notation
+codec constraints notation words
 settings
 fold
 space.config space.parameters
@@ -82,6 +82,8 @@ worker.training_process
 worker.slots
 worker.supervisor
 progress
+standing
+live
 trackers
 trackers.feed trackers.points trackers.event_files
 trackers.*

@@ -127,6 +127,7 @@ def run(ctx: click.Context, /, study: str, **options: Any) -> None:
                 store=options["store"] or loaded.store,
                 warm_start=_sources(options),
                 watcher=watcher,
+                progress="none",
                 ending=_ending(options, where),
                 **where,
             )
@@ -161,6 +162,7 @@ def _run_against(ctx: click.Context, study: str, options: dict[str, Any]) -> Non
                     done = entrant.advance(
                         _sources(options),
                         watcher=watcher,
+                        progress="none",
                         ending=_ending(options, where),
                         **where,
                     )
@@ -209,6 +211,7 @@ def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any)
                 budget,
                 takeover=options["takeover"],
                 watcher=watcher,
+                progress="none",
                 ending=_ending(options, where),
                 trackers=options["track"] or None,
                 **where,
@@ -329,6 +332,7 @@ def _add(
                 before,
                 takeover=options["takeover"],
                 watcher=watcher,
+                progress="none",
                 ending=_ending(options, where),
                 trackers=options["track"] or None,
                 **where,

@@ -47,7 +47,7 @@ def status(store: str, study: str | None, as_json: bool) -> None:
     if as_json:
         opt.emit("status", document)
         return
-    from spot_dask.cli.progress import failure, model
+    from spot_dask.standing import failure, model
     from spot_dask.tuner.foretold import foretold
 
     state, who = document["state"], ""
@@ -378,7 +378,7 @@ def _show_best(run: Run, document: dict[str, Any]) -> None:
 
 def _value_lines(run: Run, document: dict[str, Any]) -> Iterator[str]:
     """What is known of a recommendation's value, and of its gain over the default."""
-    from spot_dask.cli.progress import basis
+    from spot_dask.standing import basis
 
     name, gain = printable(document["objective"], opt.LONGEST_TEXT), document["gain"]
     if not document["confirmed"]:

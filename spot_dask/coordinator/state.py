@@ -113,6 +113,7 @@ class Coordinator:
             self._enqueue(trial)
         self._asking: Question | None = None
         self._pace = Pace()
+        self.broken: str | None = None  # why the default cannot be built
         self._exhausted = policy.enough  # the search has nothing left to ask
         self._enough = policy.enough  # because it has done enough
         self._confirmed = False  # nor has the stage that follows it
@@ -299,12 +300,11 @@ class Coordinator:
         """End the run, since its default cannot even be built; all trials stay pending."""
         self.stopping = self.stopping or "broken"
         self._grace_ends = -math.inf
-        return [
-            Say(
-                f"the default configuration cannot be trained: {error.type}: {error.message};"
-                " no evaluation was used up"
-            )
-        ]
+        self.broken = (
+            f"the default configuration cannot be trained: {error.type}: {error.message};"
+            " no evaluation was used up"
+        )
+        return [Say(self.broken)]
 
     def _withdraw(self, trial: Trial) -> list[Instruction]:
         """Take back the attempt at a trial that runs or waits."""
