@@ -6,6 +6,7 @@ embeds) a cluster and drives the session to its end. Resuming is replaying the s
 
 from __future__ import annotations
 
+import logging
 import math
 import platform
 import re
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
     from distributed import Client
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -590,7 +593,11 @@ class Study(Settings):
             for caution in self._cautions(policy, past.history):
                 (warn if course.warns else session.tell)(caution)
             for entry in past.imports:
-                session.tell(f"warm start: {entry.source}: {summary(entry)}")
+                said = f"warm start: {entry.source}: {summary(entry)}"
+                if entry.dropped and watcher is None:
+                    logger.warning("%s", said)  # what is lost is said, whatever the progress
+                else:
+                    session.tell(said)
             reason = None
             try:
                 reason = session.run()

@@ -70,7 +70,7 @@ COURSE = (
         metavar="SOURCE",
         multiple=True,
         type=click.Path(),
-        help="Evaluations of this objective: a store, .csv, .jsonl, an Optuna study; repeatable.",
+        help="Evaluations of this objective: a store, a table, an Optuna study; repeatable.",
     ),
     click.option(
         "--prior",
@@ -83,7 +83,7 @@ COURSE = (
         "--rename",
         metavar="OLD=NEW",
         multiple=True,
-        help="What a name of the sources is called here; OLD= leaves it out. Repeatable.",
+        help="What a name of the sources is here; OLD= leaves it out; act=None:none maps a value.",
     ),
     opt.set_option,
     click.option(
@@ -367,15 +367,23 @@ def _sources(options: Mapping[str, Any]) -> list[WarmStart]:
     """The sources of the warm start; every one has the names that are renamed, if it has them."""
     from spot_dask.warmstart import WarmStart
 
-    rename = {}
+    rename: dict[str, str] = {}
+    values: dict[str, dict[str, str]] = {}
     for text in options["rename"]:
         old, equals, new = text.partition("=")
         if not (old and equals):
-            raise click.UsageError(f"--rename {text}: expected OLD=NEW, or OLD= to leave it out")
-        rename[old] = new
-    data = [WarmStart(path, "data", rename) for path in options["warm_start"]]
-    data += [WarmStart(path, "prior", rename) for path in options["prior"]]
-    if rename and not data:
+            raise click.UsageError(
+                f"--rename {text}: expected OLD=NEW, OLD= to leave it out, or NAME=VALUE:NEW of a "
+                "value"
+            )
+        seen, colon, meant = new.rpartition(":")
+        if colon:
+            values.setdefault(old, {})[seen] = meant
+        else:
+            rename[old] = new
+    data = [WarmStart(path, "data", rename, values) for path in options["warm_start"]]
+    data += [WarmStart(path, "prior", rename, values) for path in options["prior"]]
+    if options["rename"] and not data:
         raise click.UsageError("--rename needs a source, --warm-start or --prior")
     return data
 

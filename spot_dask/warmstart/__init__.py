@@ -31,6 +31,20 @@ from spot_dask.errors import StoreError, did_you_mean, shown
 from spot_dask.records import Header, Import, Imported, Value
 from spot_dask.space import Categorical, Integer, Parameter, Real, Space
 
+TWICE = "it was taken already"
+
+NO_VALUE = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>"})
+"""What stands for no value in tables of other programs, in small letters."""
+
+TRUTH = {
+    **dict.fromkeys(("true", "yes", "y", "t", "on", "1", "1.0"), True),
+    **dict.fromkeys(("false", "no", "n", "f", "off", "0", "0.0"), False),
+}
+"""What tables of other programs have for true and false, in small letters."""
+
+DUST = 1e-9
+"""A difference of numbers, relative to them, that their way through decimals may have made."""
+
 LARGEST_FILE = 2**30
 """Bytes of the largest file that is read."""
 
@@ -44,12 +58,14 @@ class WarmStart:
     ``data``: evaluations of the same objective, which count as known. ``prior``: those of another
     one (other data, another budget), which inform proposals and count as nothing. ``rename`` maps
     the source's names (parameters, or the objective's column) to those of the study; a name mapped
-    to ``""`` is left out. Raises ValueError for another mode.
+    to ``""`` is left out. ``values`` maps texts of values to others, by the source's names:
+    ``{"act": {"None": "none"}}``. Raises ValueError for another mode.
     """
 
     path: str | Path
     mode: Mode = "data"
     rename: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.mode not in ("data", "prior"):
@@ -125,14 +141,20 @@ def take_over(sources: Iterable[str | Path | WarmStart], header: Header) -> list
     found = [_read(source, space, header) for source in given]
     there = dict.fromkeys(name for earlier in found for name in earlier.columns)
     for source in given:
-        for old, new in source.rename.items():
+        for old, new in {**dict.fromkeys(source.values, ""), **source.rename}.items():
             if new != header.objective and old not in there:
                 raise StoreError(
                     f"{source.path}: there is no {old!r} to be renamed, there are "
                     f"{listed(there)}{did_you_mean(old, there)}"
                 )
     taken: set[tuple[str, int]] = set()
-    return [_taken(*pair, space, header, taken) for pair in zip(given, found, strict=True)]
+    imported = [_taken(*pair, space, header, taken) for pair in zip(given, found, strict=True)]
+    for entry in imported:
+        if not entry.items and not all(text.endswith(TWICE) for text in entry.dropped):
+            raise StoreError(f"{entry.source}: nothing of it can be taken: {summary(entry)}")
+        if not (entry.items or entry.dropped):
+            raise StoreError(f"{entry.source}: there is no evaluation in it")
+    return imported
 
 
 def summary(imported: Imported) -> str:
@@ -264,7 +286,7 @@ def _taken(
     for row in earlier.rows:
         try:
             if row.why or (row.run, row.number) in taken:
-                raise ValueError(row.why or "it was taken already")
+                raise ValueError(row.why or TWICE)
             config = _adopted(row.values, earlier, space)
         except ValueError as error:
             dropped.append(f"{earlier.unit} {row.number}: {error}")
@@ -318,8 +340,16 @@ def _renamed(earlier: Earlier, source: WarmStart) -> Earlier:
         raise StoreError(
             f"{source.path}: two of its names stand for {double}; leave one out (--rename NAME=)"
         )
+    meant = source.values
     rows = [
-        replace(row, values={named[n]: v for n, v in row.values.items() if named[n]})
+        replace(
+            row,
+            values={
+                named[n]: meant[n].get(str(v), v) if n in meant else v
+                for n, v in row.values.items()
+                if named[n]
+            },
+        )
         for row in earlier.rows
     ]
     space = earlier.space
@@ -328,8 +358,15 @@ def _renamed(earlier: Earlier, source: WarmStart) -> Earlier:
         kept = {old: new or old + "_" * max(map(len, uses)) for old, new in named.items()}
         data = space.to_json()
         for parameter in data["parameters"]:
+            own = meant.get(parameter["name"], {})
+            if "levels" in parameter:
+                parameter["levels"] = [own.get(str(v), v) for v in parameter["levels"]]
+                parameter["default"] = own.get(str(parameter["default"]), parameter["default"])
             parameter["name"] = kept[parameter["name"]]
-            parameter["when"] = {kept[n]: v for n, v in parameter["when"].items()}
+            parameter["when"] = {
+                kept[n]: [meant.get(n, {}).get(str(v), v) for v in levels]
+                for n, levels in parameter["when"].items()
+            }
         space = Space.from_json(data)
     return replace(earlier, rows=rows, space=space)
 
@@ -337,12 +374,26 @@ def _renamed(earlier: Earlier, source: WarmStart) -> Earlier:
 def _assumed(earlier: Earlier, space: Space, path: str) -> list[str]:
     """The assumptions where the source and the study have different parameters.
 
-    Raises StoreError if a parameter that only the source has may have mattered.
+    Raises StoreError if a parameter that only the source has may have mattered, or may be one of
+    the study's by another spelling, or where the source has none of the study's.
     """
+    missing = [name for name in space.names if name not in earlier.columns]
+    if earlier.rows and len(missing) == len(space.names):
+        raise StoreError(
+            f"{path}: none of its columns is a parameter of this study; there are: "
+            f"{listed(earlier.columns)}; say which they are (--rename OLD=NEW; this study has "
+            f"{listed(space.names)})"
+        )
+    spelled = {_letters(name): name for name in missing}
+    for name in earlier.columns:
+        if name not in space.names and _letters(name) in spelled:
+            meant = spelled[_letters(name)]
+            raise StoreError(
+                f"{path}: {name!r} is no parameter of this study; did you mean {meant!r}? Say so "
+                f"(--rename {name}={meant}) or leave it out (--rename {name}=)"
+            )
     assumed = [
-        f"{name} is not in it: taken to be {space.parameters[name].default!r}"
-        for name in space.names
-        if name not in earlier.columns
+        f"{name} is not in it: taken to be {space.parameters[name].default!r}" for name in missing
     ]
     if earlier.space is not None:
         return assumed  # it has defaults: each evaluation is judged by itself
@@ -362,15 +413,21 @@ def _assumed(earlier: Earlier, space: Space, path: str) -> list[str]:
     return assumed
 
 
+def _letters(name: str) -> str:
+    """A name without what spellings of it differ in."""
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
 def _adopted(values: Mapping[str, Value], earlier: Earlier, space: Space) -> Mapping[str, Value]:
     """A row's values as a configuration of the space; ValueError says why they are none."""
     if earlier.space is not None:
         return space.adopt(values, earlier.space)
-    given = {
-        name: _native(name, value, space.parameters[name], earlier.textual)
+    found = {
+        name: _native(name, value, space.parameters[name])
         for name, value in values.items()
         if name in space.parameters
     }
+    given = {name: value for name, value in found.items() if value is not None}
     config = space.validate(given)
     for name in earlier.columns:
         if name in config and name not in given:
@@ -380,26 +437,69 @@ def _adopted(values: Mapping[str, Value], earlier: Earlier, space: Space) -> Map
     return config
 
 
-def _native(name: str, value: Any, parameter: Parameter, textual: bool) -> Any:
-    """A table's value in the type of its parameter: texts are read, 64.0 is 64."""
-    if textual and isinstance(parameter, Categorical):
-        return next((level for level in parameter.levels if _is_text_of(value, level)), value)
-    if textual and isinstance(parameter, Real | Integer):
+def _native(name: str, value: Any, parameter: Parameter) -> Any:
+    """A table's value in the type of its parameter, None where it stands for no value.
+
+    Texts are read, 64.0 is 64, and what decimals have made of a bound or a level is that.
+    """
+    if isinstance(parameter, Categorical):
+        return _level(value, parameter)
+    if _is_none(value):
+        return None
+    if isinstance(value, str):
         try:
             value = float(value)
         except ValueError:
             raise ValueError(f"{name}: {shown(value)} is no number") from None
-    if isinstance(parameter, Integer) and isinstance(value, float) and value.is_integer():
-        return int(value)
+    if isinstance(value, bool) or math.isnan(_finite(value)):
+        return value  # which validation refuses
+    if isinstance(parameter, Integer):
+        nearest = round(value)
+        return nearest if _is_near(value, nearest) else value
+    if isinstance(parameter, Real):
+        return next((b for b in (parameter.low, parameter.high) if _is_near(value, b)), value)
     return value
 
 
-def _is_text_of(text: str, level: Value) -> bool:
-    if isinstance(level, bool):
-        return text.lower() == str(level).lower()
-    if isinstance(level, str):
-        return level == text
+def _level(value: Any, factor: Categorical) -> Any:
+    """The level that a value of a table stands for; itself where it is none, None for no value."""
+    for level in factor.levels:
+        if level == value and isinstance(level, bool) == isinstance(value, bool):
+            return level
+    if isinstance(value, str) and (level := _read_level(value, factor)) is not None:
+        return level
+    if _is_none(value):
+        return None
+    if not isinstance(value, str | bool) and not math.isnan(_finite(value)):
+        if all(isinstance(level, bool) for level in factor.levels):
+            return {1: True, 0: False}.get(value, value)
+        numbers = [level for level in factor.levels if type(level) in (int, float)]
+        return next((level for level in numbers if _is_near(value, float(level))), value)
+    return value
+
+
+def _read_level(text: str, factor: Categorical) -> Any:
+    """The level that a text stands for; None where it is none."""
+    if all(isinstance(level, bool) for level in factor.levels):
+        truth = TRUTH.get(text.strip().lower())
+        return truth if truth in factor.levels else None
+    for level in factor.levels:
+        if isinstance(level, bool) and text.lower() == str(level).lower():
+            return level
     try:
-        return float(level) == float(text)
+        number = float(text)
     except ValueError:
-        return False
+        return None
+    numbers = [level for level in factor.levels if type(level) in (int, float)]
+    return next((level for level in numbers if _is_near(number, float(level))), None)
+
+
+def _is_none(value: Any) -> bool:
+    """Whether a value of a table stands for no value."""
+    if isinstance(value, str):
+        return value.strip().lower() in NO_VALUE
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _is_near(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=DUST, abs_tol=0.0)

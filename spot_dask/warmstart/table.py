@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from spot_dask.errors import StoreError, shown
 from spot_dask.warmstart import Earlier, Row, check_file, listed, reason
+
+FRAME = frozenset({"record", "trial", "status", "objective"})
+"""Columns of ``Run.to_dataframe``, which does not name the run."""
 
 EXPORTED = frozenset({"run", "record", "trial", "status", "objective"})
 """Columns of a table that ``spot-dask export`` has written."""
@@ -21,9 +26,11 @@ def text_of(path: str) -> str:
     """The text of a file; raises StoreError if there is none."""
     check_file(path)
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        data = Path(path).read_bytes()
+        marked = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        return data.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError:
-        raise StoreError(f"{path}: not a text in UTF-8; save it so") from None
+        raise StoreError(f"{path}: not a text in UTF-8, nor in UTF-16; save it so") from None
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({reason(error)})") from None
 
@@ -53,7 +60,7 @@ class Lines:
 
     def earlier(self, objectives: Sequence[str]) -> Earlier:
         """The evaluations in it; raises StoreError if there is no column of the objective."""
-        if set(self.names) >= EXPORTED:
+        if set(self.names) >= FRAME:
             return self._exported(objectives)
         double = next((name for name, n in Counter(self.names).items() if n > 1), None)
         if double is not None:
@@ -67,13 +74,18 @@ class Lines:
                 f"{self.path}: no column {wanted!r}, which is the objective; there are: "
                 f"{listed(self.names)}; say which it is with --rename NAME={wanted}"
             )
-        digest = hashlib.sha256(self.text.encode()).hexdigest()[:32]
-        run = f"{'csv' if self.textual else 'jsonl'}:{digest}"
+        run = self._digest
         rows = []
         for line, values in zip(self.numbers, self.values, strict=True):
             others = {name: value for name, value in values.items() if name != objective}
             rows.append(Row(run, line, others, *number(values.get(objective))))
         return Earlier(rows, unit="line", textual=self.textual)
+
+    @cached_property
+    def _digest(self) -> str:
+        """What stands for the run of a table that names none: its content."""
+        digest = hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return f"{'csv' if self.textual else 'jsonl'}:{digest}"
 
     def _exported(self, objectives: Sequence[str]) -> Earlier:
         """The evaluations of a run, each with its identity there.
@@ -95,7 +107,7 @@ class Lines:
                 is_value = is_imported or row["status"] == "ok"
                 value, why = number(y) if is_value else (math.nan, "it had failed")
                 run, trial = ("source_run", "source_trial") if is_imported else ("run", "trial")
-                identity = str(row[run]), int(row[trial])
+                identity = str(row[run] if run in self.names else self._digest), int(row[trial])
             except (KeyError, ValueError, TypeError, OverflowError) as error:
                 raise StoreError(
                     f"{self.path}:{line}: not as `spot-dask export` writes it ({shown(error)});"
