@@ -67,6 +67,7 @@ from spot_dask.records import (
 )
 from spot_dask.store import Store
 from spot_dask.tuner import Tuner
+from spot_dask.tuner.folds import table_of
 from spot_dask.tuner.limited import rank
 from spot_dask.tuner.model import Best
 from spot_dask.tuner.ranges import changed, holds, hull_of
@@ -354,7 +355,8 @@ class Session:
         """Remove artifacts that are not to be kept, of evaluations that are all in the store.
 
         Where the best's are kept, those of every training of the configurations that come first by
-        the surrogate, as of the last look, or by their observed values; all, until the first look.
+        the surrogate, as of the last look, or by their observed values, and of those that lack some
+        of several folds; all, until the first look.
         """
         if self._artifacts is None:
             return
@@ -363,6 +365,8 @@ class Session:
         if self._keep == "best" and self._incumbent.ranked:
             seen = self._tuner.ranked(history.searched, None)[:SHORTLIST]
             configs = [best.config for best in (*seen, *self._incumbent.ranked)]
+            if self._tuner.folds.several:
+                configs += table_of(self._tuner.folds, history).undecided()
             kept = {e.trial.number for e in history.ok if e.trial.config in configs}
         self._artifacts.settle(history, kept)
 

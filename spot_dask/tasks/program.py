@@ -23,6 +23,7 @@ from typing import IO, Any, Literal
 import psutil
 
 from spot_dask.errors import did_you_mean, shown
+from spot_dask.records import FoldPlan
 from spot_dask.tasks import Config, Context, Direction, check_direction, nearest
 
 LAST_LINES = 30
@@ -58,6 +59,9 @@ class ProgramTask:
     it stands for a number. Each line in which the objective appears ends an epoch; a report may
     name its ``epoch`` itself. What is printed last is the result. Output and errors are read alike.
 
+    With ``folds`` each configuration is trained on every ``{fold}``, from 0, of the partition
+    with the seed ``{partition}``; its value is the mean.
+
     The program runs in ``cwd`` with ``env`` added to its environment, and SPOT_DASK_SEED,
     SPOT_DASK_TRIAL and, where the command has them, SPOT_DASK_CHECKPOINT and SPOT_DASK_ARTIFACTS.
     It is ended, with all that it started, where its training is stopped.
@@ -72,9 +76,15 @@ class ProgramTask:
     cwd: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     dashes: bool = True
+    folds: int = 1
 
     def __post_init__(self) -> None:
         check_direction(self.direction)
+        if FoldPlan.of(self).several and not any("{fold}" in word for word in self._words):
+            raise ValueError(
+                f"folds is {self.folds}, but the command does not say which: it needs {{fold}} "
+                "(and {partition}, the seed of the partition, if it draws one)"
+            )
         if not self._words:
             raise ValueError("command is empty; expected such as 'python main.py {...}'")
         if self.read != "json":

@@ -188,6 +188,14 @@ class FoldTable:
             return False
         return bool(mine.known) or mine.origin is Origin.DEFAULT or not self.plan.stop
 
+    def undecided(self) -> list[Configuration]:
+        """What lacks folds, asked ones included, and may still be the best."""
+        return [
+            c.config
+            for key, c in self.candidates.items()
+            if self._due(key, c) and c.known and not self._complete(c)
+        ]
+
     def ahead(self) -> list[MissingFold]:
         """Folds of what has none back yet, which may come to be due."""
         waiting = (c for c in self.candidates.values() if not (c.known or c.ended))

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import Tensor, nn
 
-from spot_dask import Data, Folds, FunctionTask, Given, Split, TimeSplit, TorchTask
+from spot_dask import Data, Folds, FunctionTask, Given, ProgramTask, Split, TimeSplit, TorchTask
 from spot_dask.records import FoldPlan, Outcome, Trial
 from spot_dask.space import Config
 from spot_dask.tasks.data import Arrays, as_data
@@ -407,6 +407,15 @@ def test_a_fitted_model_predicts_frames() -> None:
     assert loss == pytest.approx(fitted.metrics["val_loss"], rel=1e-5)
     whole = task.fitted(Config(TRAIN), RunningTrial(Trial(0, TRAIN, 1)), full=True)
     assert whole.predict(FRAME).shape == (60, 3)
+
+
+def test_a_program_is_told_its_fold() -> None:
+    line = """python -c "print('val_loss', {fold} + 1, {partition})" """
+    task = ProgramTask(line, read={"val_loss": "val_loss {}"}, folds=3)
+    assert FoldPlan.of(task) == FoldPlan(3)
+    assert run(task, fold=2).y == 3.0
+    with pytest.raises(ValueError, match=r"folds is 3, but the command .* it needs \{fold\}"):
+        ProgramTask("python main.py {...}", folds=3)
 
 
 def test_a_function_is_told_its_fold() -> None:

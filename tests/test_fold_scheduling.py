@@ -214,6 +214,15 @@ def test_a_value_is_the_mean_over_folds_or_without_the_effects_of_those_it_has()
     ]  # fmt: skip
 
 
+def test_what_lacks_folds_and_may_be_the_best_is_undecided() -> None:
+    table = a_table(*FULL, (0.3, 0, 1.5), (0.4, 0, 0.9))
+    assert [c["x"] for c in table.undecided()] == [0.3, 0.4]
+    assert {m.config["x"] for m in table.due()} == {0.3, 0.4}
+    assert [m.replicate for m in table.due(3)] == [1, 2]  # the other could not be finished
+    assert table.due(3)[0].config["x"] == 0.4  # the more promising one
+    assert table.due(1) == []
+
+
 def test_another_partition_compares_those_that_have_it() -> None:
     table = a_table(*FULL, (0.1, 3, 10.0), (0.2, 3, 11.0))
     assert table.fit.effects[:3].mean() == pytest.approx(-(table.fit.effects[3]) / 3)
