@@ -69,7 +69,7 @@ _HOMES = {
     "core_model": "core_models",
     "optimizer": "tasks.optimizers",
     "optimizers": "tasks.optimizers",
-    "replacing": "tasks",
+    "replacing": "outputs",
 }
 
 __all__ = [

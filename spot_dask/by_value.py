@@ -60,12 +60,12 @@ def forget() -> None:
 class _Module(Globals):
     """A module's globals as they travel; where they arrive they are a dictionary shared by all."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, of: Globals, token_of: Callable[[Globals], str]) -> None:
         super().__init__()
-        self._token = token
+        self._of, self._token_of = of, token_of
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _globals_of, (self._token, dict(self))
+        return _globals_of, (self._token_of(self._of), dict(self))
 
 
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle is untyped
@@ -81,7 +81,7 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle i
     def reducer_override(self, obj: Any) -> Any:
         """How a function or a class travels; NotImplemented for anything else, or by name."""
         if isinstance(obj, FunctionType) and id(obj.__globals__) not in self.globals_ref:
-            self.globals_ref[id(obj.__globals__)] = _Module(self._token_of(obj.__globals__))
+            self.globals_ref[id(obj.__globals__)] = _Module(obj.__globals__, self._token_of)
         reduced = super().reducer_override(obj)
         if not isinstance(reduced, tuple) or len(reduced) < 6:
             return reduced

@@ -187,6 +187,14 @@ def test_loading_a_pickle_leaves_its_own_process_as_it_is(tmp_path: Path) -> Non
     assert isinstance(net().show(), net)
 
 
+def test_what_is_importable_travels_by_name_and_is_not_remembered() -> None:
+    before = dict(by_value._by_token)
+    assert pickle.loads(by_value.dumps([load, Outcome, pickle.dumps])) == [
+        load, Outcome, pickle.dumps,
+    ]  # fmt: skip
+    assert by_value._by_token == before
+
+
 def test_an_open_file_is_no_more_sent_by_multiprocessing_than_ever(tmp_path: Path) -> None:
     by_value.install()
     sender, receiver = multiprocessing.Pipe()
