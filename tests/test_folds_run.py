@@ -100,7 +100,9 @@ def test_the_report_speaks_of_folds(run: Run, tmp_path: Path) -> None:
     html = page.read_text()
     assert "holds out a quarter of the data that it draws itself" in html
     assert "4 of 4" in html
-    assert "fresh seed 5" in html
+    assert "fresh seed 4" in html
+    assert "counts when the last of its folds has come" in html
+    assert "The line for random search" not in html
     facts = json.loads(page.with_suffix(".json").read_text())
     assert facts["gain"]["default_trainings"] == 4
     steps = [v for v in facts["progress"]["y"] if isinstance(v, float)]

@@ -133,8 +133,11 @@ class ProgressSection:
             Text(_sentence(found, name)),
             Charts([by_evaluations, by_time, by_work]),
             how(
-                "The line for random search is the expected best of k random evaluations, and its "
-                "band holds nine of ten such searches. "
+                "A configuration counts when the last of its folds has come, by its mean. "
+                "The best value so far is an observed one, which flatters."
+                if context.folds.several
+                else "The line for random search is the expected best of k random evaluations, and "
+                "its band holds nine of ten such searches. "
                 + _where_from(r)
                 + "The best value so far is an observed one, as is that of random search; both "
                 "flatter.",

@@ -98,7 +98,7 @@ class TrialsSection:
 def _cells(row: TrialRow, names: Sequence[str], best: bool, folds: FoldPlan) -> list[Cell]:
     failed = math.isnan(row.y) and row.status != Status.STOPPED
     confirms = row.origin == Origin.CONFIRM
-    fold = f"fresh seed {row.replicate + 1}" if confirms else fold_of(row.replicate, folds)
+    fold = f"fresh seed {row.replicate}" if confirms else fold_of(row.replicate, folds)
     y, seconds = (v if math.isfinite(v) else None for v in (row.y, row.seconds))
     return [
         Cell(str(row.number), style="strong" if best else ""),
