@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import spot_dask
 from house import ROOT as PACKAGE
 from house import House
 from spot_dask import cli
@@ -188,3 +189,12 @@ def test_what_is_wrong_is_named(wrong: str, truth: Truth) -> None:
 
 def test_the_page_is_true(truth: Truth) -> None:
     assert list(truth.complaints(PAGE.read_text(encoding="utf-8"))) == []
+
+
+def test_public_names_are_loaded_from_where_type_checkers_find_them() -> None:
+    tree = ast.parse((CHECKOUT / PACKAGE / "__init__.py").read_text())
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    found = {name.name: node.module for node in imported for name in node.names}
+    homes = {name: f"spot_dask.{home}" for name, home in spot_dask._HOMES.items()}
+    assert {name: found[name] for name in homes} == homes
+    assert sorted(homes) == sorted(spot_dask.__all__)
