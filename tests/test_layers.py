@@ -7,12 +7,14 @@ it has found two subjects in one file.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import house
+import spot_dask
 from house import House, Module
 
 FLOORS = """
@@ -308,3 +310,15 @@ def test_the_table_of_a_checkout_has_its_figures(tmp_path: Path) -> None:
     assert table["arrows that lead up"] == "1: b b.c"
     assert table["lines before the first definition"] == "58%"
     assert table["class names in several modules"] == "1: A (a, b.c)"
+
+
+def test_every_public_name_is_defined_or_given_in_its_home() -> None:
+    package = House.read(PACKAGE)
+    for name, home in spot_dask._HOMES.items():
+        tree = package.modules[home].tree
+        given = {alias.asname or alias.name for node in ast.walk(tree)
+                 if isinstance(node, ast.ImportFrom) for alias in node.names}  # fmt: skip
+        defined = {getattr(node, "name", "") for node in tree.body}
+        defined |= {target.id for node in tree.body if isinstance(node, ast.Assign)
+                    for target in node.targets if isinstance(target, ast.Name)}  # fmt: skip
+        assert name in given | defined, f"{name} is not in {home}"
