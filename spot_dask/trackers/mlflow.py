@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from spot_dask.records import Evaluation, Outcome, Status, Trial
 from spot_dask.trackers import Listener, Tracked
@@ -34,11 +34,15 @@ class MLflow(Listener):
     directory of the store, as in ``mlflow ui --backend-store-uri sqlite:///runs/mlflow.db``.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("mlflow", "sqlalchemy", "alembic")
-
     uri: str | None = None
     experiment: str | None = None
     _runs: NestedRuns | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The packages without which it cannot be: a server has the database's."""
+        served = self.uri is not None and self.uri.startswith("http")
+        return ("mlflow",) if served else ("mlflow", "sqlalchemy", "alembic")
 
     def begin(self, run: Tracked) -> Collection[int]:
         """The trials that have a complete run; the others' runs are deleted."""

@@ -22,7 +22,7 @@ from spot_dask.errors import StudyError
 from spot_dask.records import Asked, Evaluation, Objective, Told, Trial
 from spot_dask.store.journal import Journal
 from spot_dask.study_file import reload
-from spot_dask.trackers import Tracked, feed
+from spot_dask.trackers import Tracked, feed, opened
 from spot_dask.trackers.points import SearchPoints
 
 
@@ -216,6 +216,7 @@ def test_what_is_not_installed_is_told_before_there_is_a_store(
     with pytest.raises(StudyError, match=r"'mlflow' needs alembic: pip install 'spot-dask\[track"):
         study(trackers=["mlflow"]).run(local=0, store=tmp_path / "run.zarr")
     assert list(tmp_path.iterdir()) == []
+    assert [label for label, _ in opened(["mlflow(uri='http://localhost:1')"])] == ["mlflow"]
 
 
 def test_trackers_import_their_packages_only_where_they_use_them() -> None:
