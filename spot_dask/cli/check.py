@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Collection, Iterator
-from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -31,7 +29,7 @@ BRIEF = 30.0
 """Seconds below which an epoch is trained twice: start-up would spoil the estimate."""
 
 
-@click.command(context_settings=opt.ENVIRONMENT)
+@click.command(cls=opt.Command, context_settings=opt.ENVIRONMENT)
 @click.argument("directory", metavar="[DIR]", default=".")
 @click.option(
     "--from",
@@ -104,9 +102,7 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
     from spot_dask.infill.leaning import described
     from spot_dask.study_file import load
 
-    # What the study's own code prints must not end up among the results.
-    with redirect_stdout(sys.stderr):
-        loaded = load(study, overrides)
+    loaded = load(study, overrides)
     rows = space_rows(loaded.study)
     if not as_json:
         cells = [
@@ -128,9 +124,8 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
             opt.say(f"prior  {name}: {belief}")
         for constraint in parsed(loaded.study.constraints):
             opt.say(f"constraint  {constraint}")
-    with redirect_stdout(sys.stderr):
-        checks, trained = _checks(loaded.study)
-        estimate = None if trained is None else _estimate(loaded, trained)
+    checks, trained = _checks(loaded.study)
+    estimate = None if trained is None else _estimate(loaded, trained)
     if as_json:
         document = {
             "study": loaded.study.source["file"],

@@ -20,7 +20,7 @@ SHOWN = ("group", "seed", "observed", "confirmed", "default")
 """The columns for which a terminal has room."""
 
 
-@click.command(context_settings=opt.ENVIRONMENT)
+@click.command(cls=opt.Command, context_settings=opt.ENVIRONMENT)
 @click.argument("stores", nargs=-1, required=True, metavar="STORE STORE...")
 @click.option(
     "-o", "--output", metavar="FILE", help="Write the comparison to a file: .html or .md."

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -44,17 +43,16 @@ def fit(
 
     if not Path(output).parent.is_dir():
         raise click.UsageError(f"-o {output}: there is no directory {Path(output).parent}")
-    with redirect_stdout(sys.stderr):
-        run = Run.open(store)
-        if seed is None and not full:
-            with suppress(StoreError):
-                if (kept := run.artifacts(trial) / "model.pt").is_file():
-                    opt.say(f"its model was kept: {kept}", err=True)
-        fitted = run.fit(reloaded(run, study).study, trial=trial, seed=seed, full=full)
-        try:
-            fitted.save(output)
-        except OSError as error:
-            raise StoreError(f"{output} cannot be written ({error.strerror})") from error
+    run = Run.open(store)
+    if seed is None and not full:
+        with suppress(StoreError):
+            if (kept := run.artifacts(trial) / "model.pt").is_file():
+                opt.say(f"its model was kept: {kept}", err=True)
+    fitted = run.fit(reloaded(run, study).study, trial=trial, seed=seed, full=full)
+    try:
+        fitted.save(output)
+    except OSError as error:
+        raise StoreError(f"{output} cannot be written ({error.strerror})") from error
     measured = dict(fitted.metrics)
     if as_json:
         document = {"store": store, "output": output, "config": fitted.named, "metrics": measured}

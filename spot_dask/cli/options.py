@@ -8,7 +8,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 import click
@@ -129,13 +130,55 @@ json_option = click.option(
 )
 
 
+_results: ContextVar[TextIO | None] = ContextVar("results", default=None)
+
+
+@contextmanager
+def one_writer() -> Iterator[None]:
+    """Keep stdout for ``say``, ``show``, ``emit`` and tables; what all others write is on stderr.
+
+    These are a study, libraries in C that know descriptor 1 only, and the processes that they
+    start. Where stdout is descriptor 1 it stays theirs no more, for such may write at the very end.
+    """
+    results = sys.stdout
+    if results is sys.__stdout__ and results is not None and results.fileno() == 1:
+        results.flush()
+        results = os.fdopen(os.dup(1), "w", encoding=results.encoding, errors=results.errors)
+        os.dup2(2, 1)
+    token = _results.set(results)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results.reset(token)
+        if results is not None:
+            results.flush()
+
+
+def _stdout() -> TextIO:
+    return _results.get() or sys.stdout
+
+
+def stdout_is_kept() -> bool:
+    """Whether descriptor 1 leads to stderr, since stdout has a descriptor of its own."""
+    return _results.get() is not None and os.path.samestat(os.fstat(1), os.fstat(2))
+
+
+class Command(click.Command):
+    """A command that alone writes to stdout while it runs."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with one_writer():
+            return super().invoke(ctx)
+
+
 def command(argument: str, *options: Callable[[Any], Any]) -> Callable[[Any], click.Command]:
     """A command of one argument with these options, ``--json`` and ``--verbose``."""
 
     def decorate(function: Any) -> click.Command:
         for option in reversed((click.argument(argument), *options, json_option, verbose_option)):
             function = option(function)
-        return click.command(context_settings=ENVIRONMENT)(function)
+        return click.command(cls=Command, context_settings=ENVIRONMENT)(function)
 
     return decorate
 
@@ -214,8 +257,8 @@ def show(text: str, *, err: bool = False) -> None:
 
 
 def _write(text: str, err: bool) -> None:
-    stream = sys.stderr if err else sys.stdout
-    click.echo(encodable(text, stream.encoding or "utf-8"), err=err)
+    stream = sys.stderr if err else _stdout()
+    click.echo(encodable(text, stream.encoding or "utf-8"), file=stream)
 
 
 class Terminal(io.TextIOBase):
@@ -232,7 +275,8 @@ class Terminal(io.TextIOBase):
 @contextmanager
 def standard_output() -> Iterator[TextIO]:
     """stdout for data: what is not seen is as it is in a pipe, and made visible on a terminal."""
-    yield cast(TextIO, Terminal(sys.stdout)) if sys.stdout.isatty() else sys.stdout
+    stream = _stdout()
+    yield cast(TextIO, Terminal(stream)) if stream.isatty() else stream
 
 
 class VisibleLog(logging.Formatter):
@@ -262,7 +306,7 @@ def show_table(title: str, headings: Iterable[str], rows: Iterable[Iterable[str]
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    console = Console(file=_stdout())
 
     def plain(text: str) -> Text:  # a str would be read as markup
         return Text(encodable(printable(text), console.encoding))

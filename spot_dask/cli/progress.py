@@ -24,7 +24,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from spot_dask.cli.options import say
+from spot_dask.cli.options import say, stdout_is_kept
 from spot_dask.progress import Goal, Update, View, Watcher
 from spot_dask.records import Evaluation
 from spot_dask.standing import (
@@ -49,7 +49,7 @@ FRAME_SECONDS = 0.25
 STATUS_SECONDS = 60.0
 """How often a log is told that nothing happens."""
 
-STDERR = 2
+STDOUT, STDERR = 1, 2
 CHUNK = 1 << 16
 LONGEST_LINE = 1 << 14
 """Bytes; what goes on for longer without a line's end is shown in parts."""
@@ -219,10 +219,13 @@ def relayed(show: Callable[[str], None]) -> Iterator[None]:
     At the end nothing is lost that was written before it.
     """
     sys.stderr.flush()
-    before = os.dup(STDERR)
+    # Where stdout is kept for results, descriptor 1 leads to the same place.
+    lent = (STDERR, STDOUT) if stdout_is_kept() else (STDERR,)
+    before = {descriptor: os.dup(descriptor) for descriptor in lent}
     source, sink = os.pipe()
     over, end = os.pipe()
-    os.dup2(sink, STDERR)
+    for descriptor in lent:
+        os.dup2(sink, descriptor)
     os.close(sink)
     thread = threading.Thread(
         target=_relay, args=(source, over, show), name="spot-dask-stderr", daemon=True
@@ -232,10 +235,11 @@ def relayed(show: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         sys.stderr.flush()
-        os.dup2(before, STDERR)
+        for descriptor, kept in before.items():
+            os.dup2(kept, descriptor)
         os.close(end)  # not the pipe's own end: a process that goes on may hold that
         thread.join()
-        for descriptor in (before, source, over):
+        for descriptor in (*before.values(), source, over):
             os.close(descriptor)
 
 

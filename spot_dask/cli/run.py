@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -115,22 +114,20 @@ def run(ctx: click.Context, /, study: str, **options: Any) -> None:
         return
     if options["seeds"] is not None:
         raise click.UsageError("--seeds is for --against; --seed sets the seed of one run")
-    # What the study's own code prints must not end up among the results.
-    with redirect_stdout(sys.stderr):
-        from spot_dask.cli.progress import watch
-        from spot_dask.study_file import load
+    from spot_dask.cli.progress import watch
+    from spot_dask.study_file import load
 
-        loaded = load(study, [*options["overrides"], *opt.given(options)])
-        where = _where(options, loaded)
-        with watch(options["progress"], loaded.study.goal) as watcher:
-            finished = loaded.study.run(
-                store=options["store"] or loaded.store,
-                warm_start=_sources(options),
-                watcher=watcher,
-                progress="none",
-                ending=_ending(options, where),
-                **where,
-            )
+    loaded = load(study, [*options["overrides"], *opt.given(options)])
+    where = _where(options, loaded)
+    with watch(options["progress"], loaded.study.goal) as watcher:
+        finished = loaded.study.run(
+            store=options["store"] or loaded.store,
+            warm_start=_sources(options),
+            watcher=watcher,
+            progress="none",
+            ending=_ending(options, where),
+            **where,
+        )
     _conclude(ctx, finished, where, options)
 
 
@@ -139,41 +136,40 @@ def _run_against(ctx: click.Context, study: str, options: dict[str, Any]) -> Non
     from spot_dask.cli.compare import tell, write
 
     names = [name for name in map(str.strip, options["against"].split(",")) if name]
-    with redirect_stdout(sys.stderr):
-        from spot_dask.cli.progress import watch
-        from spot_dask.compare import compare
-        from spot_dask.series import series, stem_of
-        from spot_dask.study_file import load
+    from spot_dask.cli.progress import watch
+    from spot_dask.compare import compare
+    from spot_dask.series import series, stem_of
+    from spot_dask.study_file import load
 
-        loaded = load(study, [*options["overrides"], *opt.given(options)])
-        stem = stem_of(loaded.study, options["store"] or loaded.store)
-        where = _where(options, loaded)
-        try:
-            entrants = series(loaded.study, names, options["seeds"] or SEEDS, stem)
-        except ValueError as error:
-            raise click.UsageError(f"--against: {one_line(error)}") from error
-        runs: list[Run] = []
-        for i, entrant in enumerate(entrants, 1):
-            done = entrant.done
-            note = "is done" if done is not None else "begins or goes on"
-            opt.say(f"run {i} of {len(entrants)}: {entrant.store} {note}", err=True)
-            if done is None:
-                with watch(options["progress"], entrant.study.goal) as watcher:
-                    done = entrant.advance(
-                        _sources(options),
-                        watcher=watcher,
-                        progress="none",
-                        ending=_ending(options, where),
-                        **where,
-                    )
-            runs.append(done)
-            if done.stopped is not None:
-                opt.say(f"stopped in run {i}; the same command goes on", err=True)
-                ctx.exit(SIGNALS[done.stopped])
-        found, page = compare(runs), None
-        if options["with_report"]:
-            page = Path(f"{stem.rpartition('/')[2] if '://' in stem else stem}-comparison.html")
-            write(found, page)
+    loaded = load(study, [*options["overrides"], *opt.given(options)])
+    stem = stem_of(loaded.study, options["store"] or loaded.store)
+    where = _where(options, loaded)
+    try:
+        entrants = series(loaded.study, names, options["seeds"] or SEEDS, stem)
+    except ValueError as error:
+        raise click.UsageError(f"--against: {one_line(error)}") from error
+    runs: list[Run] = []
+    for i, entrant in enumerate(entrants, 1):
+        done = entrant.done
+        note = "is done" if done is not None else "begins or goes on"
+        opt.say(f"run {i} of {len(entrants)}: {entrant.store} {note}", err=True)
+        if done is None:
+            with watch(options["progress"], entrant.study.goal) as watcher:
+                done = entrant.advance(
+                    _sources(options),
+                    watcher=watcher,
+                    progress="none",
+                    ending=_ending(options, where),
+                    **where,
+                )
+        runs.append(done)
+        if done.stopped is not None:
+            opt.say(f"stopped in run {i}; the same command goes on", err=True)
+            ctx.exit(SIGNALS[done.stopped])
+    found, page = compare(runs), None
+    if options["with_report"]:
+        page = Path(f"{stem.rpartition('/')[2] if '://' in stem else stem}-comparison.html")
+        write(found, page)
     tell(found, None if page is None else str(page), options["as_json"])
 
 
@@ -195,27 +191,26 @@ def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any)
     STORE names, if it is as it was, or the one of --study.
     """
     _exclude(ctx, options)
-    with redirect_stdout(sys.stderr):
-        from spot_dask.cli.progress import watch
-        from spot_dask.run import Run
+    from spot_dask.cli.progress import watch
+    from spot_dask.run import Run
 
-        before = Run.open(store)
-        loaded = reloaded(before, study)
-        tuned, where = loaded.study, _where(options, loaded)
-        values = {item.key: KEYS[item.key].read(item.value) for item in opt.given(options, Budget)}
-        budget = Budget(**{name: value for (_, name), value in values.items()})
-        done, goal = len(before.history.evaluations), tuned.under(before.settings, budget).goal
-        with watch(options["progress"], goal) as watcher:
-            finished = tuned.resume(
-                before,
-                budget,
-                takeover=options["takeover"],
-                watcher=watcher,
-                progress="none",
-                ending=_ending(options, where),
-                trackers=options["track"] or None,
-                **where,
-            )
+    before = Run.open(store)
+    loaded = reloaded(before, study)
+    tuned, where = loaded.study, _where(options, loaded)
+    values = {item.key: KEYS[item.key].read(item.value) for item in opt.given(options, Budget)}
+    budget = Budget(**{name: value for (_, name), value in values.items()})
+    done, goal = len(before.history.evaluations), tuned.under(before.settings, budget).goal
+    with watch(options["progress"], goal) as watcher:
+        finished = tuned.resume(
+            before,
+            budget,
+            takeover=options["takeover"],
+            watcher=watcher,
+            progress="none",
+            ending=_ending(options, where),
+            trackers=options["track"] or None,
+            **where,
+        )
     if len(finished.history.evaluations) == done:
         limited = "--epochs" if finished.epochs_end_it else "--evaluations"
         flag = {"wall": "--wall", "budget": limited}.get(finished.ended or "")
@@ -317,26 +312,25 @@ def _add(
 ) -> None:
     """Add evaluations to a run by a method of its study, and conclude."""
     _exclude(ctx, options)
-    with redirect_stdout(sys.stderr):
-        from spot_dask.cli.progress import watch
-        from spot_dask.run import Run
+    from spot_dask.cli.progress import watch
+    from spot_dask.run import Run
 
-        before = Run.open(store)
-        loaded = reloaded(before, study)
-        where, done = _where(options, loaded), len(before.history.evaluations)
-        goal = replace(
-            loaded.study.under(before.settings).goal, evaluations=None, wall=None, epochs=None
+    before = Run.open(store)
+    loaded = reloaded(before, study)
+    where, done = _where(options, loaded), len(before.history.evaluations)
+    goal = replace(
+        loaded.study.under(before.settings).goal, evaluations=None, wall=None, epochs=None
+    )
+    with watch(options["progress"], goal) as watcher:
+        finished = method(loaded.study)(
+            before,
+            takeover=options["takeover"],
+            watcher=watcher,
+            progress="none",
+            ending=_ending(options, where),
+            trackers=options["track"] or None,
+            **where,
         )
-        with watch(options["progress"], goal) as watcher:
-            finished = method(loaded.study)(
-                before,
-                takeover=options["takeover"],
-                watcher=watcher,
-                progress="none",
-                ending=_ending(options, where),
-                trackers=options["track"] or None,
-                **where,
-            )
     if len(finished.history.evaluations) == done and finished.state == "done":
         opt.say("nothing to do: all of these evaluations are there", err=True)
     _conclude(ctx, finished, where, options)

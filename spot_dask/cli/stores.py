@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,8 +165,7 @@ def space(store: str, width: float, output: str | None, study: str | None, as_js
     kind = None if output is None else Path(output).suffix
     if kind not in (None, ".py", ".toml"):
         raise click.UsageError(f"-o {output}: expected a file that ends in .py or .toml")
-    with redirect_stdout(sys.stderr):
-        found = _open(store, study).narrowed(width)
+    found = _open(store, study).narrowed(width)
     python, toml = found.python(), found.toml()
     if output is not None:
         try:
@@ -200,8 +197,7 @@ def report(store: str, output: str | None, study: str | None, as_json: bool) -> 
     if output is not None and Path(output).suffix != ".html":
         raise click.UsageError(f"-o {output}: expected a file that ends in .html")
     run = _open(store, study)
-    with redirect_stdout(sys.stderr):
-        path = run.report(output)
+    path = run.report(output)
     if as_json:
         data = str(path.with_suffix(".json"))
         texts = {"report": str(path), "data": data, "markdown": str(path.with_suffix(".md"))}
@@ -313,9 +309,7 @@ def _open(store: str, study: str | None = None) -> Run:
         return Run.open(store)
     from spot_dask.study_file import load
 
-    # What the study's own code prints must not end up among the results.
-    with redirect_stdout(sys.stderr):
-        return Run.open(store, load(study).study)
+    return Run.open(store, load(study).study)
 
 
 def _show_in_short(run: Run, most: int) -> None:

@@ -11,7 +11,7 @@ from spot_dask.cli import options as opt
 from spot_dask.settings import duration
 
 
-@click.command(context_settings=opt.ENVIRONMENT)
+@click.command(cls=opt.Command, context_settings=opt.ENVIRONMENT)
 @click.argument("scheduler")
 @click.option(
     "--slots",
@@ -51,7 +51,7 @@ def worker(scheduler: str, grace: str, **options: Any) -> None:
     run_worker(connection, WorkerSettings(grace=duration(grace), **options))
 
 
-@click.command(context_settings=opt.ENVIRONMENT)
+@click.command(cls=opt.Command, context_settings=opt.ENVIRONMENT)
 @click.option("--host", help="Where to listen.  [default: this machine only; with TLS everywhere]")
 @click.option("--port", type=click.IntRange(0, 65535), default=8786, help="Its port (0: any).")
 @click.option(
@@ -79,7 +79,7 @@ def scheduler(**options: Any) -> None:
     run_scheduler(SchedulerSettings(**options), tls, insecure)
 
 
-@click.command(context_settings=opt.ENVIRONMENT)
+@click.command(cls=opt.Command, context_settings=opt.ENVIRONMENT)
 @click.argument("directory")
 @click.option("--days", type=click.IntRange(1), default=365, help="How long they are valid.")
 @opt.verbose_option

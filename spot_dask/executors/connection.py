@@ -198,6 +198,7 @@ def write_certificates(directory: str | Path, days: int) -> None:
             builder = builder.add_extension(x509.ExtendedKeyUsage(roles), False)
         return builder.sign(authority_key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
+    (folder / ".gitignore").write_text("*\n")  # whatever repository it is in
     (folder / "ca.pem").write_bytes(certify(issuer, authority_key.public_key()))
     (folder / "cluster.pem").write_bytes(certify(member, key.public_key()))
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
