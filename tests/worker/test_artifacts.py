@@ -31,10 +31,8 @@ from spot_dask import (
 from spot_dask.executors.artifacts import ArtifactFolder, artifacts_of
 from spot_dask.records import Evaluation, History, Outcome, Status, Trial
 from spot_dask.tasks import Config, Context
-from spot_dask.worker import supervisor
 from spot_dask.worker.artifacts import ArtifactPlace, attempt_of
 from spot_dask.worker.context import RunningTrial
-from spot_dask.worker.limits import Conditions
 from spot_dask.worker.training_main import attempt_trial
 
 SPACE = Space(x=Real(0, 1, default=0.5))
@@ -263,12 +261,7 @@ def test_a_torch_task_keeps_its_model(place: ArtifactPlace) -> None:
         epochs=1,
         device="cpu",
     )
-    try:
-        outcome = supervisor.run_trial(
-            by_value.dumps(task), Trial(3, {"x": 0.5}, 1), 0, conditions=Conditions(artifacts=place)
-        )
-    finally:
-        supervisor.close()
+    outcome = train(place, task)
     assert outcome.ok, outcome.error
     kept = torch.load(place.of(3, 0) / "model.pt", weights_only=True)
     assert kept["metrics"] == outcome.metrics
