@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ QUICK = {
 """What scikit-learn checks that an own search can break; the rest is BaseSearchCV's, and slow."""
 
 
+EXEMPT = {"check_supervised_y_2d", "check_requires_y_none"}
+"""What scikit-learn exempts its own searches from: whether y of two dimensions is converted with a
+warning, and how a missing y is named, is up to the estimator inside."""
+
+
 def search(**settings: Any) -> SpotSearchCV:
     given = {"estimator": LogisticRegression(), "space": C, "n_iter": 2, "cv": 2, **settings}
     return SpotSearchCV(**given)
@@ -47,8 +53,10 @@ def test_scikit_learns_own_checks_pass(estimator: Any) -> None:
     done = set()
     for each, check in estimator_checks_generator(given):
         name = getattr(check, "func", check).__name__
-        if (ALL or name in QUICK) and "array_api" not in name:
-            check(each)
+        if (ALL or name in QUICK) and "array_api" not in name and name not in EXEMPT:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # of a cast in a check itself
+                check(each)
             done.add(name)
     assert len(done) > 40 if ALL else len(done) >= len(QUICK) - 2
 
