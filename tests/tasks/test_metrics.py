@@ -312,3 +312,25 @@ def test_structured_outputs_are_kept_in_their_structure() -> None:
     ]
     whole = loss({"a": SCORES, "b": VALUES}, (LABELS, NOISY))
     assert judge(batches) == pytest.approx({"loss": float(whole)}, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_torchmetrics_own_objects_agree_with_scikit_learn(size: int) -> None:
+    tm = pytest.importorskip("torchmetrics")
+    y, said = LABELS.numpy(), SCORES.argmax(1).numpy()
+    metrics = {
+        "f1": tm.F1Score(task="multiclass", num_classes=5, average="macro"),
+        "auc": tm.AUROC(task="multiclass", num_classes=5),
+        "confused": Metric(tm.classification.MulticlassCohenKappa(num_classes=5), better="max"),
+    }
+    for _ in range(2):  # nothing of the first time may be left in the second
+        found = judged(SCORES, LABELS, metrics, size)
+        assert found["f1"] == pytest.approx(sk.f1_score(y, said, average="macro"), abs=1e-6)
+        auc = sk.roc_auc_score(y, PROBABILITIES, multi_class="ovr")
+        assert found["auc"] == pytest.approx(auc, abs=1e-6)
+        assert found["confused"] == pytest.approx(sk.cohen_kappa_score(y, said), abs=1e-6)
+    values = judged(
+        VALUES, NOISY, {"r2": tm.R2Score(), "mse": tm.MeanSquaredError()}, size, F.mse_loss
+    )
+    assert values["r2"] == pytest.approx(sk.r2_score(NOISY, VALUES), abs=1e-5)
+    assert values["mse"] == pytest.approx(sk.mean_squared_error(NOISY, VALUES), abs=1e-5)
