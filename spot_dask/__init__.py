@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from spot_dask.space import Categorical, Integer, Real, Space
     from spot_dask.study import Study
     from spot_dask.tasks.function import FunctionTask
-    from spot_dask.tasks.huggingface import HuggingFaceTask, ReportCallback
-    from spot_dask.tasks.lightning import LightningTask
+    from spot_dask.tasks.huggingface import HuggingFaceTask as HuggingFaceTask
+    from spot_dask.tasks.huggingface import ReportCallback as ReportCallback
+    from spot_dask.tasks.lightning import LightningTask as LightningTask
     from spot_dask.tasks.optimizers import optimizer, optimizers
     from spot_dask.tasks.program import ProgramTask
     from spot_dask.tasks.sklearn import SklearnTask
@@ -72,6 +73,7 @@ _HOMES = {
     "replacing": "outputs",
 }
 
+# Without what needs a package that may not be there: `from spot_dask import *` loads all of it.
 __all__ = [
     "Budget",
     "Categorical",
@@ -84,14 +86,11 @@ __all__ = [
     "FunctionTask",
     "Given",
     "History",
-    "HuggingFaceTask",
     "Integer",
-    "LightningTask",
     "Listener",
     "Metric",
     "ProgramTask",
     "Real",
-    "ReportCallback",
     "Run",
     "RunWarning",
     "SklearnTask",
@@ -121,4 +120,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(_HOMES)

@@ -12,6 +12,8 @@ import ast
 import builtins
 import keyword
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -197,4 +199,12 @@ def test_public_names_are_loaded_from_where_type_checkers_find_them() -> None:
     found = {name.name: node.module for node in imported for name in node.names}
     homes = {name: f"spot_dask.{home}" for name, home in spot_dask._HOMES.items()}
     assert {name: found[name] for name in homes} == homes
-    assert sorted(homes) == sorted(spot_dask.__all__)
+    optional = {"HuggingFaceTask", "LightningTask", "ReportCallback"}
+    assert homes.keys() - optional == set(spot_dask.__all__)
+
+
+def test_all_is_imported_without_optional_packages() -> None:
+    lost = "dict.fromkeys(['lightning', 'pytorch_lightning', 'transformers', 'mlflow', 'wandb'])"
+    code = f"import sys; sys.modules.update({lost}); from spot_dask import *; print(Study.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "Study\n", done.stderr

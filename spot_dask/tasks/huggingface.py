@@ -175,7 +175,14 @@ class HuggingFaceTask:
             raise ValueError("full: what a Trainer trains on is up to you; give it all data")
         seed_all(trial.seed)
         own = arguments(trial, count_of("epochs", self.epochs, config))
-        trainer = self.trainer(config, dict(own))
+        try:
+            trainer = self.trainer(config, dict(own))
+        except TypeError as error:
+            twice = next((name for name in own if f"argument '{name}'" in str(error)), None)
+            if twice is None:
+                raise
+            how = "; give it to the task instead: epochs=..." if "epochs" in twice else ""
+            raise TypeError(f"{twice} is among args already, leave it out{how}") from error
         if not isinstance(trainer, Trainer):
             raise ValueError(f"trainer() returned {shown(trainer)}; expected a Trainer")
         if trainer.args.output_dir != own["output_dir"] or trainer.args.seed != own["seed"]:
@@ -190,7 +197,8 @@ class HuggingFaceTask:
             trainer.train(resume_from_checkpoint=last_checkpoint(trial))
             if not reports.metrics:
                 trainer.evaluate()
-        dtype = trainer.model.dtype
+        kinds = (p.dtype for p in trainer.model.parameters() if p.is_floating_point())
+        dtype = next(kinds, None)  # a plain module has none of its own
         return FittedTrainer(
             trainer.model, config, reports.metrics, trial.seed, dtype=dtype, trainer=trainer
         )

@@ -49,12 +49,12 @@ class Listener(Protocol):
     same. What a killed run or a failing listener has missed is told when the run is resumed.
     """
 
-    def begin(self, run: Tracked) -> Collection[int]:
+    def begin(self, run: Tracked) -> Collection[int] | None:
         """A session of a run begins, the first one or a later one.
 
         Returns the numbers of the trials whose evaluations need not be told, because they are
-        known: all of ``run.past`` but these is told next. Unless it is overridden, nothing of the
-        past is told.
+        known: all of ``run.past`` but these is told next. None, or unless it is overridden: nothing
+        of the past is told.
         """
         return {evaluation.trial.number for evaluation in run.past.evaluations}
 

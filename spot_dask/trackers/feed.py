@@ -112,7 +112,13 @@ class Ear(threading.Thread):
     def run(self) -> None:
         """Tell the past, then what arrives, until the end."""
         past, known = self._run.past, set[int]()
-        self._deaf = not self._call(lambda: known.update(self._listener.begin(self._run)))
+        numbers = {evaluation.trial.number for evaluation in past.evaluations}
+
+        def begin() -> None:
+            told = self._listener.begin(self._run)
+            known.update(numbers if told is None else told)
+
+        self._deaf = not self._call(begin)
         if self._deaf:
             return
         for place, evaluation in enumerate(past.evaluations, 1):

@@ -6,11 +6,15 @@ that is still running when a session begins was cut off: it is deleted, and writ
 
 from __future__ import annotations
 
+import os
 import re
+import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from spot_dask.outputs import PARTIAL
 from spot_dask.records import Evaluation, Outcome, Status, Trial
 from spot_dask.trackers import Listener, Tracked
 from spot_dask.trackers.points import SearchPoints, epochs, facts, moment, results, trial_name
@@ -52,7 +56,7 @@ class MLflow(Listener):
         uri = self.uri
         if uri is None:
             folder.mkdir(parents=True, exist_ok=True)
-            uri = f"sqlite:///{folder / 'mlflow.db'}"
+            uri = f"sqlite:///{made(folder / 'mlflow.db', (folder / 'mlartifacts').as_uri())}"
         client, name = MlflowClient(uri), self.experiment or run.name
         found = client.get_experiment_by_name(name)
         if found is not None:
@@ -77,6 +81,29 @@ class MLflow(Listener):
         """Finish the run of the search."""
         if self._runs is not None:
             self._runs.close(reason)
+
+
+def made(database: Path, artifacts: str) -> Path:
+    """The database, which is made aside if it is not there.
+
+    MLflow cannot go on with tables of which only some were made when a run was killed.
+    """
+    if database.exists():
+        return database
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    aside = database.with_name(f"{database.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
+    try:
+        SqlAlchemyStore(f"sqlite:///{aside}", artifacts).engine.dispose()
+        try:
+            os.link(aside, database)
+        except FileExistsError:
+            pass  # another run's, made meanwhile
+        except OSError:  # a file system without links
+            aside.replace(database)
+    finally:
+        aside.unlink(missing_ok=True)
+    return database
 
 
 class NestedRuns:

@@ -183,6 +183,31 @@ def test_the_tuned_model_is_in_hand_after_a_run(tmp_path: Path) -> None:
         run.fit(study, full=True)
 
 
+class Plain(torch.nn.Module):
+    """A model that is none of transformers': it has no dtype of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torch.nn.Linear(5, 2)
+
+    def forward(self, input_ids: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
+        logits = self.net(input_ids.float() / 30)
+        loss = None if labels is None else torch.nn.functional.cross_entropy(logits, labels)
+        return {"loss": loss, "logits": logits}
+
+
+def test_a_plain_module_is_trained_as_well(tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+
+    def made(cfg: Any, args: dict[str, Any]) -> Trainer:
+        own = TrainingArguments(**args, learning_rate=cfg.lr)
+        return Trainer(Plain(), own, train_dataset=Tokens(16, 0), eval_dataset=Tokens(8, 1))
+
+    fitted = task(made, epochs=1).fitted(CONFIG, trial)
+    assert fitted.dtype == torch.float32
+    assert fitted.metrics["eval_loss"] > 0
+
+
 def nan(predicted: Any) -> dict[str, float]:
     return {"accuracy": float("nan")}
 
@@ -195,6 +220,10 @@ def nan(predicted: Any) -> dict[str, float]:
         (lambda: task(lambda cfg, args: 3), ValueError, "returned 3; expected a Trainer"),
         (lambda: task(lambda cfg, args: trainer(cfg, {"output_dir": "x", "report_to": "none"})),
          ValueError, "the Trainer has not got args; write TrainingArguments(**args,"),
+        (lambda: task(lambda cfg, args: TrainingArguments(**args, num_train_epochs=3)), TypeError,
+         "num_train_epochs is among args already, leave it out; give it to the task instead"),
+        (lambda: task(lambda cfg, args: TrainingArguments(**args, seed=3)), TypeError,
+         "seed is among args already, leave it out"),
         (lambda: task(objective="eval_acuracy"), ValueError,
          "the Trainer evaluates no 'eval_acuracy', the objective; did you mean 'eval_accuracy'?"),
         (lambda: task(lambda cfg, args: trainer(cfg, args, eval_dataset=None)), ValueError,

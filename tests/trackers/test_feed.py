@@ -149,6 +149,24 @@ def test_a_listener_that_cannot_begin_is_told_of(tmp_path: Path) -> None:
     assert any("tracker Broken: it could not begin" in line for line in said)
 
 
+def test_a_listener_whose_beginning_returns_nothing_hears_what_comes(tmp_path: Path) -> None:
+    class Plain(Listener):
+        def __init__(self) -> None:
+            self.heard: list[int] = []
+
+        def begin(self, run: Tracked) -> None:
+            self.heard.append(-1)
+
+        def evaluated(self, evaluation: Evaluation, place: int) -> None:
+            self.heard.append(place)
+
+    plain, store = Plain(), tmp_path / "run.zarr"
+    made = study(trackers=[plain])
+    made.run(Budget(evaluations=2), local=0, store=store)
+    made.resume(store, Budget(evaluations=3), local=0)
+    assert plain.heard == [-1, 1, 2, -1, 3]
+
+
 def test_a_hanging_listener_is_left_after_a_time_that_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,7 @@ from spot_dask import Budget, Run
 from spot_dask.records import Evaluation
 from spot_dask.store.journal import Journal
 from spot_dask.trackers import feed
-from spot_dask.trackers.mlflow import MLflow, allowed
+from spot_dask.trackers.mlflow import MLflow, allowed, made
 from spot_dask.trackers.wandb import WandB
 
 pytest.importorskip("mlflow")
@@ -256,6 +256,28 @@ def test_killed_between_any_two_calls_and_resumed_mlflow_has_each_point_once(
         assert best == [1.0, 1.0, 1 / 3], step
         assert kept.trials[1].data.tags["error"] == f"RuntimeError: {'too long ' * 3000}"[:500]
     assert step > 12
+
+
+def test_killed_while_the_database_is_made_mlflow_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.store.tracking import sqlalchemy_store
+
+    def half(uri: str, artifacts: str) -> None:
+        Path(uri.removeprefix("sqlite:///")).write_bytes(b"half of it")
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlalchemy_store, "SqlAlchemyStore", half)
+        with pytest.raises(Killed):
+            made(tmp_path / "mlflow.db", (tmp_path / "mlartifacts").as_uri())
+    assert not (tmp_path / "mlflow.db").exists()
+    store = tmp_path / "run.zarr"
+    told(MLflow(), tracked(store), evaluation(0))
+    assert InMLflow(
+        tmp_path / "mlflow.db", tracked(store).name, tracked(store).id
+    ).trials.keys() == {0}
+    assert not [*tmp_path.glob("*.partial")]
 
 
 @pytest.mark.parametrize(
