@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -208,11 +209,10 @@ def test_the_embedded_cluster_listens_on_the_loopback_interface_only(shell: Shel
 
 def listening_addresses(pid: int) -> set[str]:
     """IPv4 and IPv6 addresses a process listens on, as /proc tells."""
-    sockets = {
-        link.readlink().name.removeprefix("socket:[").rstrip("]")
-        for link in Path(f"/proc/{pid}/fd").iterdir()
-        if str(link.readlink()).startswith("socket:")
-    }
+    sockets = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            sockets.add(link.readlink().name.removeprefix("socket:[").rstrip("]"))
     addresses = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:

@@ -97,7 +97,7 @@ def alone() -> Iterator[dask.DaskExecutor]:
     executor.close()
 
 
-def collect(executor: dask.DaskExecutor, count: int, kind: type = Finished) -> list[Event]:
+def collect(executor: dask.DaskExecutor, count: int, kind: Any = Finished) -> list[Event]:
     found: list[Event] = []
     deadline = time.monotonic() + 60
     while len(found) < count:
@@ -356,7 +356,7 @@ def test_a_task_that_cannot_be_loaded_ends_the_run_and_no_evaluation(
     executor = make(Unloadable(), conditions=Conditions(isolation=isolation))
     worker = joined(executor)
     executor.start(trial(0), 0, worker)
-    events = collect(executor, 2, Event)
+    events = collect(executor, 2, Joined | Finished)  # on a busy machine a heartbeat comes between
     assert events[0] == Joined(worker, 0, worker)  # before the coordinator starts it again
     assert isinstance(events[1], Finished)
     assert events[1].outcome.status is Status.LOST
