@@ -82,6 +82,7 @@ class Fold:
         self.sessions = 0
         self.opened: Opened | None = None
         self.closed: str | None = None
+        self.why = ""
         self.epoch = 0
         self.elapsed = 0.0
         self.last: float | None = None
@@ -172,8 +173,8 @@ class Fold:
                 self._retry(entry)
             case Imported():
                 self._take_over(entry)
-            case Closed(reason):
-                self.closed = reason
+            case Closed(reason, why):
+                self.closed, self.why = reason, why
 
     def _ask(self, entry: Asked) -> None:
         told = self.told if entry.known is None else min(entry.known, self.told)

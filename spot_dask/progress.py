@@ -97,8 +97,8 @@ class BestSoFar:
 
     Those that confirm it, once there are any, else those of the search, which flatter it. The 95 %
     interval is known only of confirmed ones. ``trial`` is None where it was imported. ``limits``
-    says how it stands to the outcome constraints; empty where there are none. ``folds``: the
-    trainings of the search are on several folds.
+    says how it stands to the outcome constraints; empty where there are none. ``folds``: on so
+    many a configuration is trained.
     """
 
     trial: int | None
@@ -110,7 +110,7 @@ class BestSoFar:
     high: float | None = None
     limits: str = ""
     feasible: bool = True
-    folds: bool = False
+    folds: int = 1
 
     @classmethod
     def of(cls, best: Best, history: History, goal: Goal) -> BestSoFar:
@@ -123,7 +123,7 @@ class BestSoFar:
             mean = mean_interval(fresh.values, bounds=bounds_of(history, goal.sign))
             ends = (mean.t.low, mean.t.high) if mean.n >= FEWEST else (None, None)
             found = cls(best.trial, best.config, mean.mean, mean.n, True, *ends)
-        folds = goal.folds.several
+        folds = goal.folds.count
         return replace(found, limits=best.limits, feasible=best.feasible, folds=folds)
 
 

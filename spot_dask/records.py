@@ -499,9 +499,10 @@ class Changed:
 
 @dataclass(frozen=True)
 class Closed:
-    """The coordinator ended in good order."""
+    """The coordinator ended in good order; ``why`` says more, where the reason needs it."""
 
     reason: str
+    why: str = field(default="", metadata=LATER)
 
 
 Entry = Opened | Asked | Told | Retried | Imported | Changed | Closed

@@ -213,6 +213,11 @@ class Run:
         return self._checked({**self._begun_with, **self.fold.settings})
 
     @property
+    def why(self) -> str:
+        """Why the last session broke off, where its default cannot be trained; else empty."""
+        return self.fold.why if self.fold.closed == "broken" else ""
+
+    @property
     def ended(self) -> str | None:
         """Why the last session ended; None if it still runs or was killed."""
         return self.fold.closed
@@ -457,6 +462,7 @@ class Run:
             "state": self.state,
             "paused": self.journal.paused,
             "ended": self.ended,
+            "why": self.why,
             "coordinator": opened and {"host": opened.host, "pid": opened.pid},
             "budget": {
                 "used": used,

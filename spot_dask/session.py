@@ -153,7 +153,7 @@ class Session:
                 self._tell_news()
             if self._ended == "exhausted":
                 self.tell("every configuration of the search space has been tried")
-            self._commit([Closed(self._ended)])
+            self._commit([Closed(self._ended, self._coordinator.broken or "")])
             if self._tuner.constraints:
                 self._incumbent.look(self._coordinator.history)
                 best = self._incumbent.of(self._coordinator.history)

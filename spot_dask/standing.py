@@ -75,14 +75,17 @@ def estimate(best: BestSoFar) -> str:
     return f"{number(best.value)} ({between}; {seeds}) {where}"
 
 
-def basis(trainings: int, confirmed: bool, folds: bool = False) -> str:
+def basis(trainings: int, confirmed: bool, folds: int = 1) -> str:
     """What a value rests on: so many trainings, by which it was confirmed or not.
 
-    Those of the search are on as many ``folds`` or under as many seeds.
+    Those of the search are on as many of so many ``folds`` or, where there is one, seeds.
     """
     if confirmed:
         return f"confirmed, {counted(trainings, 'seed')}"
-    return f"unconfirmed, {counted(trainings, 'fold' if folds else 'seed')}"
+    if folds == 1:
+        return f"unconfirmed, {counted(trainings, 'seed')}"
+    of = f"{trainings} of " if trainings < folds else ""
+    return f"unconfirmed, {of}{max(trainings, folds)} folds"
 
 
 def slots(standing: Standing) -> str:

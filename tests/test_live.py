@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from spot_dask import Budget, Categorical, FunctionTask, Real, RunWarning, Space, Study
+from spot_dask import Budget, Categorical, FunctionTask, Real, Run, RunWarning, Space, Study
+from spot_dask.cli import main
 
 
 def study(failing: bool = False, **settings: Any) -> Study:
@@ -52,6 +54,12 @@ def test_a_default_that_cannot_be_built_is_warned_of(tmp_path: Path) -> None:
 
     broken = Study(Space(x=Real(-1, 1)), FunctionTask(training))
     assert "ImportError: no module named nowhere" in said(broken, 30, tmp_path)[-1]
+    run = Run.open(tmp_path / "run.zarr")  # where the store tells it, too
+    assert "ImportError: no module named nowhere" in run.why
+    assert run.status()["why"] == run.why
+    for command in ("status", "best"):
+        shown = CliRunner().invoke(main, [command, str(run.path)]).output
+        assert "ImportError: no module named nowhere" in shown
 
 
 def test_a_budget_within_the_design_is_warned_of_and_an_ample_one_is_not(tmp_path: Path) -> None:

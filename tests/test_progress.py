@@ -175,7 +175,7 @@ def test_a_page_shows_how_a_run_stands_until_its_end() -> None:
     assert shown.pop("best") == {
         "trial": 0, "config": {}, "value": 0.0, "trainings": 1, "confirmed": False,
         "low": None, "high": None, "limits": "", "feasible": True,
-        "folds": False,
+        "folds": 1,
     }  # fmt: skip
     assert shown.pop("goal") == {
         "objective": "acc", "direction": "max", "evaluations": 8, "wall": None, "together": None,

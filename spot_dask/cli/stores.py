@@ -60,7 +60,8 @@ def status(store: str, study: str | None, as_json: bool) -> None:
     used = f"{budget['used']}" if limit is None else f"{budget['used']} of {limit}"
     epochs = budget["epochs_limit"]
     time_used = opt.clock(budget["wall_used_seconds"])
-    opt.say(printable(f"{document['name']}: {state}{who}", opt.LONGEST_TEXT))
+    about = [f"{document['name']}: {state}{who}", *([run.why] if run.why else [])]
+    opt.show("\n".join(printable(line, opt.LONGEST_TEXT) for line in about))
     if document["paused"]:
         opt.say(f"paused       no training begins; spot-dask unpause {run.path}")
     opt.show(f"evaluations  {used} ({_ended(run.history)}){_folds(document['folds'])}")
@@ -125,7 +126,8 @@ def best(
     run = _open(store, study)
     document = run.best_json(run.best if by == "model" else run.luckiest)
     if document is None:
-        opt.say(f"Error: no successful trial in {store} yet", err=True)
+        why = f": {run.why}" if run.why else ""
+        opt.say(f"Error: no successful trial in {store} yet{why}", err=True)
         ctx.exit(NO_SUCCESS)
     if notation is not None:
         opt.show(written(document["config"], notation))
@@ -330,7 +332,7 @@ def show_result(run: Run, in_short: bool = False) -> None:
         _show_in_short(run, SUMMARY - 3)
     elif document is None:
         opt.say(
-            "no evaluation: mend the default, whose error is told above, and go on"
+            printable(f"no evaluation: {run.why or 'the default fails'}; mend it, and go on")
             if run.state == "broken"
             else f"no successful trial; `spot-dask status {run.path}` lists the failures"
         )
@@ -377,7 +379,7 @@ def _value_lines(run: Run, document: dict[str, Any]) -> Iterator[str]:
     name, gain = printable(document["objective"], opt.LONGEST_TEXT), document["gain"]
     if not document["confirmed"]:
         observed = opt.rough(document["observed"])
-        seeds = basis(document["trainings"], False, run.folds.several)
+        seeds = basis(document["trainings"], False, run.folds.count)
         yield f"{name}  observed {observed} ({seeds}): chosen for its luck as well"
         yield f"confirm it with fresh seeds: spot-dask confirm {run.path}"
         return
