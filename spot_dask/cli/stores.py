@@ -332,7 +332,7 @@ def show_result(run: Run, in_short: bool = False) -> None:
         _show_in_short(run, SUMMARY - 3)
     elif document is None:
         opt.say(
-            printable(f"no evaluation: {run.why or 'the default fails'}; mend it, and go on")
+            printable(f"no evaluation: mend the default, and go on ({run.why})")
             if run.state == "broken"
             else f"no successful trial; `spot-dask status {run.path}` lists the failures"
         )

@@ -152,7 +152,7 @@ def test_a_run_goes_on_beyond_a_block_and_zarr_reads_all_of_it(path, journal):
     log = zarr.open_group(path, mode="r")["log"]
     assert log.shape == (3, 1000)
     for seq in (1, 999, 1000, 2002):
-        assert json.loads(str(log[divmod(seq, 1000)]))["items"] == [{"reason": str(seq)}]
+        assert json.loads(str(log[divmod(seq, 1000)]))["items"] == [{"reason": str(seq), "why": ""}]
     assert log[2, 3] == ""
 
 
