@@ -51,7 +51,7 @@ def live(mode: str, goal: Goal) -> Iterator[Watcher | None]:
     try:
         yield line
     finally:
-        line.close()
+        line.show()
         if notebook is None:
             sys.stderr.write("\n")
 
@@ -68,9 +68,9 @@ class Line:
         if update.message is not None:
             logger.info(update.message)
         if time.monotonic() - self._written >= LINE_SECONDS:
-            self.close()
+            self.show()
 
-    def close(self) -> None:
+    def show(self) -> None:
         """Write how the run stands now."""
         standing = self._view.standing()
         if standing is not None:
@@ -106,7 +106,7 @@ def fruitless(history: History) -> str | None:
 def warn(message: str) -> None:
     """Warn whoever started a run from Python, at the line where that was."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("spot_dask."):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("spot_dask."):
         level, frame = level + 1, frame.f_back
     warnings.warn(printable(message), RunWarning, stacklevel=level)
 

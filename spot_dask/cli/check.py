@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from spot_dask import words
 from spot_dask.cli import options as opt
 from spot_dask.errors import StudyError
 
@@ -111,7 +112,7 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
                 row["type"],
                 row.get("scale", "-"),
                 _range(row),
-                opt.value_text(row["default"]) + (" (centre)" if row.get("centred") else ""),
+                words.value_text(row["default"]) + (" (centre)" if row.get("centred") else ""),
                 _condition(row["when"]),
             )
             for row in rows
@@ -142,7 +143,7 @@ def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: b
         for item in checks:
             opt.say(f"{item.status}  {item.name}: {item.message}")
         if estimate is not None:
-            about = opt.clock(estimate)
+            about = words.clock(estimate)
             opt.say(f"the budget takes about {about} if all train like the defaults")
     if any(item.status == "FAIL" for item in checks):
         ctx.exit(FAILED)
@@ -304,12 +305,12 @@ def _range(row: dict[str, Any]) -> str:
     if row["fixed"]:
         return "fixed"
     if "levels" in row:
-        return (" < " if row["ordered"] else ", ").join(map(opt.value_text, row["levels"]))
-    steps = f" in steps of {opt.value_text(row['step'])}" if "step" in row else ""
-    return f"{opt.value_text(row['low'])} to {opt.value_text(row['high'])}{steps}"
+        return (" < " if row["ordered"] else ", ").join(map(words.value_text, row["levels"]))
+    steps = f" in steps of {words.value_text(row['step'])}" if "step" in row else ""
+    return f"{words.value_text(row['low'])} to {words.value_text(row['high'])}{steps}"
 
 
 def _condition(when: dict[str, list[Any]]) -> str:
     return " and ".join(
-        f"{name} = {' or '.join(map(opt.value_text, levels))}" for name, levels in when.items()
+        f"{name} = {' or '.join(map(words.value_text, levels))}" for name, levels in when.items()
     )

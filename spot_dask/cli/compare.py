@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spot_dask import words
 from spot_dask.cli import options as opt
 from spot_dask.errors import StoreError
 from spot_dask.outputs import write_texts
@@ -54,7 +55,7 @@ def tell(found: RunsComparison, output: str | None, as_json: bool) -> None:
         return
     listed = runs_table(found)
     shown = [i for i, column in enumerate(listed.columns) if column.title in SHOWN]
-    rows = [[printable(row[i].text, opt.LONGEST_TEXT) for i in shown] for row in listed.rows]
+    rows = [[printable(row[i].text, words.LONGEST_TEXT) for i in shown] for row in listed.rows]
     opt.show_table("runs", [listed.columns[i].title for i in shown], rows)
     for sentence in sentences(found):
         opt.say(sentence)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from spot_dask import words
 from spot_dask.cli import options as opt
 from spot_dask.errors import StoreError
 from spot_dask.texts import printable
@@ -58,5 +59,5 @@ def fit(
         document = {"store": store, "output": output, "config": fitted.named, "metrics": measured}
         opt.emit("fit", {**document, "seed": fitted.seed, "full": full})
         return
-    shown = ", ".join(f"{name} {opt.rough(value)}" for name, value in measured.items())
-    opt.say(f"{output}: {printable(shown, opt.LONGEST_TEXT)}")
+    shown = ", ".join(f"{name} {words.rough(value)}" for name, value in measured.items())
+    opt.say(f"{output}: {printable(shown, words.LONGEST_TEXT)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from spot_dask import words
 from spot_dask.cli import options as opt
 from spot_dask.codec import load
 from spot_dask.errors import StudyError
@@ -44,7 +45,7 @@ def try_(store: str, values: tuple[str, ...], like: str, as_json: bool) -> None:
     if as_json:
         opt.emit("try", {"store": store, "config": dict(config), "state": run.state, "when": when})
     else:
-        opt.say(f"{opt.values(config)}: {when}")
+        opt.say(f"{words.values(config)}: {when}")
 
 
 def _given(values: tuple[str, ...]) -> dict[str, Any]:

@@ -26,12 +26,6 @@ from spot_dask.settings import (
     duration,
 )
 from spot_dask.texts import encodable, printable, visible
-from spot_dask.words import LONGEST_TEXT as LONGEST_TEXT
-from spot_dask.words import clock as clock
-from spot_dask.words import number as number
-from spot_dask.words import rough as rough
-from spot_dask.words import value_text as value_text
-from spot_dask.words import values as values
 
 if TYPE_CHECKING:
     from spot_dask.executors.connection import Connection, Tls

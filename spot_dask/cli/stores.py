@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from spot_dask import words
 from spot_dask.cards import counted
 from spot_dask.cli import options as opt
 from spot_dask.errors import StoreError
@@ -52,20 +53,20 @@ def status(store: str, study: str | None, as_json: bool) -> None:
     if state in ("running", "elsewhere", "interrupted"):
         who = "process {pid} on {host}".format(**document["coordinator"])
         if state == "elsewhere":
-            age = opt.clock(max(0.0, time.time() - document["last_event"]))
+            age = words.clock(max(0.0, time.time() - document["last_event"]))
             who += f", which cannot be seen from here; last record {age} ago"
         who = f" ({who})"
     budget, trials = document["budget"], document["trials"]
     limit, wall = budget["limit"], budget["wall_limit_seconds"]
     used = f"{budget['used']}" if limit is None else f"{budget['used']} of {limit}"
     epochs = budget["epochs_limit"]
-    time_used = opt.clock(budget["wall_used_seconds"])
+    time_used = words.clock(budget["wall_used_seconds"])
     about = [f"{document['name']}: {state}{who}", *([run.why] if run.why else [])]
-    opt.show("\n".join(printable(line, opt.LONGEST_TEXT) for line in about))
+    opt.show("\n".join(printable(line, words.LONGEST_TEXT) for line in about))
     if document["paused"]:
         opt.say(f"paused       no training begins; spot-dask unpause {run.path}")
     opt.show(f"evaluations  {used} ({_ended(run.history)}){_folds(document['folds'])}")
-    opt.say(f"time         {time_used}{'' if wall is None else f' of {opt.clock(wall)}'}")
+    opt.say(f"time         {time_used}{'' if wall is None else f' of {words.clock(wall)}'}")
     if epochs is not None:
         opt.say(f"epochs       {budget['epochs_used']} of {epochs}")
     if budget["until"] is not None:
@@ -319,7 +320,7 @@ def _show_in_short(run: Run, most: int) -> None:
     from spot_dask.report import in_short
 
     for line in in_short(run.context, most):
-        opt.say(printable(line, opt.LONGEST_TEXT))
+        opt.say(printable(line, words.LONGEST_TEXT))
 
 
 def show_result(run: Run, in_short: bool = False) -> None:
@@ -342,7 +343,7 @@ def show_result(run: Run, in_short: bool = False) -> None:
         opt.say(f"the search ended: {run.enough}")
     count, ended = len(run.history.evaluations), _ended(run.history)
     how = {"done": "done", "stopped": f"stopped by {run.stopped}"}.get(run.state, run.state)
-    opt.say(f"{how}: {count} evaluations ({ended}) in {opt.clock(run.fold.elapsed)}")
+    opt.say(f"{how}: {count} evaluations ({ended}) in {words.clock(run.fold.elapsed)}")
     opt.say(f"store   {run.path}")
 
 
@@ -356,18 +357,18 @@ def _ended(history: History) -> str:
 def _show_best(run: Run, document: dict[str, Any]) -> None:
     """Print a recommendation, as ``Run.best_json`` tells it, beside the default configuration."""
     if run.not_loaded:
-        name = printable(run.not_loaded, opt.LONGEST_TEXT)
+        name = printable(run.not_loaded, words.LONGEST_TEXT)
         opt.say(f"the surrogate {name} is not loaded; --study FILE loads it", err=True)
     default = run.space.default
     rows = [
-        (name, opt.value_text(value), opt.value_text(default[name]) if name in default else "-")
+        (name, words.value_text(value), words.value_text(default[name]) if name in default else "-")
         for name, value in document["config"].items()
     ]
     where = "imported" if document["trial"] is None else f"trial {document['trial']}"
     title = "best" if document["feasible"] else "nearest"
     opt.show_table(f"{title}: {where}", ("parameter", "value", "default"), rows)
     if document["limits"]:
-        opt.say(printable(document["limits"], opt.LONGEST_TEXT))
+        opt.say(printable(document["limits"], words.LONGEST_TEXT))
     for line in _value_lines(run, document):
         opt.say(line)
 
@@ -376,21 +377,21 @@ def _value_lines(run: Run, document: dict[str, Any]) -> Iterator[str]:
     """What is known of a recommendation's value, and of its gain over the default."""
     from spot_dask.standing import basis
 
-    name, gain = printable(document["objective"], opt.LONGEST_TEXT), document["gain"]
+    name, gain = printable(document["objective"], words.LONGEST_TEXT), document["gain"]
     if not document["confirmed"]:
-        observed = opt.rough(document["observed"])
+        observed = words.rough(document["observed"])
         seeds = basis(document["trainings"], False, run.folds.count)
         yield f"{name}  observed {observed} ({seeds}): chosen for its luck as well"
         yield f"confirm it with fresh seeds: spot-dask confirm {run.path}"
         return
     between = ""
     if document["lo"] is not None:
-        between = f" ({opt.number(document['lo'])} to {opt.number(document['hi'])})"
-    yield f"{name}  {opt.number(document['mean'])}{between}, {basis(document['seeds'], True)}"
+        between = f" ({words.number(document['lo'])} to {words.number(document['hi'])})"
+    yield f"{name}  {words.number(document['mean'])}{between}, {basis(document['seeds'], True)}"
     if gain is None:
         return
     ends = ""
     if gain["lo"] is not None:
-        ends = f" ({opt.number(gain['lo'])} to {opt.number(gain['hi'])})"
+        ends = f" ({words.number(gain['lo'])} to {words.number(gain['hi'])})"
     verdict = "better than the default" if gain["better"] else "not shown to be better"
-    yield f"improvement on the default  {opt.number(gain['mean'])}{ends}: {verdict}"
+    yield f"improvement on the default  {words.number(gain['mean'])}{ends}: {verdict}"

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from spot_dask.cli.options import clock
 from spot_dask.cli.progress import Plain, Screen
 from spot_dask.coordinator import Lease
 from spot_dask.progress import Goal, Update
 from spot_dask.records import Evaluation, Failure, History, Outcome, Status, Trial
 from spot_dask.tuner.model import Best
+from spot_dask.words import clock
 
 
 def evaluation(number: int, y: float) -> Evaluation:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from killed_trainings import alone, kill, one_thread
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -25,6 +25,8 @@ from spot_dask import Budget, FunctionTask, HuggingFaceTask, Real, Space, Study
 from spot_dask.space import Config
 from spot_dask.tasks import Diverged, StoppedEarly
 from spot_dask.tasks.huggingface import ReportCallback, arguments, last_checkpoint
+
+__all__ = ["one_thread"]  # used by every test
 
 CONFIG = Config({"lr": 0.01})
 
@@ -78,29 +80,6 @@ def trainer(cfg: Any, args: dict[str, Any], **more: Any) -> Trainer:
 
 def task(made: Any = trainer, **settings: Any) -> HuggingFaceTask:
     return HuggingFaceTask(made, **{"epochs": 2, "checkpoint_seconds": 0, **settings})
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny networks are the quicker for it, and a forked process has no others."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def alone(function: Callable[..., object], *arguments: Any) -> None:
-    """Call a function in a forked process, which finds none of torch's other threads."""
-    torch.set_num_threads(1)
-    function(*arguments)
-
-
-def kill(epoch: int) -> Callable[[int], None]:
-    def at(reported: int) -> None:
-        if reported == epoch:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return at
 
 
 def test_a_killed_training_ends_as_one_that_ran_through(tmp_path: Path, capfd: Any) -> None:

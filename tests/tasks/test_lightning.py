@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import lightning
 import pytest
 import pytorch_lightning
 import torch
+from killed_trainings import alone, kill, one_thread
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, random_split
@@ -20,6 +21,8 @@ from torch.utils.data import DataLoader, TensorDataset, random_split
 from spot_dask import Budget, Integer, LightningTask, Real, Space, Study
 from spot_dask.space import Config
 from spot_dask.tasks import Diverged, StoppedEarly
+
+__all__ = ["one_thread"]  # used by every test
 
 CONFIG = Config({"width": 6, "lr": 0.02})
 
@@ -135,29 +138,6 @@ def loaders(shuffle: bool = True) -> tuple[Any, Any]:
 
 def task(module: Any = Net, data: Any = loaders, **settings: Any) -> LightningTask:
     return LightningTask(module, data, **{"epochs": 2, "checkpoint_seconds": 0, **settings})
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny networks are the quicker for it, and a forked process has no others."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def alone(function: Callable[..., object], *arguments: Any) -> None:
-    """Call a function in a forked process, which finds none of torch's other threads."""
-    torch.set_num_threads(1)
-    function(*arguments)
-
-
-def kill(epoch: int) -> Callable[[int], None]:
-    def at(reported: int) -> None:
-        if reported == epoch:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return at
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
