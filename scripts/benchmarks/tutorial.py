@@ -12,7 +12,8 @@ images, which no search sees. The spaces are the published ones:
 Methods that do not stop trainings get ``--budget`` trainings; ``asha`` gets as many epochs as these
 take on average, so it begins more. Then the configuration that each recommends, and the defaults of
 its space, are trained under ``--seeds`` fresh seeds, each with another split. Only these values are
-shown. What is there is not trained again: the same command goes on after an interruption.
+shown. What is there is not trained again: the same command goes on after an interruption, and one
+with a larger budget goes on from where a smaller one ended.
 
 ``--images`` is a folder with ``train/CLASS/*`` and ``test/CLASS/*``, or one that torchvision's
 CIFAR10 reads. A GPU is shared by all trainings of the machine.
@@ -20,7 +21,7 @@ CIFAR10 reads. A GPU is shared by all trainings of the machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,14 @@ def study_of(
     )
 
 
+def beyond(budget: Budget, run: Run) -> Budget:
+    """The budget of a search that its run has confirmed already: a run's budget counts all of it."""
+    confirmed = run.history.confirmations
+    more = {"evaluations": len(confirmed), "epochs": sum(e.outcome.epochs for e in confirmed)}
+    known = {name: getattr(budget, name) for name in more}
+    return replace(budget, **{k: v + more[k] for k, v in known.items() if v is not None})
+
+
 METHODS = ("random", "asha", "spot")
 
 
@@ -194,11 +203,10 @@ def main(
     for method in () if only_table else methods:
         study = study_of(method, data, budget, seed, smallest_batch, gpus, wall)
         store = out / f"{method}-s{seed}.zarr"
-        run = (
-            study.resume(store, local=local)
-            if store.exists()
-            else study.run(store=store, local=local)
-        )
+        if store.exists():
+            run = study.resume(store, beyond(study.budget, Run.open(store)), local=local)
+        else:
+            run = study.run(store=store, local=local)
         study.confirm_more(run.path, seeds, local=local)
     click.echo(shown([Run.open(path) for path in sorted(out.glob("*.zarr"))]))
 
