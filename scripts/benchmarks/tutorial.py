@@ -161,7 +161,7 @@ def study_of(
 
 
 def beyond(budget: Budget, run: Run) -> Budget:
-    """The budget of a search that its run has confirmed already: a run's budget counts all of it."""
+    """The budget of a search whose run has confirmed already: a budget counts a whole run."""
     confirmed = run.history.confirmations
     more = {"evaluations": len(confirmed), "epochs": sum(e.outcome.epochs for e in confirmed)}
     known = {name: getattr(budget, name) for name in more}
