@@ -118,6 +118,37 @@ def duration(value: object) -> float:
     return seconds
 
 
+_BYTES = {"k": 1, "m": 2, "g": 3, "t": 4}
+_SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)([kmgt])(i?)b", re.IGNORECASE)
+LEAST_BYTES = 10**6
+
+
+def size(value: object) -> int:
+    """Bytes of ``"8GB"`` (8e9), ``"500MB"`` or ``"1.5GiB"`` (1.5 times 2**30).
+
+    Raises ValueError for another text.
+    """
+    found = _SIZE.fullmatch(value.replace(" ", "")) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"{value!r} is no size; write it like 8GB, 500MB or 1.5GiB")
+    amount, unit, binary = found.groups()
+    return int(float(amount) * (1024 if binary else 1000) ** _BYTES[unit.lower()])
+
+
+def _is_size(value: object) -> bool:
+    try:
+        return size(value) >= LEAST_BYTES
+    except ValueError:
+        return False
+
+
+SIZE = Kind(
+    "a size with its unit, 1MB or more, such as 8GB, 500MB or 1.5GiB",
+    _is_size,
+    "SIZE",
+    bare=True,
+    written="a size with its unit: 8GB, 500MB, 1.5GiB",
+)
 SECONDS = Kind(
     "seconds, more than 0",
     lambda value: is_number(value) and value > 0,
@@ -450,6 +481,10 @@ class Settings(SettingsTable):
     timeout: float | None = setting(
         SECONDS, flag="--timeout", recorded=False,
         help="End a training that takes longer, such as 90m, as a failed evaluation.",
+    )  # fmt: skip
+    memory: str | None = setting(
+        SIZE, flag="--memory", recorded=False,
+        help="End a training that, with all it starts, comes to have more, as a failed evaluation.",
     )  # fmt: skip
     isolation: Isolation = setting(
         choice(*get_args(Isolation)), "warm", flag="--isolation", recorded=False,

@@ -431,7 +431,7 @@ class Study(Settings):
     @property
     def limits(self) -> Limits:
         """What one training may use."""
-        return Limits(self.gpus, self.timeout)
+        return Limits(self.gpus, self.timeout, self.memory)
 
     @property
     def tuner(self) -> Tuner:

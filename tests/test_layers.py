@@ -77,7 +77,7 @@ tasks.fitted
 tasks.huggingface tasks.torch
 tasks.core tasks.lightning
 worker worker.artifacts worker.checkpoints
-worker.context worker.limits
+worker.context worker.limits worker.memory
 worker.pipe
 worker.heartbeat worker.training_main
 worker.training_process

@@ -11,10 +11,10 @@ from spot_dask.errors import StoreError
 from spot_dask.executors import Executor
 from spot_dask.executors.connection import Connection
 from spot_dask.executors.serial import SerialExecutor
-from spot_dask.settings import check
+from spot_dask.settings import check, size
 from spot_dask.tasks import Task
 from spot_dask.worker.checkpoints import Place
-from spot_dask.worker.limits import Conditions
+from spot_dask.worker.limits import Conditions, Limits
 from spot_dask.worker.supervisor import Keep
 
 if TYPE_CHECKING:
@@ -61,15 +61,37 @@ def executor_of(
     """
     check("cluster.local", local)
     if client is None and local == 0:
+        if asked := conditions.limits.enforced:
+            logger.warning(
+                "trainings in this very process (local 0) can have no %s: it is not kept; "
+                "--local 1 gives them a process of their own",
+                " and no ".join(asked),
+            )
         return SerialExecutor(task, conditions.place, conditions.artifacts)
     from spot_dask.executors import cluster
     from spot_dask.executors.dask import DaskExecutor
 
     if client is None:
         slots = cluster.local_slots(conditions.limits) if local is None else local
+        _compare_memory(slots, conditions.limits)
         inside = cluster.embedded(slots)
         return DaskExecutor(inside, task, run_id, owned=True, conditions=conditions)
     owned = isinstance(client, str | Connection)
     if isinstance(client, str | Connection):
         client = cluster.connect(client)
     return DaskExecutor(client, task, run_id, owned=owned, conditions=conditions, keep=keep)
+
+
+def _compare_memory(slots: int, limits: Limits) -> None:
+    """Say where so many trainings at a time may together have more memory than there is."""
+    from distributed.system import MEMORY_LIMIT  # of the control group, where it has one
+
+    if limits.memory is not None and slots > 1 and slots * size(limits.memory) > MEMORY_LIMIT:
+        logger.warning(
+            "%d trainings at a time may have %s of memory each, and there are %.3g GB in all; "
+            "--local %d leaves none without",
+            slots,
+            limits.memory,
+            MEMORY_LIMIT / 1e9,
+            max(1, MEMORY_LIMIT // size(limits.memory)),
+        )

@@ -22,15 +22,25 @@ class Limits:
     """What one trial may use.
 
     ``gpus``: 2 for two GPUs, 0.25 for a GPU shared by four trials, 0 for none; None for one where
-    there are any. ``seconds``: how long it may train before it is stopped; None for ever.
+    there are any. ``seconds``: how long an attempt may take from when its process begins with it;
+    None for ever. ``memory``: what it and all that it starts may have, ``"8GB"``; None for any.
     """
 
     gpus: float | None = None
     seconds: float | None = None
+    memory: str | None = None
 
     def __post_init__(self) -> None:
         check("gpus", self.gpus)
         check("timeout", self.seconds)
+        check("memory", self.memory)
+
+    @property
+    def enforced(self) -> list[str]:
+        """What only a training in a process of its own can be held to, in words."""
+        asked = {"timeout": self.seconds, "limit of memory": self.memory}
+        found = [what for what, limit in asked.items() if limit is not None]
+        return found + (["GPUs of its own"] if self.gpus else [])
 
     def slots(self, gpus: int) -> int:
         """How many trials so many GPUs take at a time; not for trials without GPUs."""
@@ -75,10 +85,9 @@ class Conditions:
 
     def __post_init__(self) -> None:
         check("isolation", self.isolation)
-        if self.isolation == "thread" and (self.limits.seconds is not None or self.limits.gpus):
-            what = "timeout" if self.limits.seconds is not None else "GPUs of its own"
+        if self.isolation == "thread" and (asked := self.limits.enforced):
             raise ValueError(
-                f"a training in a thread of its worker can have no {what}; "
+                f"a training in a thread of its worker can have no {asked[0]}; "
                 "expected isolation 'warm' or 'process'"
             )
 

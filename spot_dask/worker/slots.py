@@ -23,6 +23,7 @@ from spot_dask.tasks import Task
 from spot_dask.worker.context import ReportedCurves, RunningTrial, Tell
 from spot_dask.worker.heartbeat import dask_worker
 from spot_dask.worker.limits import DEVICES, Limits, visible_gpus
+from spot_dask.worker.memory import MemoryWatch
 from spot_dask.worker.pipe import Attempt, TrainingRequest
 from spot_dask.worker.training_main import attempt_trial
 from spot_dask.worker.training_process import TrainingProcess, crashed
@@ -53,6 +54,7 @@ class Slots:
         self._idle: dict[int, TrainingProcess] = {}
         self._occupants: dict[int, Occupant] = {}  # by slot
         self._outcomes: dict[tuple[str, Attempt], Outcome] = {}  # of those that ended last
+        self._memory = MemoryWatch()
         self._spawner = ThreadPoolExecutor(1, "spot-dask-spawner")
 
     def run(self, request: TrainingRequest, tell: Tell) -> Outcome:
@@ -152,7 +154,7 @@ class Slots:
                 if outcome is not None:
                     return outcome
             process.reap()  # it ended while it waited: that is nothing to do with this trial
-        process = TrainingProcess(self._spawner, slot, environment)
+        process = TrainingProcess(self._spawner, self._memory, slot, environment)
         with self._lock:
             occupant.process = process
             if occupant.stopped:  # while the process was being started

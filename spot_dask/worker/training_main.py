@@ -31,6 +31,7 @@ from spot_dask import by_value, clock
 from spot_dask.records import Failure, Outcome, Status, Trial
 from spot_dask.tasks import Config, Diverged, Task, measured, score
 from spot_dask.worker.context import RunningTrial
+from spot_dask.worker.limits import DEVICES
 from spot_dask.worker.pipe import (
     Accepted,
     EndEarly,
@@ -209,11 +210,37 @@ def _train(request: TrainingRequest, loaded: LoadedTask, channel: Channel) -> Ou
         lambda: channel.to_stop(request),
         request.conditions.artifacts,
     )
-    outcome = attempt_trial(lambda: loaded.of(request), request.trial, running)
+
+    def load() -> Task:
+        share_gpu(request.conditions.limits.gpus)
+        return loaded.of(request)
+
+    outcome = attempt_trial(load, request.trial, running)
     gc.collect()
     if cuda_in_use():
         sys.modules["torch"].cuda.empty_cache()  # other slots may share the GPU
     return outcome
+
+
+def share_gpu(gpus: float | None) -> None:
+    """Hold this process to its share of a GPU's memory, as far as torch allocates it.
+
+    Then whether a configuration has memory enough does not depend on what runs beside it. An
+    earlier training here, of another run, may have had another share. Other processes, such as a
+    program that the training starts, are not held to it; nor is CUDA's own context.
+    """
+    share = 1.0 if gpus is None else min(gpus, 1.0)
+    if share == _gpu_share[0] or not os.environ.get(DEVICES):
+        return
+    import torch  # late: what trains without torch need not wait for it
+
+    if torch.cuda.is_available():
+        for device in range(torch.cuda.device_count()):
+            torch.cuda.set_per_process_memory_fraction(share, device)
+        _gpu_share[0] = share
+
+
+_gpu_share = [1.0]
 
 
 def _outlive_sigterm() -> None:

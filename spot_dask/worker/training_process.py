@@ -18,8 +18,10 @@ from pathlib import Path
 
 from spot_dask import clock
 from spot_dask.records import Failure, Outcome, Status
+from spot_dask.settings import size
 from spot_dask.worker.context import ReportedCurves, Tell, temporary_prefix
 from spot_dask.worker.limits import DEVICES
+from spot_dask.worker.memory import MemoryWatch, family
 from spot_dask.worker.pipe import (
     Accepted,
     Attempt,
@@ -32,6 +34,7 @@ from spot_dask.worker.pipe import (
 from spot_dask.worker.training_main import TRACEBACK_BYTES
 
 TIMEOUT = "Timeout"
+MEMORY_LIMIT = "MemoryLimit"
 OUT_OF_MEMORY = "OutOfMemory"
 STOPPED = Failure("Stopped", "the training was stopped")
 EARLY = Failure("StoppedEarly", "the training was stopped early")
@@ -49,10 +52,18 @@ class TrainingProcess:
     """A process that runs the trainings of a slot, started by a thread of ``spawner``.
 
     That thread has to live as long as this process: the kernel sends the parent-death signal when
-    the *thread* that forked ends (prctl(2)). ``reusable``: it waits for another request.
+    the *thread* that forked ends (prctl(2)). ``reusable``: it waits for another request. ``memory``
+    watches what its trainings have.
     """
 
-    def __init__(self, spawner: ThreadPoolExecutor, slot: int, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        spawner: ThreadPoolExecutor,
+        memory: MemoryWatch,
+        slot: int,
+        environment: dict[str, str],
+    ) -> None:
+        self._memory = memory
         self.reusable = False
         self.devices = environment.get(DEVICES)
         self._slot = slot
@@ -108,6 +119,8 @@ class TrainingProcess:
         if seconds is not None:
             error = Failure(TIMEOUT, f"the training took longer than {seconds:g} s")
             self._kill_after(seconds, error)
+        if (limit := request.conditions.limits.memory) is not None:
+            self._limit_memory(limit)
         started, curves = clock.now(), ReportedCurves()
         self._groups = groups_of(self._process.pid)
         self._oom_kills = oom_kills(self._groups)
@@ -123,6 +136,7 @@ class TrainingProcess:
         finally:
             with self._lock:
                 self._trains = None
+            self._memory.end(self._process.pid)
             for timer in self._timers:
                 timer.cancel()
             self._timers.clear()
@@ -138,16 +152,29 @@ class TrainingProcess:
     def _kill_after(self, seconds: float, why: Failure) -> None:
         """Kill the process if the training that it runs now has not ended by then."""
         now = self._trains
-
-        def kill() -> None:
-            with self._lock:
-                if self._trains == now:
-                    self.kill(why)
-
-        timer = threading.Timer(seconds, kill)
+        timer = threading.Timer(seconds, lambda: self._kill_if(now, why))
         timer.daemon = True
         self._timers.append(timer)
         timer.start()
+
+    def _limit_memory(self, limit: str) -> None:
+        """Kill the process if the training that it runs now comes to have more memory."""
+        now = self._trains
+
+        def kill(used: int, processes: int) -> None:
+            amount = f"{used / 1e9:.3g} GB" if used >= 1e9 else f"{used / 1e6:.3g} MB"
+            where = "in one process" if processes == 1 else f"in {processes} processes"
+            advice = "give it more, or search what needs less"
+            text = f"the training has {amount} of memory {where}, but memory is {limit}: {advice}"
+            self._kill_if(now, Failure(MEMORY_LIMIT, text))
+
+        self._memory.begin(self._process.pid, size(limit), kill)
+
+    def _kill_if(self, trains: tuple[str, Attempt] | None, why: Failure) -> None:
+        """Kill the process if it still runs this training."""
+        with self._lock:
+            if self._trains == trains:
+                self.kill(why)
 
     def obituary(self) -> Failure:
         """What this process died of."""
@@ -191,9 +218,14 @@ class TrainingProcess:
         return self._process.returncode
 
     def _kill_group(self) -> None:
+        """Kill the process, its group, and what it has started in groups of their own."""
         if self._process.returncode is None:
+            others = family(self._process.pid) - {self._process.pid}
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+            for pid in others:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _receive(self) -> Accepted | EpochReport | TrainingEnd | None:
         """What the process says next; None when it has ended, or is killed for saying nonsense."""
@@ -209,6 +241,7 @@ def crashed(error: Failure, started: float, curves: ReportedCurves) -> Outcome:
     """The outcome of a training whose process did not live to tell it."""
     early = error is EARLY
     kinds = {TIMEOUT: Status.TIMEOUT, OUT_OF_MEMORY: Status.MEMORY, EARLY.type: Status.STOPPED}
+    kinds[MEMORY_LIMIT] = Status.MEMORY
     return Outcome(
         kinds.get(error.type, Status.CRASHED),
         metrics=curves.latest() if early else {},

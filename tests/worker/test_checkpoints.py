@@ -239,6 +239,7 @@ def test_a_training_in_a_thread_has_a_checkpoint_too(place: Place) -> None:
     ("isolation", "limits", "message"),
     [
         ("thread", Limits(seconds=5.0), "in a thread of its worker can have no timeout"),
+        ("thread", Limits(memory="1GB"), "can have no limit of memory"),
         ("thread", Limits(gpus=1), "can have no GPUs of its own"),
         ("proces", Limits(), "isolation is 'proces'; expected 'warm', 'process' or 'thread'; did"),
     ],

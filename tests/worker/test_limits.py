@@ -11,14 +11,15 @@ from typing import Any
 
 import cloudpickle
 import pytest
+import torch
 
 from spot_dask.errors import ClusterError
 from spot_dask.records import Outcome, Status, Trial
 from spot_dask.tasks.function import FunctionTask
-from spot_dask.worker import supervisor
+from spot_dask.worker import supervisor, training_main
 from spot_dask.worker.context import RunningTrial
 from spot_dask.worker.limits import Conditions, Limits
-from spot_dask.worker.training_main import attempt_trial
+from spot_dask.worker.training_main import attempt_trial, share_gpu
 
 # The processes must not have to find this file.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -117,3 +118,20 @@ def test_running_out_of_memory_is_an_end_of_its_own(error: Exception, status: St
 
     trial = Trial(0, {}, 1)
     assert attempt_trial(lambda: FunctionTask(fail), trial, RunningTrial(trial)).status is status
+
+
+def test_a_share_of_a_gpu_is_one_of_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a process that another run has used is held to the share of this one."""
+    told: list[tuple[float, int]] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda *given: told.append(given)
+    )
+    monkeypatch.setattr(training_main, "_gpu_share", [1.0])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    share_gpu(0.25)  # of no GPU
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
+    for gpus in (None, 1, 2, 0.25, 0.25, 0.5, 1, None):
+        share_gpu(gpus)
+    assert told == [(0.25, 0), (0.5, 0), (1.0, 0)]
