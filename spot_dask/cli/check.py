@@ -211,6 +211,7 @@ def _train(study: Study) -> Trained:
 
     trial = study.tuner.ask(History(), 1)[0]
     task: Any = study.task
+    batch = getattr(task, "eval_batch_size", 0)
     with TemporaryDirectory() as directory:
         notes = Path(directory) / "noticed.json"
 
@@ -225,7 +226,6 @@ def _train(study: Study) -> Trained:
             seconds = time.monotonic() - began
             noticed = noticed_in(notes)
             if outcome.ok and seconds < BRIEF:
-                batch = getattr(task, "eval_batch_size", 0)
                 if batch:  # the same training, judged in other batches
                     travels = pickled(replace(task, eval_batch_size=max(2, batch // 9)))
                 again = supervisor.run_trial(travels, trial, 1)
@@ -233,7 +233,10 @@ def _train(study: Study) -> Trained:
             supervisor.close()
     warnings = [Check("data", "WARN", doubt) for doubt in noticed.doubts]
     if outcome.ok:
-        warnings += [*_unread(study, trial, noticed.read), *_changed(outcome, again)]
+        warnings += [
+            *_unread(study, trial, noticed.read),
+            *_changed(outcome, again, rebatched=bool(batch)),
+        ]
     return Trained(outcome, seconds, again.seconds, noticed.cut, tuple(warnings))
 
 
@@ -255,8 +258,21 @@ def _unread(study: Study, trial: Trial, read: Collection[str]) -> Iterator[Check
         )
 
 
-def _changed(first: Outcome, again: Outcome) -> Iterator[Check]:
-    """Warnings of metrics that differ between two evaluations in batches of other sizes."""
+def _changed(first: Outcome, again: Outcome, rebatched: bool) -> Iterator[Check]:
+    """Warnings of metrics that differ between two trainings of one seed.
+
+    The second was judged in batches of another size where this is ``rebatched``.
+    """
+    if rebatched:
+        why, advice = (
+            "changes with the batch size of the evaluation",
+            ("a metric that is no mean over samples needs over='set'"),
+        )
+    else:
+        why, advice = (
+            "differs between two trainings of the same seed",
+            ("no training can be repeated then; seed what draws at random by trial.seed"),
+        )
     for name, value in first.metrics.items():
         other = again.metrics.get(name, value) if again.ok else value
         if not name.startswith("train_") and not math.isclose(other, value, rel_tol=1e-4):
@@ -265,8 +281,7 @@ def _changed(first: Outcome, again: Outcome) -> Iterator[Check]:
             yield Check(
                 "metrics",
                 "WARN",
-                f"{name} changes with the batch size of the evaluation: {value:.6g}, {other:.6g};"
-                " a metric that is no mean over samples needs over='set'",
+                f"{name} {why}: {value:.6g}, {other:.6g}; {advice}",
             )
 
 

@@ -10,9 +10,13 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
+import random
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+import numpy as np
 
 from spot_dask.errors import did_you_mean, shown
 from spot_dask.space import Config as Config
@@ -204,6 +208,14 @@ def count_of(name: str, value: int | str, config: Config) -> int:
     if type(held) is not int or held < 1:
         raise ValueError(f"{name} is {held!r} (parameter {value!r}); expected a number from 1")
     return held
+
+
+def seed_all(seed: int) -> None:
+    """Seed what a training may draw from: Python, numpy, and torch where it is loaded."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - for users and scikit-learn; we draw nothing there
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)  # on the CPU and all GPUs
 
 
 def named_values(config: Mapping[str, Any]) -> dict[str, Any]:

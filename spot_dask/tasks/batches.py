@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset
 
+from spot_dask.tasks import seed_all
 from spot_dask.tasks.data import Change, Items, chained, length, named, numbers, transformed
 from spot_dask.tasks.nested import leaves, mapped, moved
-from spot_dask.tasks.snapshot import seed_all
 
 RESIDENT_BYTES = 2**30
 """Tensors up to this size are moved to the device once, larger ones batch by batch."""

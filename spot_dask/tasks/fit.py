@@ -268,10 +268,13 @@ def _own(loss: Any, device: torch.device) -> Any:
     return copy.deepcopy(loss).to(device) if isinstance(loss, nn.Module) else loss
 
 
+MODEL_NAMES = ("model", "net", "network", "module")
+
+
 def _wants_model(optimizer: Callable[..., Any]) -> bool:
-    """Whether the first parameter of a function is called ``model``."""
+    """Whether the name of a function's first parameter is one that people give to a model."""
     try:
-        return next(iter(inspect.signature(optimizer).parameters), "") == "model"
+        return next(iter(inspect.signature(optimizer).parameters), "") in MODEL_NAMES
     except (TypeError, ValueError):  # some functions written in C have no signature
         return False
 

@@ -18,6 +18,7 @@ from spot_dask.tasks import (
     check_call,
     check_direction,
     measured,
+    seed_all,
 )
 
 
@@ -37,7 +38,9 @@ class FunctionTask:
     It returns the objective as one number, or a mapping of metrics that contains it. ``trial`` is
     passed if the function has a parameter of that name or a second required one; it carries
     ``seed`` and ``slot``, ``trial.report(epoch, val_loss=...)`` records learning curves, and
-    ``trial.checkpoint`` is a directory that survives the attempt (see ``tasks.Context``).
+    ``trial.checkpoint`` is a directory that survives the attempt (see ``tasks.Context``). Before
+    each call the generators of Python, numpy and torch get ``trial.seed``, so that a training is
+    repeated by its seed, and a fresh seed is fresh.
 
     With ``folds`` (a number, or ``Folds(5, repeats=2)``) every configuration is trained on each of
     them: on ``trial.fold``, from 0, of the partition that the function draws with the seed
@@ -61,6 +64,7 @@ class FunctionTask:
     def __call__(self, config: Config, trial: Context) -> Mapping[str, float]:
         """The function's metrics; raises ValueError if it returned anything but numbers."""
         given, named = self._arguments(config, trial)
+        seed_all(trial.seed)
         returned = self.function(*given, **named)
         if not isinstance(returned, Mapping):
             returned = {self.objective: returned}

@@ -31,9 +31,10 @@ from spot_dask.tasks import (
     count_of,
     measured,
     nearest,
+    seed_all,
 )
 from spot_dask.tasks.fitted import Fitted
-from spot_dask.tasks.snapshot import SavingPace, seed_all
+from spot_dask.tasks.snapshot import SavingPace
 
 logger = logging.getLogger(__name__)
 

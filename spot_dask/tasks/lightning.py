@@ -36,9 +36,10 @@ from spot_dask.tasks import (
     count_of,
     measured,
     nearest,
+    seed_all,
 )
 from spot_dask.tasks.fitted import Fitted
-from spot_dask.tasks.snapshot import VERSION, SavingPace, begins_anew, seed_all
+from spot_dask.tasks.snapshot import VERSION, SavingPace, begins_anew
 from spot_dask.tasks.torch import choose_device
 
 logger = logging.getLogger(__name__)

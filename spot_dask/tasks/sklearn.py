@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import random
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import isclass
@@ -40,6 +38,7 @@ from spot_dask.tasks import (
     named_values,
     nearest,
     number,
+    seed_all,
 )
 from spot_dask.tasks.columns import as_numbers, is_frame
 
@@ -212,14 +211,14 @@ class SklearnTask:
         metrics = {} if full else self._of_all_folds(config, trial)
         X, y, _ = self._loaded()
         estimator = self._made(config, trial.seed)
-        _seed(trial.seed)
+        seed_all(trial.seed)
         _fit(estimator, X, y)
         return FittedEstimator(estimator, config, metrics, trial.seed, full)
 
     def _loaded(self) -> tuple[Any, Any, Any]:
         """X, y and groups; ValueError for data that are none of these."""
         if self not in _data:
-            _seed(0)  # every process must see the same data
+            seed_all(0)  # every process must see the same data
             given = self.data() if callable(self.data) else self.data
             if isinstance(given, Mapping) and "data" in given:
                 given = given["data"], given.get("target")
@@ -234,7 +233,7 @@ class SklearnTask:
 
     def _made(self, config: Config, seed: int) -> Any:
         """An estimator that is not fitted, with its parameters and seeds."""
-        _seed(seed)
+        seed_all(seed)
         if self._is_made:
             values = {n.replace(".", "__"): clone(v, safe=False) for n, v in config.items()}
             estimator = clone(self.estimator).set_params(**values)
@@ -264,7 +263,7 @@ class SklearnTask:
                 splitter = StratifiedGroupKFold(splitter, shuffle=True, random_state=seed)
             else:
                 splitter = GroupKFold(splitter)
-        _seed(seed)
+        seed_all(seed)
         return [*check_cv(splitter).split(X, y, groups)]
 
     def _scores(
@@ -282,7 +281,7 @@ class SklearnTask:
                 f"{which} trains on the class {only!r} alone; use fewer folds, or a splitter that "
                 "spreads classes, such as cv=5 or StratifiedKFold"
             )
-        _seed(seed)
+        seed_all(seed)
         _fit(estimator, X_train, y_train)
         found = {}
         for name, scorer in self.scorers.items():
@@ -348,14 +347,6 @@ def _scorer(scoring: Any) -> Any:
         near = did_you_mean(scoring, names) or "; see sklearn.metrics.get_scorer_names()"
         raise ValueError(f"there is no scoring {shown(scoring)}{near}")
     return get_scorer(scoring)
-
-
-def _seed(seed: int) -> None:
-    """Seed what estimators draw from: numpy, Python, and torch where it is loaded, as by skorch."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - what scikit-learn draws from
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(seed)
 
 
 def _fit(estimator: Any, X: Any, y: Any) -> None:

@@ -118,13 +118,6 @@ def begins_anew(trial: Context, error: Exception) -> None:
     )
 
 
-def seed_all(seed: int) -> None:
-    """Seed all generators that the user's model and transforms may use, on CPU and GPU."""
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - for the user's transforms, we draw nothing there
-
-
 def random_state(device: torch.device) -> State:
     """The states of all generators that a training uses: of torch, Python and numpy."""
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the user's transforms

@@ -33,6 +33,7 @@ from spot_dask.tasks import (
     count_of,
     nearest,
     number,
+    seed_all,
     together,
 )
 from spot_dask.tasks.batches import Batches, Source
@@ -52,7 +53,7 @@ from spot_dask.tasks.metrics import (
 )
 from spot_dask.tasks.nested import mapped
 from spot_dask.tasks.prepare import check_prepare, prepared
-from spot_dask.tasks.snapshot import Snapshots, State, random_state, seed_all
+from spot_dask.tasks.snapshot import Snapshots, State, random_state
 from spot_dask.tasks.splits import PEEKS, Folds, Given, OnTest, Split, TimeSplit, parted
 
 __all__ = ["Data", "Fit", "Folds", "Given", "Metric", "Split", "TimeSplit", "TorchTask"]
@@ -97,12 +98,12 @@ class TorchTask:
 
     ``epochs``, ``batch_size``, ``clip`` (the largest norm of the gradients) and ``patience`` are
     numbers or the name of the parameter that holds them. ``optimizer(parameters, cfg)`` gets the
-    model instead where its first parameter is called ``model``. ``scheduler(optimizer, cfg,
-    steps)`` makes a learning rate schedule that goes on after each of so many batches,
-    ``scheduler(optimizer, cfg)`` one that goes on after each epoch. ``precision`` is "bf16" or
-    "fp16", ``compile`` True or the arguments of ``torch.compile``. ``step(fit, batch)`` replaces
-    the usual step and returns the loss; see ``Fit`` for what it may use. ``workers`` is the number
-    of loading processes for data that are not arrays.
+    model instead where its first parameter is called ``model``, ``net``, ``network`` or
+    ``module``. ``scheduler(optimizer, cfg, steps)`` makes a learning rate schedule that goes on
+    after each of so many batches, ``scheduler(optimizer, cfg)`` one that goes on after each epoch.
+    ``precision`` is "bf16" or "fp16", ``compile`` True or the arguments of ``torch.compile``.
+    ``step(fit, batch)`` replaces the usual step and returns the loss; see ``Fit`` for what it may
+    use. ``workers`` is the number of loading processes for data that are not arrays.
 
     Where ``processes`` is k, so many share each batch of a training, each on a GPU of its own (with
     ``gpus=k`` in the study) or on the CPU: as torch's DistributedDataParallel, they add up their

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import signal
 import subprocess
@@ -286,3 +287,20 @@ def test_what_was_read_of_a_configuration_is_known_by_its_whole_name() -> None:
     assert seen.read == {"optim.lr", "width"}
     assert dict(seen.optim) == {"lr": 0.1, "name": "sgd"}
     assert seen.read == {"optim.lr", "optim.name", "width"}
+
+
+def drawn(cfg: Config, trial: Any) -> dict[str, float]:
+    """What a loop draws that seeds nothing."""
+    return {
+        "loss": float(torch.rand(1)),
+        "numpy": np.random.rand(),  # noqa: NPY002 - as users draw
+        "python": random.random(),
+    }
+
+
+def test_a_function_that_seeds_nothing_is_repeated_by_the_seed_of_its_trial() -> None:
+    first, again = run(FunctionTask(drawn)), run(FunctionTask(drawn))
+    assert first.metrics == again.metrics
+    other = Trial(4, {}, seed=8)
+    fresh = attempt_trial(lambda: FunctionTask(drawn), other, RunningTrial(other, 1, 2))
+    assert all(fresh.metrics[name] != value for name, value in first.metrics.items())

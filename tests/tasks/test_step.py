@@ -156,7 +156,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "bf16": {"precision": "bf16"},
     "fp16": {"precision": "fp16", "clip": 1.0, "scheduler": chained_schedule},
     "compile": {"compile": {"backend": "eager"}},
-    "groups": {"optimizer": groups},
+    "groups": {"optimizer": lambda net, cfg: groups(net, cfg)},  # a name of the model
     "lbfgs": {"optimizer": lbfgs, "clip": 5.0},
     "own step": {"step": smoothed},
     "best": {"judge": "best", "patience": 3},
