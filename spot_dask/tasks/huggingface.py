@@ -141,6 +141,9 @@ class HuggingFaceTask:
     there and ends on a CPU with the same result, unless the data draw from generators of their own.
     It trains on all GPUs that its slot sees.
 
+    ``test`` is a Dataset, or a function that returns one, which the Trainer predicts at the end:
+    its metrics, with ``test_`` before them, are recorded and never chosen by.
+
     Raises ValueError for a function that cannot be called so, a wrong count or direction.
     """
 
@@ -149,6 +152,7 @@ class HuggingFaceTask:
     direction: Direction = "min"
     epochs: int | str = 3
     checkpoint_seconds: float = 30.0
+    test: Any = None
 
     def __post_init__(self) -> None:
         check_direction(self.direction)
@@ -198,11 +202,21 @@ class HuggingFaceTask:
             trainer.train(resume_from_checkpoint=last_checkpoint(trial))
             if not reports.metrics:
                 trainer.evaluate()
+            tested = self._tested(trainer)
         kinds = (p.dtype for p in trainer.model.parameters() if p.is_floating_point())
         dtype = next(kinds, None)  # a plain module has none of its own
+        metrics = {**reports.metrics, **tested}
         return FittedTrainer(
-            trainer.model, config, reports.metrics, trial.seed, dtype=dtype, trainer=trainer
+            trainer.model, config, metrics, trial.seed, dtype=dtype, trainer=trainer
         )
+
+    def _tested(self, trainer: Trainer) -> Metrics:
+        """What the Trainer measures of the test set; nothing where there is none."""
+        if self.test is None:
+            return {}
+        samples = self.test() if callable(self.test) else self.test
+        found = trainer.predict(samples, metric_key_prefix="test").metrics
+        return measured({n: v for n, v in found.items() if not n.endswith(TIMES)})
 
     def shortened(self) -> HuggingFaceTask:
         """The same task cut to one epoch."""

@@ -73,6 +73,9 @@ class SklearnTask:
     evaluation is a training on all of them: it reports the mean so far after each, and its result
     has the mean under each scoring's name and ``NAME_fold1`` and so on.
 
+    ``test`` is data as ``data`` are: each fold's estimator is scored on it, which is recorded as
+    ``test_NAME`` and never chosen by.
+
     Every ``random_state`` that is None gets a seed: that of the partition, plus the fold. A killed
     training begins its fold anew, for estimators keep no checkpoints; folds that are over count.
 
@@ -86,6 +89,7 @@ class SklearnTask:
     objective: str = ""
     direction: Direction = "max"
     parallel_folds: bool = field(default=True, kw_only=True)
+    test: Any = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         check_direction(self.direction)
@@ -217,18 +221,24 @@ class SklearnTask:
 
     def _loaded(self) -> tuple[Any, Any, Any]:
         """X, y and groups; ValueError for data that are none of these."""
-        if self not in _data:
+        return self._read("data")
+
+    def _read(self, part: str) -> tuple[Any, Any, Any]:
+        """X, y and groups of ``data`` or ``test``, read once in a process."""
+        known = _data.setdefault(self, {})
+        if part not in known:
             seed_all(0)  # every process must see the same data
-            given = self.data() if callable(self.data) else self.data
+            source = getattr(self, part)
+            given = source() if callable(source) else source
             if isinstance(given, Mapping) and "data" in given:
                 given = given["data"], given.get("target")
             if not isinstance(given, tuple | list) or len(given) not in (2, 3):
                 raise ValueError(
-                    f"data is {shown(given)}; expected (X, y), (X, y, groups) or a Bunch"
+                    f"{part} is {shown(given)}; expected (X, y), (X, y, groups) or a Bunch"
                 )
             X, y, groups = (*given, None)[:3]
-            _data[self] = tuple(indexable(X, y, groups))
-        found: tuple[Any, Any, Any] = _data[self]
+            known[part] = tuple(indexable(X, y, groups))
+        found: tuple[Any, Any, Any] = known[part]
         return found
 
     def _made(self, config: Config, seed: int) -> Any:
@@ -283,10 +293,23 @@ class SklearnTask:
             )
         seed_all(seed)
         _fit(estimator, X_train, y_train)
+        found = self._scored(estimator, X_held, y_held)
+        if np.isnan(found[self.objective]):
+            only = _only_class(y_held) if is_classifier(estimator) else None
+            why = "" if only is None else f": its validation samples are all of class {only!r}"
+            raise ValueError(f"{self.objective} of {which} is nan{why}")
+        if self.test is not None:
+            X_test, y_test, _ = self._read("test")
+            tested = self._scored(estimator, X_test, y_test)
+            found |= {f"test_{name}": value for name, value in tested.items()}
+        return found
+
+    def _scored(self, estimator: Any, X: Any, y: Any) -> Metrics:
+        """What each scorer says of a fitted estimator on samples that it was not fitted on."""
         found = {}
         for name, scorer in self.scorers.items():
             try:
-                value = scorer(estimator, X_held, y_held)
+                value = scorer(estimator, X, y)
             except AttributeError as error:
                 if not any(method in str(error) for method in ("predict_proba", "decision_func")):
                     raise
@@ -296,10 +319,6 @@ class SklearnTask:
                     f"has not as it is set up ({error})"
                 ) from None
             found[name] = number(name, value)
-        if np.isnan(found[self.objective]):
-            only = _only_class(y_held) if is_classifier(estimator) else None
-            why = "" if only is None else f": its validation samples are all of class {only!r}"
-            raise ValueError(f"{self.objective} of {which} is nan{why}")
         return found
 
 
@@ -335,7 +354,7 @@ class FittedEstimator:
         return Path(path)
 
 
-_data: WeakKeyDictionary[SklearnTask, Any] = WeakKeyDictionary()
+_data: WeakKeyDictionary[SklearnTask, dict[str, Any]] = WeakKeyDictionary()
 
 
 def _scorer(scoring: Any) -> Any:

@@ -115,6 +115,17 @@ def test_the_seed_fixes_a_training_and_another_one_changes_it(tmp_path: Path) ->
     assert [*tmp_path.iterdir()] == []
 
 
+def test_test_data_are_measured_and_never_chosen_by(tmp_path: Path) -> None:
+    plain, tested = (Trial(tmp_path / name) for name in "ab")
+    without = task()(CONFIG, plain)
+    found = task(test=lambda: Tokens(24, 2))(CONFIG, tested)
+    assert {name: found[name] for name in without} == without  # bit-equal
+    assert found.keys() - without.keys() == {"test_loss", "test_accuracy"}
+    assert tested.reports == plain.reports
+    by_hand = task().fitted(CONFIG, Trial(tmp_path / "c")).trainer.predict(Tokens(24, 2)).metrics
+    assert found["test_loss"] == by_hand["test_loss"]
+
+
 def test_evaluations_by_steps_count_each(tmp_path: Path) -> None:
     def by_steps(cfg: Any, args: dict[str, Any]) -> Any:
         return trainer(cfg, {**args, "eval_strategy": "steps", "eval_steps": 2})

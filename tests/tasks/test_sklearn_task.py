@@ -87,6 +87,21 @@ def test_scores_are_those_of_cross_validation() -> None:
         assert [m[name] for _, m in trial.reports] == pytest.approx(means, abs=1e-15)
 
 
+def test_test_data_are_scored_and_never_chosen_by() -> None:
+    given = {"cv": 4, "scoring": ("accuracy", "f1_macro")}
+    plain = run(all_folds(pipeline(), (X[::2], Y[::2]), **given))
+    task = all_folds(pipeline(), (X[::2], Y[::2]), **given, test=lambda: (X[1::2], Y[1::2]))
+    tested = run(task)
+    assert {name: tested[name] for name in plain} == plain  # bit-equal
+    folds = StratifiedKFold(4, shuffle=True, random_state=5).split(X[::2], Y[::2])
+    fitted = [pipeline().fit(X[::2][train], Y[::2][train]) for train, _ in folds]
+    assert [tested[f"test_accuracy_fold{i}"] for i in range(1, 5)] == [
+        model.score(X[1::2], Y[1::2]) for model in fitted
+    ]
+    with pytest.raises(ValueError, match="test is 3; expected \\(X, y\\), "):
+        run(all_folds(pipeline(), (X, Y), test=3))
+
+
 @pytest.mark.parametrize(
     ("cv", "data", "estimator", "same"),
     [
