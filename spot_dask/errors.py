@@ -7,6 +7,7 @@
     ├── StoreError      the evaluation store cannot be used as asked        (exit code 2)
     │   ├── StoreCorrupt    a record is missing or fails its checksum       (exit code 1)
     │   ├── StoreFull       no space is left; the same entry may be appended later
+    │   ├── StoreGone       what is there is not the run any more that was written  (exit code 1)
     │   └── RunTakenOver    another coordinator has taken over the store    (exit code 1)
     └── ClusterError    the scheduler is unreachable or lost                (exit code 5)
 
@@ -53,6 +54,12 @@ class StoreCorrupt(StoreError):
 
 class StoreFull(StoreError):
     """No space is left for the store; the same entry may be appended again later."""
+
+
+class StoreGone(StoreError):
+    """The store was removed, moved, replaced or lost a part while this coordinator wrote it."""
+
+    exit_code = 1
 
 
 class RunTakenOver(StoreError):

@@ -6,6 +6,7 @@ needed to read a run.
 
 from __future__ import annotations
 
+import logging
 import math
 import socket
 from collections.abc import Iterator, Mapping
@@ -68,6 +69,8 @@ if TYPE_CHECKING:
     from spot_dask.report.sections.importance import Importances
     from spot_dask.tasks.fitted import Fitted
 
+logger = logging.getLogger(__name__)
+
 COMPLETE = ("budget", "wall", "exhausted", "until")
 """The reasons of a run that ended because it had done what it was asked to do."""
 
@@ -101,6 +104,8 @@ class Run:
         path = address(path)
         journal = Journal.open(path)
         being_written = journal.being_written  # first: a run that ends meanwhile is not killed
+        if lacks := journal.short():
+            logger.warning("%s", lacks)
         return cls(path, journal.header, being_written, journal.count(), journal, study)
 
     @classmethod

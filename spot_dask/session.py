@@ -45,7 +45,7 @@ from spot_dask.coordinator import (
     Wished,
 )
 from spot_dask.coordinator.state import Coordinator
-from spot_dask.errors import StoreFull
+from spot_dask.errors import StoreError, StoreFull
 from spot_dask.executors import Executor
 from spot_dask.executors.artifacts import ArtifactFolder
 from spot_dask.executors.checkpoints import Folder
@@ -140,6 +140,7 @@ class Session:
         self._ended: str | None = None  # why the coordinator has finished
         self._unknown: set[str] = set()  # metrics of which it was said that they are missing
         self._news = False  # something has happened that the watcher was not told yet
+        self._refused: Sequence[Entry] = ()  # what the store did not take
 
     def run(self) -> str:
         """Run until the coordinator finishes; returns its reason, which is also in the store."""
@@ -160,6 +161,14 @@ class Session:
                 if best is not None and not best.feasible:
                     self.tell(best.limits)
             return self._ended
+
+    def unstored(self) -> list[Entry]:
+        """What the store did not take, and what trainings have told since that ended meanwhile."""
+        entries, state = list(self._refused), self._coordinator
+        for event in self._executor.wait(0.0) if self._executor.concurrent else ():
+            found = state.handle(event, self._executor.now())
+            entries += [i.entry for i in found if isinstance(i, Commit)]
+        return entries
 
     def tell(self, message: str | None = None, last: Evaluation | None = None) -> None:
         """Let the watcher know how things stand."""
@@ -413,6 +422,9 @@ class Session:
                 full = True
                 time.sleep(RETRY_SECONDS)
                 continue
+            except StoreError:
+                self._refused = entries
+                raise
             if full:
                 self.tell("there is space again; the run goes on")
             if self._heard is not None:

@@ -14,7 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,7 +25,15 @@ from spot_dask import baselines, constraints, early_stopping, infill, plugins, s
 from spot_dask.cards import Card, brief, counted
 from spot_dask.coordinator import Policy
 from spot_dask.coordinator.state import Coordinator
-from spot_dask.errors import StoreError, StudyError, did_you_mean, shown
+from spot_dask.errors import (
+    RunTakenOver,
+    StoreError,
+    StoreFull,
+    StoreGone,
+    StudyError,
+    did_you_mean,
+    shown,
+)
 from spot_dask.executors import Executor
 from spot_dask.executors.artifacts import ArtifactFolder, artifacts_of, check_owner
 from spot_dask.executors.checkpoints import Folder
@@ -35,7 +43,7 @@ from spot_dask.fold import Fold
 from spot_dask.infill import leaning
 from spot_dask.live import check_mode, fruitless, live, warn
 from spot_dask.progress import Goal, OnPage, Watcher
-from spot_dask.records import FoldPlan, Header, History, Objective, Stage
+from spot_dask.records import Entry, FoldPlan, Header, History, Objective, Stage
 from spot_dask.run import Run, tuner_of
 from spot_dask.session import Ending, Session
 from spot_dask.settings import Budget, Settings, one_line, shared
@@ -45,6 +53,7 @@ from spot_dask.space.config import TAKEN
 from spot_dask.store.backend import address
 from spot_dask.store.inbox import Inbox
 from spot_dask.store.journal import Journal
+from spot_dask.store.rescue import device_of, rescued
 from spot_dask.store.tables import TableKeeper
 from spot_dask.surrogates import completed
 from spot_dask.tasks import Task
@@ -600,7 +609,8 @@ class Study(Settings):
                     session.tell(said)
             reason = None
             try:
-                reason = session.run()
+                with _keeping(store, session, where):
+                    reason = session.run()
             finally:
                 feed.close(reason, session.tell)
             shown.end(reason)
@@ -659,6 +669,42 @@ class Study(Settings):
             study=self.source,
             versions=_versions(),
         )
+
+
+@contextmanager
+def _keeping(store: TableKeeper, session: Session, where: Path | str) -> Iterator[None]:
+    """Have what a session would lose with its store saved elsewhere; the error tells where."""
+    device = device_of(where)
+    try:
+        yield
+    except (RunTakenOver, StoreFull):  # nothing is lost: another run has it, or is to have it
+        raise
+    except StoreError as error:
+        raise _kept(error, store, session.unstored(), where, device) from error
+
+
+def _kept(
+    error: StoreError,
+    store: TableKeeper,
+    unstored: Sequence[Entry],
+    where: Path | str,
+    device: int | None,
+) -> StoreError:
+    """The error of a run that cannot be written any more, once what it would lose is kept."""
+    fold = store.fold.copy()
+    for entry in unstored:
+        fold.add(entry)
+    if not isinstance(error, StoreGone) and fold.told == store.fold.told:
+        return error  # all is in the store
+    count = counted(fold.told, "evaluation")
+    try:
+        path = rescued(store.header, fold, where, device)
+    except StoreError as problem:
+        return type(error)(f"{error}; {count} could not be saved elsewhere: {problem}")
+    return type(error)(
+        f"{error}; the run ends, all that it had ({count}) is saved: "
+        f"`spot-dask resume {path}` goes on"
+    )
 
 
 _COMPONENTS: dict[str, tuple[Callable[..., Any], Callable[[Any], None]]] = {

@@ -95,13 +95,14 @@ executors.cluster executors.service
 executors.dask
 executors.open
 store store.objects store.table
+store.lock
 store.files store.layout
 store.bucket store.curves
 store.backend store.chain
 store.inbox store.wishes
 store.journal
 store.tables
-store.export store.verify
+store.backup store.export store.rescue store.verify
 report.context report.text
 report.blocks
 report.markdown report.summary

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from spot_dask.outputs import PARTIAL
 from spot_dask.settings import Durability
-from spot_dask.store import chain, journal
+from spot_dask.store import chain, journal, lock
 from spot_dask.store.files import Directory
 from spot_dask.store.layout import CHUNKS
 
@@ -112,6 +113,7 @@ def append() -> Iterator[None]:
         patch.object(Directory, "get", get),
         patch.object(Directory, "names", names),
         patch.object(Directory, "put_new", put_new),
+        patch.object(Directory, "require_same", _nothing),
     ):
         yield
 
@@ -147,14 +149,17 @@ def early_acknowledgement() -> Iterator[None]:
     late: dict[str, Callable[[], bool]] = {}
 
     def behind(self: Directory, key: str, data: bytes) -> bool:
-        if not key.startswith(CHUNKS):
+        if not key.startswith(CHUNKS) or self.root.name.endswith(PARTIAL):  # it is created
             return put_new(self, key, data)
         for key_before in list(late):
             late.pop(key_before)()
         late[key] = lambda: put_new(self, key, data)
         return True
 
-    with patch.object(Directory, "put_new", behind):
+    with (
+        patch.object(Directory, "put_new", behind),
+        patch.object(Directory, "require_same", _nothing),
+    ):
         yield
 
 
@@ -205,6 +210,15 @@ def no_checksum() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def believed_hint() -> Iterator[None]:
+    """What a copy says of the last record is taken for what is there."""
+    real = lock.noted
+
+    with patch.object(lock, "noted", lambda path: replace(real(path), certain=True)):
+        yield
+
+
 WRITERS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "correct": nullcontext,
     "no fsync": no_fsync,
@@ -217,6 +231,7 @@ WRITERS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "blind retry": blind_retry,
     "no fence": no_fence,
     "no checksum": no_checksum,
+    "believed hint": believed_hint,
 }
 """Name -> what breaks the writer; ``correct`` breaks nothing."""
 
@@ -231,5 +246,6 @@ FOUND_BY = {
     "blind retry": "failing disks",
     "no fence": "pauses",
     "no checksum": "damage",
+    "believed hint": "copies",
 }
 """Broken writer -> the scenario that must find it."""

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -34,6 +35,17 @@ from spot_dask.store.journal import Journal
 
 SESSIONS = 12
 """How many coordinators one store sees, one after the other, before the next store is begun."""
+
+COPIES = 10
+"""How many copies are made of one store."""
+
+COPIERS = {
+    "cp": "cp -r {0} {1}",
+    "cp -al": "cp -al {0} {1}",
+    "tar": "mkdir {1} && tar -C {0} -cf - . | tar -C {1} -xf -",
+    "rsync": "rsync -a {0}/ {1}",
+}
+"""How programs copy a store; -l makes hard links, not copies."""
 
 MANY = 60
 """Coordinators at once."""
@@ -237,6 +249,31 @@ def damage(folder: Path, times: int, chance: random.Random) -> Tally:
     return tally
 
 
+def copies(folder: Path, times: int, chance: random.Random) -> Tally:
+    """A run is copied while it is written, and each copy goes on."""
+    tally = Tally()
+    for first in range(0, times, COPIES):
+        path = created(folder / f"{first}")
+        child = _writer(path, 0, 10**6, "process", pause=0.005)
+        child.listen(10.0)
+        for number in range(first, min(first + COPIES, times)):
+            name = chance.choice([n for n in COPIERS if shutil.which(n.split()[0])])
+            promised, copy = child.heard(), folder / f"copy-{number}"
+            _wait(child, chance.uniform(0, 0.02))
+            command = COPIERS[name].format(path, copy)  # a temporary file may vanish meanwhile
+            subprocess.run(command, shell=True, stderr=subprocess.DEVNULL, check=False)
+            promised += list(write(opened(copy, "process"), 1000 + number, 3))
+            tally.judge(copy, promised, [], writing=True)
+            tally.others += 1
+            tally.acknowledged += len(promised)
+            shutil.rmtree(copy)
+        if not child.living:  # what is done to its copies must not end it
+            tally.lost += 1
+        child.end()
+        shutil.rmtree(path)
+    return tally
+
+
 def attempt(name: str, folder: Path, times: int, chance: random.Random) -> Tally:
     """What comes of a scenario; a store with which it cannot go on counts as unreadable."""
     try:
@@ -255,6 +292,7 @@ SCENARIOS: dict[str, tuple[Callable[[Path, int, random.Random], Tally], int, int
     "failing disks": (failing_disks, 300, 16),
     "power cuts": (power_cuts, 2000, 60),
     "damage": (damage, 4000, 200),
+    "copies": (copies, 400, 15),
 }
 """Name -> the scenario, how many times at full size, how many in the test suite."""
 
@@ -269,11 +307,12 @@ class _Ended:
         return 0
 
 
-def _writer(path: Path, session: int, entries: int, durability: str) -> Child:
+def _writer(path: Path, session: int, entries: int, durability: str, pause: float = 0.0) -> Child:
     def act(say: Callable[[Promise], None]) -> None:
         with suppress(RunTakenOver):
             for words in write(opened(path, durability), session, entries):
                 say(words)
+                time.sleep(pause)
 
     return Child(act)
 

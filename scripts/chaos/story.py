@@ -159,6 +159,17 @@ class Child:
             self.promised.append((seq, epoch, session, i))
         return bool(data)
 
+    def heard(self) -> list[Promise]:
+        """What it has said by now."""
+        while select.select([self._from_child], [], [], 0)[0] and self.listen(0):
+            pass
+        return list(self.promised)
+
+    @property
+    def living(self) -> bool:
+        """Whether it has not ended."""
+        return os.waitpid(self.pid, os.WNOHANG) == (0, 0)
+
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 

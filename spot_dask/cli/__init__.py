@@ -38,6 +38,7 @@ COMMANDS = {
     "space": "spot_dask.cli.stores",
     "export": "spot_dask.cli.stores",
     "verify": "spot_dask.cli.stores",
+    "backup": "spot_dask.cli.stores",
     "init": "spot_dask.cli.check",
     "check": "spot_dask.cli.check",
     "scheduler": "spot_dask.cli.worker",
@@ -101,7 +102,8 @@ def _told(error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted"
     if isinstance(error, StoreCorrupt):
-        return error.exit_code, f"{error}; `spot-dask verify STORE` tells all that is wrong"
+        advice = "`spot-dask verify STORE` tells all that is wrong, --salvage NEW saves the rest"
+        return error.exit_code, f"{error}; {advice}"
     if isinstance(error, SpotDaskError):
         return error.exit_code, str(error)
     # A defect, of ours or of something we use: still one line, the rest on request.

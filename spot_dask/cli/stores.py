@@ -1,4 +1,4 @@
-"""The commands that need a store only: stop, status, best, space, report, export, verify."""
+"""The commands that need a store only, such as status, best, report, export, verify, backup."""
 
 from __future__ import annotations
 
@@ -283,12 +283,15 @@ def verify(ctx: click.Context, store: str, salvage: str | None, as_json: bool) -
             "objects": verdict.objects,
             "bytes": verdict.size,
             "problems": list(verdict.problems),
+            "short": verdict.short,
             "salvaged": saved and {"store": salvage, "kept": saved.kept, "losses": saved.losses},
         }
         opt.emit("verify", document)
     else:
         for problem in verdict.problems:
             opt.say(problem)
+        if verdict.short:
+            opt.say(verdict.short)
         state = "intact" if count == 0 else f"{count} problem{'s' if count > 1 else ''}"
         opt.say(
             f"{store}: {verdict.records} records in {verdict.objects} objects "
@@ -302,6 +305,24 @@ def verify(ctx: click.Context, store: str, salvage: str | None, as_json: bool) -
             opt.say(f"{saved.kept} records saved to {salvage}; `spot-dask resume {salvage}`")
     if count and saved is None:
         ctx.exit(DAMAGED)
+
+
+@opt.command("store", click.argument("new"))
+def backup(store: str, new: str, as_json: bool) -> None:
+    """Copy the run in STORE, also while it is being written, to NEW, which can be resumed.
+
+    NEW appears at once, whole and checked, and must not exist. What trainings keep beside STORE,
+    artifacts and checkpoints, is not copied.
+    """
+    from spot_dask.store import backup as copies
+
+    made = copies.backup(store, new)
+    if as_json:
+        counts = {"records": made.records, "evaluations": made.evaluations}
+        opt.emit("backup", {"store": store, "backup": new, **counts})
+    else:
+        count = counted(made.evaluations, "evaluation")
+        opt.say(f"{new}: {made.records} records, {count}; `spot-dask resume {new}` goes on from it")
 
 
 def _open(store: str, study: str | None = None) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,8 @@ from spot_dask.errors import StoreError
 from spot_dask.outputs import replacing
 from spot_dask.records import History
 from spot_dask.worker.artifacts import OWNER, ArtifactPlace, attempt_of
+
+logger = logging.getLogger(__name__)
 
 
 class ArtifactFolder:
@@ -24,11 +27,9 @@ class ArtifactFolder:
         self.place = place
         self._root = Path(place.root)
         self._remover = ThreadPoolExecutor(1, "spot-dask-artifacts")  # a network may be slow
+        self._lost = False
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            if place.owner is None:
-                with replacing(self._root / OWNER) as file:
-                    file.write(place.run.encode())
+            self._make()
         except OSError as error:
             raise StoreError(
                 f"no artifacts can be kept in {self._root} ({error.strerror}); "
@@ -36,12 +37,33 @@ class ArtifactFolder:
             ) from error
         check_owner(place)
 
+    def _make(self) -> None:
+        self._root.mkdir(parents=True, exist_ok=True)
+        if self.place.owner is None:
+            with replacing(self._root / OWNER) as file:
+                file.write(self.place.run.encode())
+
+    def _remade(self) -> bool:
+        """Whether the directory is there, anew where somebody has removed it; its loss is told."""
+        if self.place.is_here:
+            return True
+        if not self._lost:
+            self._lost = True
+            logger.warning("%s was removed: artifacts kept until now are lost", self._root)
+        try:
+            self._make()
+        except OSError as error:
+            logger.info("no artifacts can be kept in %s: %s", self._root, error.strerror)
+        return False
+
     def settle(self, history: History, kept: Collection[int] | None) -> None:
         """Remove, soon, all artifacts of evaluations but those of ``kept`` trials (None: all).
 
         Of these too what is of another attempt than the one that counts, or was never completed.
         What pending trials have is theirs: they may be trained on some worker.
         """
+        if not self._remade():
+            return
         counts = {e.trial.number: e for e in history.evaluations}
         for path in list(self._root.iterdir()):
             found = attempt_of(path.name)

@@ -35,9 +35,10 @@ class Folder:
     def sweep(self, pending: Collection[Trial]) -> None:
         """Remove the checkpoints of all trials but these."""
         kept = {str(trial.number) for trial in pending}
-        for path in self._root.iterdir():
-            if path.name not in kept:
-                self._remove(path)
+        with contextlib.suppress(FileNotFoundError):  # somebody has removed them all
+            for path in self._root.iterdir():
+                if path.name not in kept:
+                    self._remove(path)
 
     def close(self, pending: Collection[Trial]) -> None:
         """Remove what no pending trial waits for; all of it if there is none."""

@@ -24,15 +24,23 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from spot_dask.errors import StoreCorrupt, StoreError
-from spot_dask.store.files import utc
-from spot_dask.store.objects import MOST_BYTES, STALE_SECONDS, WRITER, Backend, refuse_existing
+from spot_dask.errors import StoreCorrupt, StoreError, StoreGone
+from spot_dask.store.lock import utc
+from spot_dask.store.objects import (
+    MOST_BYTES,
+    ROOT,
+    STALE_SECONDS,
+    WRITER,
+    Backend,
+    Noted,
+    refuse_existing,
+)
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -47,6 +55,9 @@ OPENING_SECONDS = 5.0
 PATIENCE_SECONDS = 60.0
 """For how long a failing request is repeated: while a run is opened, and once it is written."""
 
+LOOK_SECONDS = 10.0
+"""How often a writer looks whether the run is still there."""
+
 PROBE = "log/.probe"
 _AT_ONCE = 32
 
@@ -60,6 +71,8 @@ class Bucket(Backend):
         self.where = where
         self.store = store
         self._patience = OPENING_SECONDS
+        self._root: str | None = None  # the version of the run's head, once it is locked
+        self._look = 0.0  # when to look again whether it is still there
 
     def seen(self) -> str:
         listing = self._asked("read", "", lambda: _obstore().list_with_delimiter(self.store))
@@ -125,15 +138,16 @@ class Bucket(Backend):
             if newest - each["last_modified"] > timedelta(seconds=STALE_SECONDS):
                 self.discard(each["path"])
 
-    def create(self, objects: Mapping[str, bytes]) -> WriterSign:
+    def create(self, objects: Iterable[tuple[str, bytes]]) -> WriterSign:
         """Of two writers one creates the first record; what a crash leaves behind is no run."""
         refuse_existing(self)
         self._probe()
         sign = WriterSign(self)
         try:
-            for key, data in objects.items():
+            for key, data in objects:
                 if not self.put_new(key, data):
                     refuse_existing(self)
+            self._note_version()
         except BaseException:
             sign.release()
             raise
@@ -146,6 +160,7 @@ class Bucket(Backend):
         try:
             if not takeover:
                 self._refuse_second(sign)
+            self._note_version()
         except BaseException:
             sign.release()
             raise
@@ -156,9 +171,24 @@ class Bucket(Backend):
         """Whether a writer has renewed its sign lately, by this machine's clock."""
         return any(_alive(each, datetime.now(UTC)) for each in self._signs())
 
-    def noted_head(self) -> int:
-        """Unknown: a note would cost a request with every record."""
-        return -1
+    def noted(self) -> Noted:
+        """Nothing: a note would cost a request with every record."""
+        return Noted()
+
+    def require_same(self, keys: Sequence[str]) -> None:
+        """Looks every ``LOOK_SECONDS``, at the head only; who cannot look knows nothing."""
+        if self._root is None or time.monotonic() < self._look:
+            return
+        self._look = time.monotonic() + LOOK_SECONDS
+        try:
+            version = self._version()
+        except Exception as error:
+            logger.info("cannot look at %s of %s: %s", ROOT, self.where, _reason(error))
+            return
+        if version != self._root:
+            what = "was removed" if version is None else "is another one"
+            gone = f"{self.where} is not the run any more that was written"
+            raise StoreGone(f"{gone}: its {ROOT} {what}")
 
     def discard(self, key: str) -> None:
         try:
@@ -204,6 +234,18 @@ class Bucket(Backend):
         return max((each["last_modified"] for each in self._signs()), default=datetime.now(UTC))
 
     # ------------------------------------------------------------ requests
+
+    def _version(self) -> str | None:
+        """The tag of the run's head, None if there is none; raises what obstore raises."""
+        try:
+            return str(_obstore().head(self.store, ROOT)["e_tag"])
+        except FileNotFoundError:
+            return None
+
+    def _note_version(self) -> None:
+        """Note which run it is that is written from now on."""
+        self._root = self._asked("read", ROOT, self._version)
+        self._look = time.monotonic() + LOOK_SECONDS
 
     def _listing(self, key: str) -> Any:
         return self._asked("read", key, lambda: _obstore().list_with_delimiter(self.store, key))
@@ -271,12 +313,12 @@ class WriterSign:
         self._thread.start()
 
     @property
-    def head(self) -> int:
-        """See ``Bucket.noted_head``."""
-        return -1
+    def noted(self) -> Noted:
+        """See ``Bucket.noted``."""
+        return Noted()
 
     def note(self, head: int) -> None:
-        """See ``Bucket.noted_head``."""
+        """See ``Bucket.noted``."""
 
     def release(self) -> None:
         """Remove the sign; another writer need not wait."""

@@ -14,7 +14,6 @@ from spot_dask.store.curves import attach
 from spot_dask.store.layout import (
     BLOCK,
     CHUNKS,
-    ROOT,
     TABLES,
     Root,
     block_key,
@@ -23,7 +22,7 @@ from spot_dask.store.layout import (
     decode_chunk,
     parse_root,
 )
-from spot_dask.store.objects import Backend
+from spot_dask.store.objects import ROOT, Backend, Noted
 
 VERSION = 1
 MOST_TOLD = 100
@@ -77,9 +76,11 @@ class Link:
 
 
 def read_root(backend: Backend) -> Root:
-    """The head of a run; raises StoreError if there is no run."""
+    """The head of a run; StoreError where there is no run, StoreCorrupt where it lacks its head."""
     seen = backend.seen()
     data = backend.get(ROOT) if seen == "a directory" else None
+    if data is None and seen == "a directory" and backend.get(chunk_key(0)) is not None:
+        raise StoreCorrupt(f"{ROOT} of {backend.where} is missing, its records are there")
     if data is None:
         raise StoreError(
             f"no run at {backend.where}: there is {seen}, expected the directory of a spot-dask "
@@ -120,17 +121,45 @@ def scan(
 
 def tabulated_head(backend: Backend) -> int:
     """The last record of which a table was made, by the tables' names; -1 if there is none."""
-    ends = (name[1:] for name in backend.names(TABLES) if name.startswith("g"))
-    return max((int(end) for end in ends if end.isascii() and end.isdigit()), default=0) - 1
+    return max((through for _, through in _tables(backend)), default=0) - 1
 
 
-def require_head(tail: Tail, head: int) -> None:
-    """Raise StoreCorrupt if the chain ends before a record that was acknowledged."""
-    if head >= tail.seq:
+def tables_ahead(backend: Backend, end: int) -> list[str]:
+    """The keys of tables of more records than the ``end`` that there are."""
+    return [f"{TABLES}/{name}" for name, through in _tables(backend) if through > end]
+
+
+def _tables(backend: Backend) -> Iterator[tuple[str, int]]:
+    """The tables by their names, and of how many records each is."""
+    for name in backend.names(TABLES):
+        if name.startswith("g") and name[1:].isascii() and name[1:].isdigit():
+            yield name, int(name[1:])
+
+
+def require_head(noted: Noted, end: int) -> None:
+    """Raise StoreCorrupt if the journal surely lacks a record that had been acknowledged there.
+
+    ``end`` is the number of its records.
+    """
+    if noted.certain and noted.head >= end:
         raise StoreCorrupt(
-            f"{chunk_key(tail.seq)} is missing: record {head} had been acknowledged, the journal "
-            f"ends with {tail.seq - 1}"
+            f"{chunk_key(end)} is missing: record {noted.head} had been acknowledged, the journal "
+            f"ends with {end - 1}"
         )
+
+
+def short(where: str, head: int, end: int) -> str:
+    """A line on what a copy lacks whose journal has ``end`` records; empty if it lacks nothing.
+
+    ``head`` is the last record that is spoken of there.
+    """
+    if head < end:
+        return ""
+    lost = f"record {head}, which is" if head == end else f"records {end} to {head}, which are"
+    return (
+        f"{where} ends with record {end - 1} and lacks {lost} noted there, as a copy does that was "
+        "made while the run was written; what is there is whole, and the run can go on from it"
+    )
 
 
 def read_records(backend: Backend, link: Link, *, newer: bool = False) -> list[Record]:

@@ -3,34 +3,42 @@
 An object is written to a temporary file, synced, and *linked* to its name, which fails if the
 name is taken; so of two writers exactly one creates it, and a crash leaves at most a stray
 temporary file. Renaming would replace what another writer has put there.
+
+A new run can be read by its owner only, as it holds the study's source and texts of errors. Files
+in one that others may enter (after ``chmod``, or from an older version) follow the umask.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import json
-import logging
 import os
 import shutil
-import socket
 import stat
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
-from spot_dask.codec import load
-from spot_dask.errors import StoreCorrupt, StoreError, StoreFull
+from spot_dask.errors import StoreCorrupt, StoreError, StoreFull, StoreGone
 from spot_dask.outputs import PARTIAL
 from spot_dask.settings import Durability, check
-from spot_dask.store.objects import MOST_BYTES, STALE_SECONDS, WRITER, Backend, refuse_existing
+from spot_dask.store.lock import WriterLock, is_held, noted
+from spot_dask.store.objects import (
+    MOST_BYTES,
+    ROOT,
+    STALE_SECONDS,
+    WRITER,
+    Backend,
+    Noted,
+    refuse_existing,
+)
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_FILE = frozenset({errno.ENXIO, errno.ELOOP, errno.ENODEV})  # a socket, links in a circle
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_PRIVATE = 0o700
 _open = os.open  # the tests that count what writes do not count what reads
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
@@ -45,6 +53,7 @@ class Directory(Backend):
         self._sync = durability == "fsync"
         self.where = self._base = str(self.root)
         self._ready = {self._base}  # directories that exist, durably
+        self._written: tuple[int, int] | None = None  # the head of the run that is locked here
 
     def seen(self) -> str:
         return what_is_at(self.root)
@@ -89,9 +98,16 @@ class Directory(Backend):
             self.sync(folder)
 
     def put_all(self, objects: Iterable[tuple[str, bytes]]) -> None:
+        self._put_all(objects, Directory.put_any)
+
+    def _put_all(
+        self,
+        objects: Iterable[tuple[str, bytes]],
+        put: Callable[[Directory, str, bytes], object],
+    ) -> None:
         quick, paths = Directory(self.root, "process"), set()
         for key, data in objects:
-            quick.put_any(key, data)
+            put(quick, key, data)
             final = self.root / key
             paths |= {final, *final.parents} - {*self.root.parents}
         with self._reported("write", "objects"):
@@ -125,23 +141,26 @@ class Directory(Backend):
                     if path.stat().st_mtime < oldest:
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def create(self, objects: Mapping[str, bytes]) -> WriterLock:
+    def create(self, objects: Iterable[tuple[str, bytes]]) -> WriterLock:
         staging = Directory(
             self.root.with_name(f".{self.root.name}.{uuid.uuid4().hex}{PARTIAL}"), self._durability
         )
         refuse_existing(self)
         make_directories(self.root.parent, self._durability)
         try:
-            make_directories(staging.root, self._durability)
-            for key, data in objects.items():
-                staging.put_new(key, data)
-            lock = staging.lock(takeover=False)
+            try:
+                staging.root.mkdir(_PRIVATE)
+            except OSError as error:
+                raise StoreError(failure(f"cannot create {self.root}", error)) from error
+            staging._put_all(objects, Directory.put_new)
+            lock = WriterLock.acquire(staging.root / WRITER, self.root / WRITER, self._sync)
         except BaseException:
             shutil.rmtree(staging.root, ignore_errors=True)
             raise
         try:
             staging.root.rename(self.root)
             self.sync(self.root.parent)
+            self._written = _identity(self.root / ROOT)
         except OSError as error:
             lock.release()
             if staging.root.exists():
@@ -152,13 +171,36 @@ class Directory(Backend):
 
     def lock(self, *, takeover: bool) -> WriterLock:
         with self._reported("write", WRITER):
-            return WriterLock.acquire(self.root / WRITER, takeover=takeover)
+            path = self.root / WRITER
+            lock = WriterLock.acquire(path, path, self._sync, takeover=takeover)
+            self._written = _identity(self.root / ROOT)
+            return lock
 
     def is_held(self) -> bool:
         return is_held(self.root / WRITER)
 
-    def noted_head(self) -> int:
-        return noted_head(self.root / WRITER)
+    def noted(self) -> Noted:
+        return noted(self.root / WRITER)
+
+    def require_same(self, keys: Sequence[str]) -> None:
+        if self._written is None:
+            return
+        gone = f"{self.root} is not the run any more that was written"
+        with self._reported("read", ROOT):
+            for key in (ROOT, *keys):
+                try:
+                    found = _identity(f"{self._base}/{key}")
+                except (FileNotFoundError, NotADirectoryError):
+                    what = key if self.root.exists() else "it"
+                    raise StoreGone(f"{gone}: {what} was removed or moved") from None
+                except OSError as error:
+                    if error.errno != errno.ESTALE:
+                        raise
+                    raise StoreGone(f"{gone}: {error.strerror}") from None
+                if key == ROOT and found != self._written:
+                    raise StoreGone(f"{gone}: its {ROOT} is another one")
+        if not os.access(f"{self._base}/log", os.W_OK):
+            raise StoreError(f"{self.root} cannot be written any more: check the permissions")
 
     def sync(self, path: Path | str) -> None:
         """Bring a file or directory to disk, through a new descriptor."""
@@ -175,14 +217,19 @@ class Directory(Backend):
         folder = f"{self._base}/{key}".rpartition("/")[0]
         if folder not in self._ready:
             parent = self._made(key.rpartition("/")[0])
-            Path(folder).mkdir(exist_ok=True)
+            Path(folder).mkdir(0o777 & self._bits, exist_ok=True)
             self.sync(parent)
             self._ready.add(folder)
         return folder
 
+    @cached_property
+    def _bits(self) -> int:
+        """What new files and directories may allow, beside what the umask forbids."""
+        return _PRIVATE if self.root.stat().st_mode & 0o077 == 0 else 0o777
+
     def _write(self, path: str, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o666)
+        descriptor = os.open(path, flags, 0o666 & self._bits)
         try:
             rest = memoryview(data)
             while rest:
@@ -214,6 +261,12 @@ class Directory(Backend):
                 raise StoreCorrupt(f"{key} of {self.root}: {error.strerror}") from error
             kind = StoreFull if error.errno in _NO_SPACE else StoreError
             raise kind(failure(f"cannot {doing} {key} of {self.root}", error)) from error
+
+
+def _identity(path: Path | str) -> tuple[int, int]:
+    """What tells a file from any other one that takes its name; raises OSError."""
+    found = os.stat(path)  # noqa: PTH116 - see ``put_new``
+    return found.st_dev, found.st_ino
 
 
 def read_object(path: str) -> bytes:
@@ -277,127 +330,3 @@ def _temporary(folder: str) -> Iterator[str]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108
-
-
-logger = logging.getLogger(__name__)
-
-_LINE = 512
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-_UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-
-
-@dataclass(frozen=True)
-class WriterLock:
-    """A held lock: the descriptor of the lock file, locked by the kernel until it is closed.
-
-    The file says who holds it and the last record that was acknowledged; ``head`` is what it said
-    when the lock was taken, -1 if nothing.
-    """
-
-    descriptor: int
-    holder: str
-    head: int
-
-    @classmethod
-    def acquire(cls, path: Path, *, takeover: bool) -> WriterLock:
-        """Take the lock at ``path``; raises StoreError if another holds it, unless taking over."""
-        who = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
-        holder, head = json.dumps(who), noted_head(path)
-        return cls(_acquire(path, holder, head, takeover=takeover), holder, head)
-
-    def note(self, head: int) -> None:
-        """Note the last acknowledged record, so that its removal by hand can be noticed."""
-        with contextlib.suppress(OSError):  # the record is durable; the note is only a help
-            _sign(self.descriptor, self.holder, head)
-
-    def release(self) -> None:
-        os.close(self.descriptor)
-
-
-def noted_head(path: Path) -> int:
-    """The last record acknowledged, as its writer noted at ``path``; -1 if nothing is known."""
-    try:
-        return int(load(read_object(str(path)))["head"])
-    except (OSError, ValueError, KeyError, TypeError, StoreCorrupt):
-        return -1
-
-
-def is_held(path: Path) -> bool:
-    """Whether a process of this machine holds the lock; only looks, so it disturbs nobody."""
-    try:
-        inode = path.stat().st_ino
-        locks = Path("/proc/locks").read_text()
-    except OSError:  # no lock was ever taken, or this system does not list its locks
-        return False
-    held = (line.split() for line in locks.splitlines() if " FLOCK " in line)
-    return any(fields[-3].rpartition(":")[2] == str(inode) for fields in held)
-
-
-def utc(seconds: float) -> str:
-    """Seconds since the epoch as people read them."""
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
-
-
-def _acquire(path: Path, holder: str, head: int, *, takeover: bool) -> int:
-    while True:
-        descriptor = os.open(path, _FLAGS, 0o666)
-        if not _lock(descriptor):
-            other = _holder(descriptor)
-            os.close(descriptor)
-            if not takeover:
-                raise StoreError(
-                    f"{path.parent.parent} is being written by {other}: stop that one first, "
-                    "or take over (--takeover)"
-                )
-            return _replace(path, holder, head)
-        if _is_still_at(descriptor, path):
-            _sign(descriptor, holder, head)
-            return descriptor
-        os.close(descriptor)  # someone took over between our opening and locking
-
-
-def _replace(path: Path, holder: str, head: int) -> int:
-    """Put a new lock, held by us, in place of one that another coordinator holds."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.partial")
-    descriptor = os.open(temporary, _FLAGS | os.O_EXCL, 0o666)
-    _lock(descriptor)
-    _sign(descriptor, holder, head)
-    temporary.replace(path)
-    return descriptor
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise
-        logger.warning(
-            "the file system cannot lock files (%s): a second coordinator will not be refused, "
-            "it will take the run over",
-            error.strerror,
-        )
-    return True
-
-
-def _is_still_at(descriptor: int, path: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    return False
-
-
-def _sign(descriptor: int, holder: str, head: int) -> None:
-    """Write the holder, an object in JSON, with the head as its last member."""
-    # Padded, so that what a shorter line leaves of a longer one is no part of it.
-    line = f'{holder[:-1]}, "head": {head}}}'
-    os.pwrite(descriptor, line.ljust(_LINE).encode(), 0)
-
-
-def _holder(descriptor: int) -> str:
-    try:
-        holder = json.loads(os.pread(descriptor, 4096, 0))
-        return f"process {holder['pid']} on {holder['host']} since {utc(holder['since'])}"
-    except (ValueError, KeyError, TypeError):  # it has the lock, but has not signed yet
-        return "another process"

@@ -20,8 +20,8 @@ from spot_dask.codec import dump, from_json, load, to_json
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.records import Evaluation, Outcome, Status, Trial
 from spot_dask.store.backend import backend_at
-from spot_dask.store.layout import ROOT, decode_chunk, encode_chunk, parse_root
-from spot_dask.store.objects import Backend
+from spot_dask.store.layout import decode_chunk, encode_chunk, parse_root
+from spot_dask.store.objects import ROOT, Backend
 
 logger = logging.getLogger(__name__)
 

@@ -35,15 +35,15 @@ from spot_dask.store.chain import (
     read_root,
     require_head,
     scan,
+    short,
+    tables_ahead,
     tabulated_head,
 )
 from spot_dask.store.curves import CURVES, SideArray, detach
-from spot_dask.store.files import utc
 from spot_dask.store.inbox import key_of, left, outcome_of
 from spot_dask.store.layout import (
     BLOCK,
     LOG,
-    ROOT,
     Root,
     checksum,
     chunk_key,
@@ -54,7 +54,8 @@ from spot_dask.store.layout import (
     parse_root,
     root_document,
 )
-from spot_dask.store.objects import Backend, Lock
+from spot_dask.store.lock import utc
+from spot_dask.store.objects import ROOT, Backend, Lock
 from spot_dask.store.wishes import RANGES, grant, is_paused, wishes
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,8 @@ class Journal:
         self._blocks = blocks
         self._doubtful: _Commit | None = None
         self._newer = not root.writable
+        self.gone = False
+        """Whether the store was found to be another one than that which was opened for writing."""
 
     @classmethod
     def create(
@@ -137,7 +140,7 @@ class Journal:
         last = journal.tail.seq - 1
         journal._blocks = last // BLOCK + 1
         head = {LOG: log_document(journal._blocks)}
-        journal._lock = directory.create({**head, **records, ROOT: document})
+        journal._lock = directory.create({**head, **records, ROOT: document}.items())
         journal._lock.note(last)
         return journal
 
@@ -193,7 +196,7 @@ class Journal:
                 journal.fold, journal.tail = before.fold.copy(), before.tail
             for part in ("log", CURVES):
                 directory.sweep(part)
-            journal._take_over(dict(settings or {}))
+            journal._take_over(dict(settings or {}), told=before is not None)
         except BaseException:
             lock.release()
             raise
@@ -263,6 +266,12 @@ class Journal:
         self._require_first(count)
         return count
 
+    def short(self) -> str:
+        """A line on what is known to be missing at the end, as in a copy; empty if nothing is."""
+        # First: whoever writes the run notes a record when it is there.
+        head = max(self._backend.noted().head, tabulated_head(self._backend))
+        return short(self._backend.where, head, length(self._backend))
+
     @property
     def backend(self) -> Backend:
         """Where the run is kept."""
@@ -278,7 +287,9 @@ class Journal:
         """Whether somebody has asked this coordinator to stop; a request to an earlier one is none.
 
         The request is advice, as the lock is: a file beside the records, replaced by the next.
+        Raises StoreGone where the run is not there any more.
         """
+        self._require_same()
         data = self._backend.get(_STOP)
         return data is not None and data == _stop_request(self._epoch)
 
@@ -313,19 +324,37 @@ class Journal:
 
     # ------------------------------------------------------------ writing
 
-    def _take_over(self, settings: dict[str, Any]) -> None:
-        """Fence off every earlier writer with an ``open`` record of a higher epoch."""
+    def _take_over(self, settings: dict[str, Any], told: bool) -> None:
+        """Fence off every earlier writer with an ``open`` record of a higher epoch.
+
+        What a copy lacks is a warning, unless the user was ``told`` before.
+        """
+        assert self._lock is not None
         self.read()
         self._require_first(self.tail.seq)
-        noted = -1 if self._lock is None else self._lock.head
-        require_head(self.tail, max(noted, tabulated_head(self._backend)))
+        noted, ahead = self._lock.noted, tables_ahead(self._backend, self.tail.seq)
+        require_head(noted, self.tail.seq)
+        head = max(noted.head, tabulated_head(self._backend))
+        if (lacks := short(self._backend.where, head, self.tail.seq)) and not told:
+            logger.warning("%s", lacks)
         while True:
             self._epoch = self.tail.epoch + 1
             if self._put(self._prepare([_opened(settings)])):
-                return
+                break
             self.read()
+        for key in ahead:  # they would be taken for tables of the records to come
+            self._backend.remove_tree(key)
+
+    def _require_same(self) -> None:
+        """Raise StoreGone unless the run is there still, with its last record."""
+        try:
+            self._backend.require_same([LOG, chunk_key(self.tail.seq - 1)])
+        except StoreError:
+            self.gone = self._lock is not None
+            raise
 
     def _recorded(self, entries: Sequence[Entry]) -> _Commit:
+        self._require_same()
         commit = self._prepare(entries)
         landed = self._landed()
         if landed is not None and landed.body == commit.body:

@@ -22,7 +22,7 @@ from numcodecs import zstd
 from spot_dask.codec import JSON, dump, from_json, load
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.records import Header
-from spot_dask.store.objects import MOST_BYTES
+from spot_dask.store.objects import MOST_BYTES, ROOT
 
 FORMAT = "spot-dask-run"
 SCHEMA = (1, 1)
@@ -30,7 +30,6 @@ BLOCK = 1000
 """Records per block: one directory (one page of an object store's listing) each."""
 
 LOG = "log/zarr.json"
-ROOT = "zarr.json"
 CHUNKS = "log/c"
 TABLES = "tables"
 
@@ -60,6 +59,8 @@ def unpacked(data: bytes) -> bytes:
 
     What would unpack to more than ``MOST_BYTES`` is refused before it is unpacked.
     """
+    if not data:
+        raise ValueError("it has no bytes, as after a loss of power or a copy that broke off")
     if len(data) < 4 or google_crc32c.value(data[:-4]) != checksum(data):
         raise ValueError("its checksum is wrong")
     size = unpacked_size(data)

@@ -5,10 +5,14 @@ A backend is chosen by the address of a store: a path, or ``s3://bucket/run.zarr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from spot_dask.errors import StoreError
+
+ROOT = "zarr.json"
+"""The head of a run: what is no run yet, or no more, has none."""
 
 WRITER = "log/.writer"
 """Where the sign of life of a run's writer is kept; no part of the Zarr hierarchy."""
@@ -21,12 +25,24 @@ STALE_SECONDS = 3600.0
 """After so long what a crashed writer has left behind is removed."""
 
 
+@dataclass(frozen=True)
+class Noted:
+    """The last record that a writer has noted as acknowledged; -1 if nothing is known.
+
+    It is ``certain`` where the note was made in this very store, and what it notes is on disk. Else
+    it is a hint: in a copy, made while the run was written, it may be ahead of the records.
+    """
+
+    head: int = -1
+    certain: bool = False
+
+
 class Lock(Protocol):
     """A writer's sign of life, held until it is released or its process dies. Advisory only."""
 
     @property
-    def head(self) -> int:
-        """The last record that had been acknowledged when the lock was taken; -1 if unknown."""
+    def noted(self) -> Noted:
+        """What an earlier writer had noted when the lock was taken."""
         ...
 
     def note(self, head: int) -> None:
@@ -92,7 +108,7 @@ class Backend(Protocol):
         """Remove what crashed writers left below a key more than an hour ago."""
         ...
 
-    def create(self, objects: Mapping[str, bytes]) -> Lock:
+    def create(self, objects: Iterable[tuple[str, bytes]]) -> Lock:
         """Put a complete run where there is nothing, locked; the last object is its head.
 
         Raises StoreError if there is anything, also if another writer comes first.
@@ -107,8 +123,15 @@ class Backend(Protocol):
         """Whether a writer is alive, as far as can be seen from here."""
         ...
 
-    def noted_head(self) -> int:
-        """The last acknowledged record, as its writer has noted; -1 if unknown."""
+    def noted(self) -> Noted:
+        """What a writer has noted last."""
+        ...
+
+    def require_same(self, keys: Sequence[str]) -> None:
+        """Raise StoreGone unless this is the run that was locked, and these objects are there.
+
+        It may look only now and then where looking takes long.
+        """
         ...
 
 

@@ -453,9 +453,15 @@ def _objects(backend: Backend, generation: Generation) -> dict[str, bytes]:
 
 
 def problems(
-    journal: Journal, rows: Sequence[Arrival] | None = None, header: Header | None = None
+    journal: Journal,
+    rows: Sequence[Arrival] | None = None,
+    header: Header | None = None,
+    copied: int | None = None,
 ) -> Iterator[str]:
     """What is wrong with the published tables, one line each; looks at every byte of them.
+
+    In a copy of ``copied`` records, made while the run was written, a table may be of others that
+    are not there, and the newest one may be missing.
 
     ``rows`` are those of the journal's fold, which the tables are compared with; None, and not
     compared, where the journal itself is damaged. ``header`` is the journal's, or that of
@@ -468,6 +474,8 @@ def problems(
             if generation is None:
                 continue
             found[generation.key] = generation
+            if copied is not None and generation.through.seq > copied:
+                continue
             if not journal.reaches(generation.through):
                 yield f"{key} does not belong to the journal"
                 continue
@@ -481,10 +489,12 @@ def problems(
                 yield from _differences(key, table, tabulate(header or journal.header, covered))
         except _DAMAGE as error:
             yield f"{key} is damaged: {error}"
-    yield from _hint_problems(backend.get(HINT), found)
+    yield from _hint_problems(backend.get(HINT), found, copied is not None)
 
 
-def _hint_problems(data: bytes | None, found: Mapping[str, Generation]) -> Iterator[str]:
+def _hint_problems(
+    data: bytes | None, found: Mapping[str, Generation], copied: bool
+) -> Iterator[str]:
     """What is wrong with the document that names the newest table.
 
     It may name an older one, if a coordinator was killed when it had published a newer one.
@@ -495,6 +505,8 @@ def _hint_problems(data: bytes | None, found: Mapping[str, Generation]) -> Itera
         return
     try:
         latest = load(data)["attributes"].get("latest")
+        if copied and f"{TABLES}/{latest}" not in found:
+            return
         generation = found[f"{TABLES}/{latest}"] if latest is not None else None
         if data != _hint(generation):
             yield f"{HINT} is damaged"
@@ -549,7 +561,8 @@ def publish(backend: Backend, header: Header, rows: Sequence[Arrival], through: 
             "published": time.time(),
         }
         write_table(backend, key, table, attributes)
-    published = list(generations(backend, header))
+    # In a copy there may be one of later records, which are not there.
+    published = [g for g in generations(backend, header) if g.through.seq <= through.seq]
     if published:
         backend.put_any(HINT, _hint(published[0]))
         _prune(backend, published)
@@ -651,7 +664,7 @@ class TableKeeper:
         """Publish the last table, unless the journal cannot be written; leaves the journal open."""
         if self._thread is not None:
             self._thread.join()
-        if not self._failing:
+        if not (self._failing or self._journal.gone):
             self._publish(self.fold.rows, self._journal.tail)
 
     def _due(self) -> bool:

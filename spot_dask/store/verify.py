@@ -29,6 +29,7 @@ from spot_dask.store.chain import (
     read_link,
     read_records,
     read_root,
+    short,
     tabulated_head,
 )
 from spot_dask.store.inbox import INBOX, read_item
@@ -41,12 +42,16 @@ from spot_dask.store.wishes import RANGES, WISHES, read_wish
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked (``size`` in bytes), and what is wrong, one line each."""
+    """What was checked (``size`` in bytes), and what is wrong, one line each.
+
+    ``short`` is a line on what a copy lacks that was made while the run was written: no damage.
+    """
 
     records: int
     objects: int
     size: int
     problems: tuple[str, ...]
+    short: str = ""
 
 
 def verify(path: str | Path) -> Verification:
@@ -59,7 +64,8 @@ def verify(path: str | Path) -> Verification:
     check.inbox()
     check.wishes()
     check.tables()
-    return Verification(check.records, check.objects, check.size, tuple(check.problems))
+    problems = tuple(check.problems)
+    return Verification(check.records, check.objects, check.size, problems, check.short)
 
 
 @dataclass
@@ -70,6 +76,8 @@ class _Check:
     tail: Tail | None = None
     journal: Journal | None = None
     newer: bool = False
+    short: str = ""
+    copied: int | None = None
     objects: int = 0
     size: int = 0
     records: int = 0
@@ -91,8 +99,14 @@ class _Check:
         with self._noted():
             for seq in numbers(self.backend):
                 present.add(seq)
-        head = max(self.backend.noted_head(), tabulated_head(self.backend))
-        self.problems.extend(gaps(present, max([*present, head], default=0) + 1))
+        noted, end = self.backend.noted(), max(present, default=-1) + 1
+        head = max(noted.head, tabulated_head(self.backend))
+        if noted.certain or not present:
+            self.problems.extend(gaps(present, max(noted.head + 1, end, 1)))
+        else:
+            self.problems.extend(gaps(present, end))
+            self.short = short(self.backend.where, head, end)
+            self.copied = end if noted.head >= 0 or self.short else None
         for seq in sorted(present):
             if seq - 1 not in present:
                 self.tail = self.tail if seq == 0 else None
@@ -150,7 +164,8 @@ class _Check:
             with self._noted():
                 rows = None if self.problems else self.fold.rows
                 header = widened(self.journal.header, self.fold.settings)
-                self.problems.extend(tables.problems(self.journal, rows, header))
+                found = tables.problems(self.journal, rows, header, self.copied)
+                self.problems.extend(found)
 
     def _get(self, key: str) -> bytes | None:
         data = self.backend.get(key)
@@ -238,7 +253,7 @@ def _header(backend: Backend, saved: Salvaged) -> Header:
 def _entries(backend: Backend, saved: Salvaged) -> Iterator[Dated]:
     """What the intact records say, in their order."""
     links = {link.seq: link for link in intact_links(backend)}
-    end = max([*numbers(backend), backend.noted_head()]) + 1
+    end = max([*numbers(backend), backend.noted().head]) + 1
     saved.losses += [f"{gap}: dropped" for gap in gaps(links, end, "missing or damaged")]
     for seq in sorted(links):
         for body in separated(links[seq].body):

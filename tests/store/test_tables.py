@@ -18,7 +18,7 @@ from sizes import size
 from table_examples import header, publish, story
 from test_journal_crashes import Crash, crash_everywhere, file_system
 
-from spot_dask.errors import RunTakenOver, StoreCorrupt
+from spot_dask.errors import RunTakenOver
 from spot_dask.fold import Fold
 from spot_dask.records import Closed
 from spot_dask.store import table as table_module
@@ -473,13 +473,20 @@ def _logged(caplog):
     caplog.set_level(logging.WARNING, "spot_dask")
 
 
-def test_a_journal_shorter_than_its_table_is_noticed_where_nobody_noted_its_end(tmp_path):
+def test_a_journal_shorter_than_its_table_is_told_where_nobody_noted_its_end(tmp_path, caplog):
     path = tmp_path / "run.zarr"
     create(path, story(5))
     publish(path)
     last = Journal.open(path).count() - 1
     (path / "log/.writer").unlink()
     (path / chunk_key(last)).unlink()
-    assert f"{chunk_key(last)} is missing" in verify(path).problems
-    with pytest.raises(StoreCorrupt, match=rf"record {last} had been acknowledged"):
-        Journal.resume(path, before=Journal.open(path), durability="process")
+    found = verify(path)
+    assert found.problems == ()
+    assert f"lacks record {last}, which is noted there" in found.short
+    ahead = path / f"tables/g{last + 1:010d}"
+    assert ahead.exists()
+    Journal.resume(path, durability="process").close()
+    assert f"lacks record {last}, which is noted there" in caplog.text
+    assert not ahead.exists()
+    publish(path)
+    assert verify(path).problems == ()
