@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from spot_dask.errors import StoreCorrupt
+from spot_dask.magnitude import Magnitudes
 from spot_dask.records import (
     PAUSED,
     Asked,
@@ -132,6 +133,29 @@ class Fold:
         for name, value in vars(self).items():
             if isinstance(value, list | dict | set):
                 setattr(twin, name, value.copy())
+        return twin
+
+    def at(self, found: Magnitudes) -> Fold:
+        """A fold with the values of evaluations brought to ordinary magnitudes, for computing."""
+        twin = self.copy()
+        told = {e.trial.number: found.evaluation(e) for e in self._evaluations}
+
+        def row(arrival: Arrival) -> Arrival:
+            e, item = arrival.evaluation, arrival.imported
+            return replace(
+                arrival,
+                evaluation=e and told[e.trial.number],
+                imported=item and found.imported(item),
+            )
+
+        twin._trials = {n: found.trial(t) for n, t in self._trials.items()}
+        twin._pending = {n: found.trial(t) for n, t in self._pending.items()}
+        twin._evaluations = list(told.values())
+        twin._rows = list(map(row, self._rows))
+        twin._sources = found.history(self._sources)
+        twin._imports = list(map(found.source, self._imports))
+        twin.settings = found.settings(self.settings)
+        twin._history = None
         return twin
 
     # ------------------------------------------------------------ adding

@@ -33,6 +33,9 @@ BASIS = 3
 RECENT = 1000
 """Newest evaluations whose durations count."""
 
+SOME = 1 / 64
+"""The share of evaluations after which proposals are judged anew."""
+
 JUDGED_SECONDS = 1.0
 """How far apart the time left is judged anew, at least."""
 
@@ -190,6 +193,28 @@ def fold_of(replicate: int, folds: FoldPlan) -> str:
     return f"{fold + 1} of {folds.k}" + (f", partition {partition + 1}" if partition else "")
 
 
+class Tally:
+    """What evaluations add up to: their failures by status, and their epochs."""
+
+    def __init__(self) -> None:
+        self.failures: Counter[str] = Counter()
+        self.epochs = 0
+        self._counted: tuple[Evaluation, ...] = ()
+
+    def take(self, evaluations: tuple[Evaluation, ...]) -> None:
+        """Count those that came since the last time, at the end of a tuple that only grows."""
+        known = len(self._counted)
+        if self._counted and (
+            len(evaluations) < known or evaluations[known - 1] is not self._counted[-1]
+        ):
+            self.failures, self.epochs, known = Counter(), 0, 0
+        self._counted = evaluations
+        for e in evaluations[known:]:
+            self.epochs += e.outcome.epochs
+            if not e.ok:
+                self.failures[str(e.outcome.status)] += 1
+
+
 class View:
     """The standing of a run at any time, computed from the newest update."""
 
@@ -200,6 +225,7 @@ class View:
         self._counts: tuple[int, int, int] | None = None  # what the end was judged by
         self._end: float | None = None  # when the run will end, on the executor's clock
         self._foretold: tuple[int, Foretold | None] = 0, None  # after so many evaluations
+        self._tally = Tally()
         self._judged_at = -math.inf  # when that was judged, on the executor's clock
 
     def take(self, update: Update) -> None:
@@ -211,6 +237,7 @@ class View:
         if update is None:
             return None
         since = time.monotonic() - self._taken
+        self._tally.take(update.history.evaluations)
         now = update.now + since
         end = self._judged(update)
         best = None
@@ -239,20 +266,18 @@ class View:
                 for lease in oldest
             ),
             # asdict makes nonsense of a Counter before Python 3.12.
-            failures=dict(
-                Counter(str(e.outcome.status) for e in update.history.evaluations if not e.ok)
-            ),
+            failures=dict(self._tally.failures),
             stopping=update.stopping,
             paused=update.paused,
-            epochs=sum(e.outcome.epochs for e in update.history.evaluations)
-            + sum(lease.epoch for lease in update.running),
+            epochs=self._tally.epochs + sum(lease.epoch for lease in update.running),
             foretold=self._told(update.history),
         )
 
     def _told(self, history: History) -> Foretold | None:
-        """How well proposals were foretold, judged anew when an evaluation has ended."""
-        if self._foretold[0] != len(history.evaluations):
-            self._foretold = len(history.evaluations), foretold(history, self._goal.folds)
+        """How well proposals were foretold; of many evaluations it is judged anew after some."""
+        known, now = self._foretold[0], len(history.evaluations)
+        if not known <= now < max(known + 1, round(known * (1 + SOME))):
+            self._foretold = now, foretold(history, self._goal.folds)
         return self._foretold[1]
 
     def _judged(self, update: Update) -> float | None:
@@ -267,7 +292,7 @@ class View:
             waiting, left = trainings_left(self._goal, ended, len(running)), None
             if waiting is not None:
                 left = time_left(
-                    [s for s in seconds if not math.isnan(s)],
+                    [max(s, 0.0) for s in seconds if not math.isnan(s)],
                     [update.now - lease.since for lease in running],
                     update.slots,
                     waiting,

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -188,6 +189,19 @@ class Failure:
     traceback: str = ""
 
 
+LONGEST = 1e12
+"""Seconds that a training lasts at most, 30,000 years; what is said to be longer is not known."""
+
+ORDINARY = 60
+"""Magnitudes from 10^-60 to 10^60 are ordinary: their fourth powers are numbers."""
+
+
+def is_extreme(values: Iterable[float]) -> bool:
+    """Whether some value is finite, not 0, and of no ordinary magnitude."""
+    low, high = 10.0**-ORDINARY, 10.0**ORDINARY
+    return any(v and not low <= abs(v) <= high and math.isfinite(v) for v in values)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What running a trial once produced, before it is attributed and stored.
@@ -235,8 +249,12 @@ class Outcome:
 
     @property
     def seconds(self) -> float:
-        """Duration of the training in seconds; NaN where it never started."""
-        return self.finished - self.started
+        """Duration of the training in seconds.
+
+        NaN where it never started, or where a clock was so wrong that no training lasts so long.
+        """
+        seconds = self.finished - self.started
+        return seconds if abs(seconds) <= LONGEST else math.nan
 
 
 @dataclass(frozen=True)
@@ -267,6 +285,27 @@ class Evaluation:
     @property
     def y(self) -> float:
         return self.outcome.y
+
+    @cached_property
+    def is_extreme(self) -> bool:
+        """Whether some value is finite, not 0, and of no ordinary magnitude."""
+        return is_extreme(self.sizes.values())
+
+    @cached_property
+    def sizes(self) -> Mapping[str, float]:
+        """The largest finite magnitude of each metric, in its curve or at the end.
+
+        That of the objective y has the name "".
+        """
+        o = self.outcome
+        found = {"": abs(o.y)} if math.isfinite(o.y) else {}
+        for name, value in o.metrics.items():
+            if math.isfinite(value):
+                found[name] = abs(value)
+        for name, curve in o.curves.items():
+            top = max((abs(v) for v in curve if math.isfinite(v)), default=0.0)
+            found[name] = max(found.get(name, 0.0), top)
+        return found
 
 
 @dataclass(frozen=True)
@@ -328,28 +367,26 @@ class History:
         """Number of trials ever asked; the number of the next trial."""
         return len(self.evaluations) + len(self.pending)
 
-    @property
+    @cached_property
     def ok(self) -> tuple[Evaluation, ...]:
-        return tuple(e for e in self.evaluations if e.ok)
+        return tuple([e for e in self.evaluations if e.outcome.status is Status.OK])
 
-    @property
+    @cached_property
     def failed(self) -> tuple[Evaluation, ...]:
         return tuple(e for e in self.evaluations if e.failed)
 
-    @property
+    @cached_property
     def stopped(self) -> tuple[Evaluation, ...]:
         """Those that were stopped early."""
         return tuple(e for e in self.evaluations if e.stopped)
 
-    @property
+    @cached_property
     def searched(self) -> History:
         """The history without confirmations: what the search, and whoever recommends, may know.
 
         So that the values that confirm a choice never had a part in it.
         """
-        if not any(e.trial.confirms for e in self.evaluations) and not any(
-            t.confirms for t in self.pending
-        ):
+        if not self.confirming:
             return self
         return replace(
             self,
@@ -357,11 +394,31 @@ class History:
             pending=tuple(t for t in self.pending if not t.confirms),
         )
 
-    @property
+    @cached_property
+    def is_extreme(self) -> bool:
+        """Whether some value in it is of no ordinary magnitude."""
+        return True in [e.is_extreme for e in self.evaluations] or any(
+            is_extreme([item.y, *item.metrics.values()])
+            for item in chain(self.imports, *self.priors)
+        )
+
+    @cached_property
     def confirmations(self) -> tuple[Evaluation, ...]:
         """The evaluations that confirm, by trial number."""
-        found = (e for e in self.evaluations if e.trial.confirms)
+        found = [e for e in self.evaluations if e.trial.origin is Origin.CONFIRM]
         return tuple(sorted(found, key=lambda e: e.trial.number))
+
+    @cached_property
+    def confirming(self) -> tuple[Trial, ...]:
+        """The trials that confirm, ended or pending."""
+        ended = [e.trial for e in self.evaluations if e.trial.origin is Origin.CONFIRM]
+        return (*ended, *(t for t in self.pending if t.origin is Origin.CONFIRM))
+
+    @cached_property
+    def default(self) -> Trial | None:
+        """The trial of the default configuration, which is the first; None before it is asked."""
+        trials = chain((e.trial for e in self.evaluations), self.pending)
+        return next((t for t in trials if t.number == 0), None)
 
     @property
     def incumbent(self) -> Evaluation | None:

@@ -10,7 +10,7 @@ import logging
 import math
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -26,6 +26,7 @@ from spot_dask.fold import Fold
 from spot_dask.inference import Inference
 from spot_dask.inference.confirmed import FEWEST, Confirmation, confirmation
 from spot_dask.inference.narrowed import NarrowedSpace, narrowed
+from spot_dask.magnitude import magnitudes
 from spot_dask.outputs import beside
 from spot_dask.records import (
     STOP,
@@ -429,10 +430,22 @@ class Run:
 
     @cached_property
     def context(self) -> ReportContext:
-        """What the report, and statements and figures in Python, are made from."""
+        """What the report, and statements and figures in Python, are made from.
+
+        In the units of ``magnitude.magnitudes`` where values are no ordinary ones; its ``note``
+        then says so.
+        """
         from spot_dask.report.context import ReportContext
 
-        return ReportContext(self._widened, self.fold, self.model, self.best, self.not_loaded)
+        objective = Objective(self.header.objective, self.header.direction)
+        found = magnitudes(self.history, objective)
+        if found is None:
+            return ReportContext(self._widened, self.fold, self.model, self.best, self.not_loaded)
+        header = replace(self._widened, settings=found.settings(self._widened.settings))
+        fold = self.fold.at(found)
+        tuner = self._tuner_of(found.settings(self.settings))
+        best = tuner.recommend(fold.history, self.model)
+        return ReportContext(header, fold, self.model, best, self.not_loaded, found.note)
 
     @property
     def sign(self) -> float:

@@ -230,11 +230,16 @@ def test_a_broken_file_is_told_at_once(folders: Path, changed: tuple[str, str], 
         (("[Text(", "[str("), "renders no blocks: ["),
     ],
 )
-def test_a_broken_section_is_named(folders: Path, changed: tuple[str, str], told: str) -> None:
+def test_a_broken_section_is_named_and_costs_itself_alone(
+    folders: Path, changed: tuple[str, str], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
     (folders / "report" / "sections" / "durations.py").write_text(SECTION.replace(*changed))
     (folders / "study.py").write_text(STUDY.format(more=""))
-    said = spot("run", "study.py", "--local", "0", "--store", "r.zarr", "--evaluations", "2")
-    assert f"the section 'durations' of the report {told}" in said
+    spot("run", "study.py", "--local", "0", "--store", "r.zarr", "--evaluations", "2")
+    assert f"the section 'durations' of the report {told}" in caplog.text
+    page = (folders / "r" / "report.md").read_text()
+    assert f"the section failed: it {told}" in page.replace("\\", "")
+    assert page.count("the section failed") == 1
 
 
 def test_modules_without_a_name_stand_on_the_floor_of_their_folder() -> None:

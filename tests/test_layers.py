@@ -24,6 +24,7 @@ outputs
 plugins
 records
 codec constraints notation words
+magnitude
 settings
 fold
 space.config space.parameters

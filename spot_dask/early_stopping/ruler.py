@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from spot_dask.early_stopping import Curve
+from spot_dask.magnitude import drawn_closer
 from spot_dask.records import Evaluation, Objective, Trial
 from spot_dask.space import Space
 
@@ -35,7 +36,8 @@ class Ruler:
         if trial.number not in self._known:  # asked for after every epoch
             (self._known[trial.number],) = self._features([trial])
         features = self._known[trial.number]
-        return Curve(self._stretched(trial, values), number=trial.number, features=features)
+        values = drawn_closer(self._stretched(trial, values))
+        return Curve(values, number=trial.number, features=features)
 
     def ended(self, evaluations: Sequence[Evaluation]) -> list[Curve]:
         """The curves of trainings that have their evaluations, whatever these are."""
@@ -43,8 +45,8 @@ class Ruler:
         curves = (self.objective.curve(e.outcome.curves) for e in evaluations)
         return [
             Curve(
-                self._stretched(e.trial, values),
-                math.inf if e.failed else e.y,
+                drawn_closer(self._stretched(e.trial, values)),
+                math.inf if e.failed else drawn_closer((e.y,))[0],
                 e.stopped,
                 e.trial.number,
                 features,

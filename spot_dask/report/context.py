@@ -91,7 +91,8 @@ class ReportContext:
     """One run as its report sees it; ``context[SomeSection]`` are the facts of another section.
 
     ``model`` and ``best`` are as the tuner gives them. ``not_loaded`` is the name of the
-    surrogate where only the study may load it, which was not given.
+    surrogate where only the study may load it, which was not given. ``note`` says of values that
+    are no ordinary ones in which units they are shown.
     """
 
     header: Header
@@ -99,6 +100,7 @@ class ReportContext:
     model: Model | None
     best: Best | None
     not_loaded: str = ""
+    note: str = ""
     _facts: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __getitem__(self, section: type[HasFacts[Found_co]]) -> Found_co:
@@ -107,6 +109,10 @@ class ReportContext:
             self._facts[section] = section().facts(self)
         found: Found_co = self._facts[section]
         return found
+
+    def give_up(self, section: type[HasFacts[Any]], reason: str) -> None:
+        """Let the facts of a section that failed be missing, unless it is the drawing that did."""
+        self._facts.setdefault(section, Missing(reason))
 
     def once(self, make: Callable[[ReportContext], Item]) -> Item:
         """What a function makes of this context, made once."""

@@ -191,11 +191,11 @@ def value_scale(ax: Axes, *parts: FloatArray, side: Literal["x", "y"] = "y") -> 
     values = np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in parts])
     values = values[np.isfinite(values)]
     axis = ax.xaxis if side == "x" else ax.yaxis
-    if not len(values) or values.min() <= 0 or values.max() <= 10 * values.min():
+    if not len(values) or values.min() <= 0 or values.max() / 10 <= values.min():
         plain_ticks(axis)
         return
     (ax.set_xscale if side == "x" else ax.set_yscale)("log")
-    decades = math.log10(values.max() / values.min())
+    decades = math.log10(values.max()) - math.log10(values.min())
     axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if decades < 2.5 else (1,), numticks=7))
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
     axis.set_minor_locator(NullLocator())

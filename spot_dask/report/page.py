@@ -7,6 +7,7 @@ import dataclasses
 import gc
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,10 @@ from spot_dask.report.blocks import Block, How, NotShown, Text
 from spot_dask.report.context import Missing, ReportContext
 from spot_dask.report.markdown import markdown
 from spot_dask.report.summary import MOST, summary
-from spot_dask.texts import in_template, json_document
+from spot_dask.texts import in_template, json_document, printable
+from spot_dask.words import LONGEST_TEXT
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = "spot-dask/report/2"
 
@@ -92,9 +96,16 @@ def in_short(context: ReportContext, most: int = MOST) -> list[str]:
 
 
 def parts(context: ReportContext) -> tuple[Part, ...]:
-    """All sections as they are shown, in their order; ValueError names one that fails."""
+    """All sections as they are shown, in their order.
+
+    One that fails costs itself alone: a line says so, and the log why.
+    """
     with rare_collections():
-        return tuple(_part(name, section, context) for name, section in sections.found())
+        found = [_part(name, section, context) for name, section in sections.found()]
+    if context.note:
+        first = found[0]
+        found[0] = dataclasses.replace(first, blocks=[*first.blocks, Text(context.note)])
+    return tuple(found)
 
 
 @contextmanager
@@ -115,10 +126,18 @@ def _part(name: str, section: sections.Section, context: ReportContext) -> Part:
         facts = context[type(section)]
         missing = isinstance(facts, Missing)
         blocks = [NotShown(facts.reason)] if missing else [*section.render(facts, context)]
-    except Exception as error:
-        raise ValueError(f"the section {name!r} of the report raises {error!r}") from error
-    if not blocks or not all(isinstance(block, Block) for block in blocks):
-        raise ValueError(f"the section {name!r} of the report renders no blocks: {blocks!r:.80}")
+        what = (
+            ""
+            if blocks and all(isinstance(block, Block) for block in blocks)
+            else (f"renders no blocks: {blocks!r:.80}")
+        )
+    except Exception as error:  # of a section, which may be the user's: the others are shown
+        what = f"raises {error!r}"
+    if what:
+        what = printable(what, LONGEST_TEXT)
+        logger.warning("the section %r of the report %s; the others are shown", name, what)
+        context.give_up(type(section), f"the section failed: it {what}")
+        blocks = [NotShown(f"the section failed: it {what}")]
     return Part(name, section.title, blocks)
 
 

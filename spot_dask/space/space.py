@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -54,6 +54,8 @@ _LARGEST_GRID = 100_000
 _MANY_VALUES = 20
 _SPREAD_VALUES = 8
 _SHOWN = 8
+REMEMBERED = 30_000
+"""Configurations whose rows are remembered, at most."""
 
 Codes = dict[str, FloatArray]
 
@@ -209,6 +211,28 @@ class Space:
                 values = ", ".join(f"{n} = {shown(found[n])}" for n in named[:_SHOWN])
                 raise ValueError(f"{predicate.text!r} does not hold for {values}")
         return found
+
+    def rows(self, configs: Iterable[Mapping[str, Any]]) -> FloatArray:
+        """``encode`` of configurations, of which none is changed later: each is encoded once.
+
+        There may be none; as many as ``REMEMBERED`` are known.
+        """
+        listed, seen = list(configs), self._seen  # which another thread may empty meanwhile
+        found = [seen.get(id(c)) for c in listed]
+        fresh = [i for i, known in enumerate(found) if known is None]
+        if fresh:
+            if len(seen) + len(fresh) > REMEMBERED:
+                seen.clear()
+            encoded = self.encode([listed[i] for i in fresh])
+            for i, row in zip(fresh, encoded, strict=True):
+                # The configuration is kept, too, lest its id become another one's.
+                found[i] = seen[id(listed[i])] = listed[i], row.tobytes()
+        rows = b"".join([known[1] for known in found if known is not None])
+        return np.frombuffer(rows, dtype=np.float64).reshape(len(listed), self.d).copy()
+
+    @cached_property
+    def _seen(self) -> dict[int, tuple[Mapping[str, Any], bytes]]:
+        return {}
 
     def encode(self, configs: Sequence[Mapping[str, Any]]) -> FloatArray:
         """Configurations as snapped rows (n x d); accepts what ``validate`` accepts."""

@@ -6,14 +6,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
 from spot_dask.stats import FloatArray, power
-from spot_dask.stats.intervals import SEED, Interval, checked, jeffreys, mean_interval
+from spot_dask.stats.intervals import (
+    SEED,
+    Interval,
+    binary_exponent,
+    checked,
+    jeffreys,
+    mean_interval,
+    times_power,
+)
 
 EXACT_PAIRS = 16
 DRAWS = 100_000
@@ -98,25 +106,37 @@ def compare_paired(default: npt.ArrayLike, tuned: npt.ArrayLike) -> PairedCompar
     first, second = checked(default), checked(tuned)
     if len(first) != len(second):
         raise ValueError(f"got {len(first)} and {len(second)} values: expected pairs")
+    if e := binary_exponent(np.concatenate([first, second])):
+        found = compare_paired(np.ldexp(first, -e), np.ldexp(second, -e))
+        return replace(
+            found,
+            differences=tuple(times_power(difference, e) for difference in found.differences),
+            mean=times_power(found.mean, e),
+            sd=times_power(found.sd, e),
+            se=times_power(found.se, e),
+            t=Interval(times_power(found.t.low, e), times_power(found.t.high, e)),
+            bca=Interval(times_power(found.bca.low, e), times_power(found.bca.high, e)),
+            smallest_effect=times_power(found.smallest_effect, e),
+        )
     d = first - second
     # The difference of equal losses can be a rounding error of their size.
     d[np.abs(d) <= 1e-14 * np.maximum(np.abs(first), np.abs(second))] = 0.0
-    found = mean_interval(d)
+    estimate = mean_interval(d)
     wins = float(np.sum(d > 0) + np.sum(d == 0) / 2)
     return PairedComparison(
         differences=tuple(map(float, d)),
-        mean=found.mean,
-        sd=found.sd,
-        se=found.se,
-        t=found.t,
-        bca=found.bca,
-        p_t=p_of_t(found.mean, found.se, len(d)),
+        mean=estimate.mean,
+        sd=estimate.sd,
+        se=estimate.se,
+        t=estimate.t,
+        bca=estimate.bca,
+        p_t=p_of_t(estimate.mean, estimate.se, len(d)),
         p_sign_flip=sign_flip(d),
         p_smallest=0.5 ** int(np.count_nonzero(d)),
         share=wins / len(d),
         share_interval=jeffreys(wins, len(d)),
-        d_z=_ratio(found.mean, found.sd),
-        smallest_effect=power.smallest_effect(found.sd, len(d)),
+        d_z=_ratio(estimate.mean, estimate.sd),
+        smallest_effect=power.smallest_effect(estimate.sd, len(d)),
     )
 
 

@@ -149,7 +149,8 @@ IMPORTED = "imported"
 STATUSES = (*Status, IMPORTED)
 ORIGINS = (*Origin, IMPORTED)
 
-_LAST_MICROSECOND = 2**62
+_YEARS = (-62_135_596_800, 253_402_300_800)
+"""Seconds since the epoch, from year 1 to the end of year 9999: what readers have dates for."""
 
 
 @dataclass(frozen=True)
@@ -413,7 +414,7 @@ def _array(kind: Kind, values: Sequence[Any]) -> Any:
 
 
 def _microseconds(seconds: float) -> int:
-    if math.isfinite(seconds) and abs(seconds) * 1e6 < _LAST_MICROSECOND:
+    if _YEARS[0] <= seconds < _YEARS[1]:
         return round(seconds * 1e6)
     return int(MISSING["time"])
 

@@ -29,6 +29,7 @@ from spot_dask.infill import Infill, Proposal, Request
 from spot_dask.infill.constrained import Constrained
 from spot_dask.infill.leaning import Believed, Leaning, likeliest
 from spot_dask.infill.log_ei import LogEI
+from spot_dask.magnitude import Magnitudes, magnitudes
 from spot_dask.records import (
     Configuration,
     Evaluation,
@@ -131,6 +132,8 @@ class Tuner:
         budget is not known, and none once there is ``enough``; of a confirmation, where all is
         asked that can be by now: the finalists are known when no trial of the search is pending.
         """
+        if (tame := self._tame(history)) is not None:
+            return tuple(map(tame.asked, tame.tuner.ask(tame.history, q, stage)))
         known = history.searched
         trials: Sequence[Trial]
         if stage is None and self.enough(known) is not None:
@@ -142,7 +145,7 @@ class Tuner:
         elif stage is None:
             trials = self._search(known, q)
         elif stage.kind == "confirm":
-            trials = self._confirmations(history, stage)[:q]
+            trials = self._confirmations(history, stage, q)
         elif stage.kind == "try":
             trials = self._by_hand(known, stage.configs)
         else:
@@ -182,14 +185,33 @@ class Tuner:
 
     def enough(self, history: History) -> Judgement | None:
         """Why the search is to end before its budget; None while it is to go on."""
+        if (tame := self._tame(history)) is not None:
+            found = tame.tuner.enough(tame.history)
+            return found and replace(
+                found, bound=tame.width(found.bound), limit=tame.width(found.limit)
+            )
         return None if self.stopping is None else self.stopping.verdict(history)
 
     def finalists(self, history: History, top: int = 1) -> list[Best]:
-        """The ``top`` best configurations of a history, as the search alone tells."""
-        return self.ranked(history.searched, self.model(history))[:top]
+        """The ``top`` best configurations of a history, as the search alone tells.
 
-    def _confirmations(self, history: History, stage: Stage) -> list[Trial]:
-        """The trials of a confirmation that are to be asked now, those of a seed together."""
+        A confirmation asks for them again and again; what they rest on is fitted once.
+        """
+        known = history.searched
+        asked = (known.evaluations, known.imports, known.priors)
+        for told, ranked in tuple(self._last_ranked):
+            if told == asked:
+                return ranked[:top]
+        ranked = self.ranked(known, self.model(known))
+        self._last_ranked[:] = [(asked, ranked)]
+        return ranked[:top]
+
+    @cached_property
+    def _last_ranked(self) -> list[tuple[Any, list[Best]]]:
+        return []
+
+    def _confirmations(self, history: History, stage: Stage, q: int) -> list[Trial]:
+        """At most q trials of a confirmation that are to be asked now, those of a seed together."""
         known = history.searched
         wanted: list[Configuration] = [] if default_failed(known) else [self.space.default]
         if not known.pending:
@@ -197,7 +219,7 @@ class Tuner:
         distinct = dict(zip(self._keys(wanted), wanted, strict=True))
         return [
             Trial(0, config, self._seed(r, _CONFIRMING), r, Origin.CONFIRM)
-            for config, r in missing(self.space, [*distinct.values()], history, stage.seeds)
+            for config, r in missing(self.space, [*distinct.values()], history, stage.seeds)[:q]
         ]
 
     def _by_hand(self, history: History, configs: Sequence[Configuration]) -> list[Trial]:
@@ -360,8 +382,11 @@ class Tuner:
     def model(self, history: History) -> Model | None:
         """The surrogate fitted to the history; None while fewer than two evaluations succeeded.
 
-        And where it fails, which is logged once. It knows nothing of confirmations.
+        And where it fails, which is logged once. It knows nothing of confirmations. Its units are
+        those of ``magnitude.magnitudes(history)`` where values are no ordinary ones.
         """
+        if (tame := self._tame(history)) is not None:
+            return tame.tuner.model(tame.history)
         if baselines.find(self.search, trusted=self.trusted) is not None:
             return None  # who searches without a surrogate takes what was observed
         return self._fitted(self._surrogate, history.searched, "what was observed counts")
@@ -416,6 +441,8 @@ class Tuner:
 
         Without a model they are in the order of their observed values.
         """
+        if (tame := self._tame(history)) is not None:
+            return [tame.best(b) for b in tame.tuner.ranked(tame.history, model)]
         found = self._successes(history)
         if self.within is not None:
             box = self.within
@@ -441,6 +468,9 @@ class Tuner:
 
         Of several folds the configurations that have all of them by now.
         """
+        if (tame := self._tame(history)) is not None:
+            told = list(map(tame.magnitudes.evaluation, evaluations))
+            return [tame.best(b) for b in tame.tuner.seen(told, tame.history)]
         found = [Best((e,)) for e in evaluations]
         if self.folds.several:
             numbers = {e.trial.number for e in evaluations}
@@ -450,6 +480,22 @@ class Tuner:
                 if best.complete and any(e.trial.number in numbers for e in best.evaluations)
             ]
         return self._judged(found, history, by_model=False)
+
+    def _tame(self, history: History) -> Tame | None:
+        """This tuner and a history with values of ordinary magnitude; None where they are that."""
+        found = magnitudes(history, self.objective)
+        if found is None:
+            return None
+        stopping = self.stopping
+        if stopping is not None:
+            until = stopping.until
+            stopping = replace(
+                stopping,
+                until=until if isinstance(until, str) else found.own.number(until),
+                constraints=found.limits(stopping.constraints),
+            )
+        tuner = replace(self, stopping=stopping, constraints=found.limits(self.constraints))
+        return Tame(tuner, found.history(history), history, found, self.constraints)
 
     def _judged(self, found: Sequence[Best], history: History, by_model: bool) -> list[Best]:
         """Configurations with how they stand to every constraint."""
@@ -786,6 +832,61 @@ class Tuner:
         """Seed of the training: one per replicate, the same for every configuration."""
         sequence = np.random.SeedSequence([self.seed, purpose, replicate])
         return int(sequence.generate_state(1)[0])
+
+
+@dataclass(frozen=True)
+class Tame:
+    """A tuner and a history with values of ordinary magnitude, and what they were before."""
+
+    tuner: Tuner
+    history: History
+    before: History
+    magnitudes: Magnitudes
+    limits: Limits
+
+    def asked(self, trial: Trial) -> Trial:
+        """A trial with what is expected of it in the units of the study."""
+        if (expected := trial.expected) is None:
+            return trial
+        scale = self.magnitudes.own
+        mean, sd = scale.returned(expected.mean), scale.width_back(expected.mean, expected.sd)
+        return replace(trial, expected=Expected(mean, sd))
+
+    def width(self, width: float) -> float:
+        """A difference of values in the units of the study."""
+        return self.magnitudes.own.returned(width)
+
+    def best(self, best: Best) -> Best:
+        """A recommendation as it stands in the study."""
+        scale = self.magnitudes.own
+        fulfilments = [
+            replace(
+                f,
+                constraint=constraint,
+                observed=self.magnitudes.of(constraint.metric).returned(f.observed),
+                unit=self.magnitudes.of(constraint.metric).returned(f.unit),
+            )
+            for f, constraint in zip(
+                best.fulfilments, parsed(self.limits) if best.fulfilments else (), strict=True
+            )
+        ]
+        return replace(
+            best,
+            evaluations=tuple(self._evaluations[e.trial.number] for e in best.evaluations),
+            imports=tuple(self._imports[i.source_run, i.source_trial] for i in best.imports),
+            mean=scale.returned(best.mean),
+            sd=scale.width_back(best.mean, best.sd),
+            level=scale.returned(best.level),
+            fulfilments=tuple(fulfilments),
+        )
+
+    @cached_property
+    def _evaluations(self) -> dict[int, Evaluation]:
+        return {e.trial.number: e for e in self.before.evaluations}
+
+    @cached_property
+    def _imports(self) -> dict[tuple[str, int], Import]:
+        return {(i.source_run, i.source_trial): i for i in self.before.imports}
 
 
 def _first_line(error: Exception) -> str:

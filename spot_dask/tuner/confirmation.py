@@ -48,9 +48,8 @@ def reserve(history: History, seeds: int) -> int:
     """
     if default_failed(history):
         return seeds
-    trials = [e.trial for e in history.evaluations] + list(history.pending)
-    default = next((t.config for t in trials if t.number == 0), None)
-    there = sum(t.confirms and t.config == default for t in trials)
+    default = None if history.default is None else history.default.config
+    there = sum(t.config == default for t in history.confirming)
     return 2 * seeds - min(seeds, there)
 
 
@@ -66,8 +65,7 @@ def missing(
 
     A seed whose training failed is not tried again: that it fails is a result.
     """
-    asked = [e.trial for e in history.evaluations] + list(history.pending)
-    confirms = [trial for trial in asked if trial.confirms]
+    confirms = history.confirming
     keys = space.keys(rows_of(space, [trial.config for trial in confirms]))
     known = {(key, trial.replicate) for key, trial in zip(keys, confirms, strict=True)}
     listed = list(wanted)

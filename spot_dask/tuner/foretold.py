@@ -8,6 +8,7 @@ hardest to predict, because they were chosen for promising much.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,8 @@ import numpy as np
 from scipy.special import bdtr
 from scipy.stats import rankdata
 
-from spot_dask.records import ONE_FOLD, Evaluation, FoldPlan, History
+from spot_dask.magnitude import magnitudes
+from spot_dask.records import ONE_FOLD, Evaluation, FoldPlan, History, Objective
 from spot_dask.surrogates import FloatArray
 from spot_dask.tuner.folds import table_of
 
@@ -73,6 +75,8 @@ def foretold(history: History, folds: FoldPlan = ONE_FOLD, last: int = LAST) -> 
 
     Where there are several ``folds``, of their first fold, without what is particular to it.
     """
+    if (found := magnitudes(history, Objective(""))) is not None:
+        history = found.history(history)
     ok: Sequence[Evaluation] = history.searched.ok
     if folds.several:
         ok = table_of(folds, history).levelled(ok)
@@ -83,19 +87,15 @@ def foretold(history: History, folds: FoldPlan = ONE_FOLD, last: int = LAST) -> 
     expected = [e.trial.expected for e in judged if e.trial.expected is not None]
     mean, sd = np.array([e.mean for e in expected]), np.array([e.sd for e in expected])
     y = np.array([e.y for e in judged])
-    known = np.array([_best_before(told, e) for e in judged])
+    best = np.minimum.accumulate([math.inf, *(e.y for e in told)])
+    numbers = [e.trial.number for e in told]
+    known = np.array([best[bisect_left(numbers, e.trial.number)] for e in judged])
     return Foretold(
         n=len(y),
         inside=int((np.abs(y - mean) <= REACH * sd).sum()),
         rank=_spearman(mean, y),
         exploring=int((mean > known).sum()),
     )
-
-
-def _best_before(told: list[Evaluation], evaluation: Evaluation) -> float:
-    """The best value among the trials with lower numbers."""
-    number = evaluation.trial.number
-    return min((e.y for e in told if e.trial.number < number), default=math.inf)
 
 
 def _spearman(a: FloatArray, b: FloatArray) -> float | None:

@@ -29,6 +29,7 @@ from spot_dask.cards import Card, counted, settings_text
 from spot_dask.constraints import Fulfilment, feasible
 from spot_dask.errors import warn_once
 from spot_dask.infill.feasible import Risk
+from spot_dask.magnitude import mean_of
 from spot_dask.records import Configuration, Evaluation, History, Import, Status
 from spot_dask.space import Space
 from spot_dask.stats.diagnostics import leave_one_out
@@ -123,7 +124,7 @@ class Best:
     @property
     def observed(self) -> float:
         """Mean of the observed values; in a study with folds the ``level``."""
-        return float(np.mean(self.values)) if math.isnan(self.level) else self.level
+        return mean_of(self.values) if math.isnan(self.level) else self.level
 
     @property
     def feasible(self) -> bool:
@@ -149,8 +150,7 @@ class Best:
 
 def rows_of(space: Space, configs: Iterable[Configuration]) -> FloatArray:
     """Configurations as snapped rows (n x d), of which there may be none."""
-    listed = list(configs)
-    return space.encode(listed) if listed else np.empty((0, space.d))
+    return space.rows(configs)
 
 
 def succeeded(history: History) -> FloatArray:

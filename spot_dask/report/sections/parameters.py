@@ -154,6 +154,8 @@ def _bound(p: Parameter, tuned: Value) -> Literal["", "lower", "upper"]:
     low, high, at = float(p.low), float(p.high), float(tuned)
     if p.scale == "log":
         low, high, at = math.log(low), math.log(high), math.log(at)
+    if not low < high:  # neighbouring numbers, whose logarithms are equal
+        return ""
     share = (at - low) / (high - low)
     return "lower" if share <= NEAR_BOUND else "upper" if share >= 1 - NEAR_BOUND else ""
 
