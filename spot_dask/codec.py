@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from sys import intern
@@ -57,6 +57,8 @@ def dump(data: Any) -> str:
 def load(text: str | bytes) -> Any:
     """The inverse of ``dump``; raises ValueError, also for JSON that is nested too deeply."""
     try:
+        if isinstance(text, str) and not text.startswith("\ufeff"):
+            return _DECODER.decode(text)  # json.loads makes a decoder each time
         return json.loads(text, parse_constant=_not_json)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -64,6 +66,9 @@ def load(text: str | bytes) -> Any:
 
 def _not_json(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_not_json)
 
 
 # ---------------------------------------------------------------- values
@@ -199,16 +204,25 @@ def _dataclass_decoder(kind: Any) -> _Convert:
     later = {f.name for f in fields(kind) if f.metadata.get("later")}
     needed = [(name, _decoder(hint)) for name, hint in hints.items() if name not in later]
     added = [(name, _decoder(hint)) for name, hint in hints.items() if name in later]
+    in_order = [f.name for f in fields(kind)] == [name for name, _ in (*needed, *added)]
+    # A frozen dataclass sets each of its fields by a call, which costs more than all that is read.
+    plain = in_order and not hasattr(kind, "__post_init__") and not hasattr(kind, "__slots__")
+    gaps = {f.name: f.default for f in fields(kind) if f.name in later}
+    plain = plain and MISSING not in gaps.values()
 
     def decode(data: Any) -> Any:
         try:
-            values = [convert(data[name]) for name, convert in needed]
+            values = {name: convert(data[name]) for name, convert in needed}
             more = {name: convert(data[name]) for name, convert in added if name in data}
         except KeyError as error:
             raise ValueError(f"{kind.__name__} lacks {error}") from None
         except TypeError:
             raise ValueError(f"expected {kind.__name__}, got {data!r:.40}") from None
-        return kind(*values, **more)
+        if not plain:
+            return kind(**values, **more)
+        made = object.__new__(kind)
+        made.__dict__.update(values, **{**gaps, **more})
+        return made
 
     return decode
 
@@ -273,6 +287,10 @@ _KINDS: dict[str, Any] = {
 }
 
 
+_OPTIONAL_NUMBER = _decoder(int | None)
+_OPTIONAL_STAGE = _decoder(Stage | None)
+
+
 def kind_of(entry: Entry) -> str:
     """The kind under which an entry is recorded."""
     if isinstance(entry, Told):
@@ -315,8 +333,8 @@ def entry_from_json(data: JSON) -> Entry:
     entry: Entry
     if found is Asked:
         basis = items[0] if items else {}
-        known, q = (_decoder(int | None)(basis.get(name)) for name in ("known", "q"))
-        stage = _decoder(Stage | None)(basis.get("stage"))
+        known, q = _OPTIONAL_NUMBER(basis.get("known")), _OPTIONAL_NUMBER(basis.get("q"))
+        stage = _OPTIONAL_STAGE(basis.get("stage"))
         entry = Asked(tuple([from_json(Trial, item) for item in items]), known, q, stage)
     else:
         (item,) = items
