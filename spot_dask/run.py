@@ -76,7 +76,7 @@ COMPLETE = ("budget", "wall", "exhausted", "until")
 """The reasons of a run that ended because it had done what it was asked to do."""
 
 
-STOPPED = ("SIGINT", "SIGTERM", STOP)
+STOPPED = ("SIGHUP", "SIGINT", "SIGTERM", STOP)
 """The reasons of a run that was stopped before its end."""
 
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
 
+from spot_dask import endings
 from spot_dask.constraints import missing, parsed
 from spot_dask.coordinator import (
     Commit,
@@ -302,7 +303,9 @@ class Session:
             self._reminded = now
         elif now - self._reminded >= PATIENCE_SECONDS:
             self._reminded = now
-            self.tell("no worker is there; waiting for one to join")
+            none = "no worker is there; waiting for one to join"
+            unfit = "no worker that is there can train now; waiting for one that can"
+            self.tell(unfit if len(self._coordinator.fleet) else none)
         if self._watcher is None and self._artifacts is None:
             return
         history = self._coordinator.history
@@ -484,7 +487,8 @@ class Incumbent:
 class Ending:
     """What becomes of running trainings after the first signal.
 
-    They are finished, after SIGTERM within ``grace`` seconds, because SIGKILL may follow it. Or,
+    They are finished, but after SIGTERM and SIGHUP within ``grace`` seconds, because SIGKILL may
+    follow SIGTERM, and nobody can press Ctrl-C any more in a terminal that was closed. Or,
     with ``detach``, they are left to the next session of the run.
     """
 
@@ -495,12 +499,12 @@ class Ending:
         """What the first signal, of this name, asks of the coordinator."""
         if self.detach:
             return Detach(name)
-        return Drain(name, self.grace if name == "SIGTERM" else math.inf)
+        return Drain(name, math.inf if name == "SIGINT" else self.grace)
 
 
 @contextmanager
 def as_events(ending: Ending) -> Iterator[deque[Event]]:
-    """A queue that SIGINT and SIGTERM are put in as events; empty but in the main thread.
+    """A queue that signals which end us are put in as events; empty but in the main thread.
 
     The first signal ends the run gently, the second at once, the third exits.
     """
@@ -514,6 +518,8 @@ def as_events(ending: Ending) -> Iterator[deque[Event]]:
         nonlocal count
         count += 1
         name = signal.Signals(number).name
+        if number == signal.SIGHUP:
+            endings.forget_terminal()
         if count == 1:
             arrived.append(ending.event(name))
             what = "leaving" if ending.detach else "finishing"
@@ -524,7 +530,8 @@ def as_events(ending: Ending) -> Iterator[deque[Event]]:
         else:
             os._exit(128 + number)
 
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    # A run in the background of a script is interrupted all the same, by whoever knows its number.
+    before = {s: signal.signal(s, handle) for s in {signal.SIGINT, *endings.heeded()}}
     try:
         yield arrived
     finally:

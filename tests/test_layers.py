@@ -19,7 +19,7 @@ from house import House, Module
 
 FLOORS = """
 texts
-by_value cards clock errors
+by_value cards clock endings errors
 outputs
 plugins
 records

@@ -122,8 +122,8 @@ def main() -> None:
 
     Options can also be given in the environment: --local as SPOT_DASK_LOCAL, and so on.
     Exit codes: 0 done, 1 error, 2 usage, bad study or no store, 3 no successful trial, 4 check
-    found a failure, 5 scheduler unreachable or lost, 130 stopped by SIGINT, 143 by SIGTERM
-    or `spot-dask stop`.
+    found a failure, 5 scheduler unreachable or lost, 129 stopped by SIGHUP, 130 by SIGINT, 143
+    by SIGTERM or `spot-dask stop`.
     """
     assert logging.lastResort is not None
     logging.lastResort.setFormatter(VisibleLog())  # for what is logged where nobody asked for a log

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 import click
 from click.shell_completion import CompletionItem
 
+from spot_dask import endings
 from spot_dask.settings import (
     DIRECTORY,
     FLAG,
@@ -102,6 +103,7 @@ def given(options: Mapping[str, Any], table: type[SettingsTable] = Settings) -> 
 def _be_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
         ctx.meta[VERBOSE] = True
+        endings.keep_talking("-v")
         log_to_stderr("%(asctime)s %(name)s: %(message)s")
         logging.getLogger("spot_dask").setLevel(logging.INFO)
 

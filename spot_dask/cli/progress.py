@@ -191,14 +191,15 @@ def _screen(goal: Goal) -> Iterator[Watcher]:
         drawing = threading.RLock()
 
         def above(text: Text) -> None:
-            with drawing:
+            # Where the terminal is gone, the run goes on until it hears of that by SIGHUP.
+            with drawing, contextlib.suppress(OSError):
                 console.print(text, soft_wrap=True)  # a path stays one that can be copied
 
         over = threading.Event()
 
         def draw() -> None:
             while not over.wait(FRAME_SECONDS):
-                with drawing:
+                with drawing, contextlib.suppress(OSError):
                     live.refresh()
 
         with live, relayed(lambda text: above(coloured(text))):

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 NO_SUCCESS = 3
 SEEDS = 5
-SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "spot-dask stop": 143}
+SIGNALS = {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143, "spot-dask stop": 143}
 
 COURSE = (
     click.option(

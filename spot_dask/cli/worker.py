@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from spot_dask import endings
 from spot_dask.cli import options as opt
 from spot_dask.settings import duration
 
@@ -42,7 +43,7 @@ def worker(scheduler: str, grace: str, **options: Any) -> None:
     worker waits for a scheduler that is not there yet, and again when it is gone. It finds the
     machine's GPUs by itself (CUDA_VISIBLE_DEVICES limits them). At SIGTERM or Ctrl-C it takes no
     more trainings and leaves when those that run have ended, at the latest after --grace; a
-    second signal ends it at once.
+    second signal ends it at once. -v shows what Dask logs, too.
     """
     connection = opt.connection(scheduler, options)
     _log()
@@ -69,7 +70,12 @@ def worker(scheduler: str, grace: str, **options: Any) -> None:
 @opt.tls_options
 @opt.verbose_option
 def scheduler(**options: Any) -> None:
-    """Run the scheduler of a cluster, for `spot-dask worker` and `spot-dask run --scheduler`."""
+    """Run the scheduler of a cluster, for `spot-dask worker` and `spot-dask run --scheduler`.
+
+    Whoever reaches its port can run code as you, on all its workers. Without certificates it is
+    plain TCP at 127.0.0.1, which other users of this machine reach, too; with those that
+    `spot-dask certificates` makes, only who has them.
+    """
     tls, insecure = opt.tls(options), options.pop("insecure")
     _log()
     from spot_dask.executors.service import SchedulerSettings, run_scheduler
@@ -98,11 +104,11 @@ def certificates(directory: str, days: int) -> None:
 
 
 def _log() -> None:
-    """A service tells what happens to it; of Dask's messages only the warnings, except with -v."""
+    """A service tells what happens to it, in our words; Dask's come with -v."""
     opt.log_to_stderr("%(asctime)s %(message)s")
     ours = logging.getLogger("spot_dask")
     if ours.level == logging.NOTSET:
         ours.setLevel(logging.INFO)
         import distributed  # noqa: F401 - sets levels of its own
 
-        logging.getLogger("distributed").setLevel(logging.WARNING)
+        endings.silence()

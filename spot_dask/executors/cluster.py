@@ -9,6 +9,7 @@ import os
 import dask
 from distributed import Client, LocalCluster
 
+from spot_dask import endings
 from spot_dask.errors import ClusterError
 from spot_dask.executors.connection import Connection
 from spot_dask.executors.workers import refuse_too_few, unfit
@@ -24,6 +25,7 @@ def connect(address: str | Connection) -> Client:
 
     Raises ClusterError if none answers in time, or one whose spot-dask is of another version.
     """
+    endings.silence()  # what happens to the connection our errors tell
     way = Connection(address) if isinstance(address, str) else address
     url, security = way.url(), way.security()
     try:
@@ -65,6 +67,7 @@ def embedded(slots: int) -> Client:
     The cluster needs no communication port (its comms are in-process); its HTTP servers listen on
     the loopback interface only. Closing the client's cluster ends it.
     """
+    endings.silence()
     # The worker lives and dies with this process: a laptop that slept has not lost it.
     with dask.config.set({"distributed.scheduler.worker-ttl": None}):
         cluster = LocalCluster(

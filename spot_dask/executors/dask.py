@@ -245,7 +245,8 @@ class DaskExecutor:
             self._client.publish_dataset([future], name=self._name(placed), override=True)
             self._published.add(placed)
         except Exception as error:  # Dask's, of no common kind; it costs but a training, if at all
-            logger.warning("%s would not outlive this coordinator: %r", self._name(placed), error)
+            kind, lost = type(error).__name__, "would be lost with this process"
+            logger.warning("trial %d %s: it is not published (%s)", placed.number, lost, kind)
 
     def _unpublish(self, placed: PlacedAttempt) -> None:
         """Let the scheduler forget a task; an errand."""
@@ -254,7 +255,7 @@ class DaskExecutor:
                 self._published.discard(placed)
                 self._client.unpublish_dataset(self._name(placed))
         except Exception as error:  # Dask's, of no common kind; it costs but some memory
-            logger.warning("the scheduler goes on keeping %s: %r", self._name(placed), error)
+            logger.info("the scheduler goes on keeping %s: %r", self._name(placed), error)
 
     def _kept(self) -> set[PlacedAttempt]:
         """The attempts of the run whose tasks the scheduler keeps."""
@@ -329,6 +330,7 @@ class DaskExecutor:
         if not isinstance(message, dict):
             return
         if message.get("action") == "remove-worker":
+            self._workers.look_again()
             self._queue.put(Left(message["worker"]))
         elif message.get("action") in ("add-worker", supervisor.DRAINING):
             self._workers.look_again()

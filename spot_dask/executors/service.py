@@ -24,6 +24,8 @@ from typing import Any
 
 from distributed import Scheduler, Status, Worker
 
+from spot_dask import endings
+from spot_dask.cards import counted
 from spot_dask.errors import ClusterError
 from spot_dask.executors.connection import Connection, Tls, check_listener
 from spot_dask.outputs import write_texts
@@ -101,7 +103,8 @@ async def _schedule(settings: SchedulerSettings, host: str, tls: Tls | None) -> 
     if settings.file is not None:  # for workers and runs, who never see half of it
         identity = json.dumps(scheduler.identity(n_workers=0), indent=2)
         write_texts({Path(settings.file): identity})
-    logger.info("scheduler at %s; dashboard at %s", scheduler.address, settings.dashboard)
+    pages = scheduler.http_server
+    logger.info("scheduler at %s; dashboard at %s:%d", scheduler.address, pages.address, pages.port)
     await _first(scheduler.finished(), leaving.wait())
     await scheduler.close(reason="signal")
 
@@ -167,7 +170,8 @@ async def _drain(worker: Worker, grace: float, hurrying: asyncio.Event) -> None:
     it run again elsewhere. To stop the trainings and let their tasks return would make them failed
     evaluations.
     """
-    logger.info("leaving: %d trainings have %g s to end", len(worker.state.executing), grace)
+    trainings = counted(len(worker.state.executing), "training")
+    logger.info("leaving: %s may go on for %g s", trainings, grace)
     worker.status = Status.paused
     worker.log_event("all", {"action": supervisor.DRAINING, "worker": worker.address})
     deadline = time.monotonic() + grace
@@ -194,20 +198,22 @@ async def _drain(worker: Worker, grace: float, hurrying: asyncio.Event) -> None:
 
 
 def _signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Events for the first SIGTERM or SIGINT, and for the second; the third kills."""
+    """Events for the first signal that ends us, and for the second; the third kills."""
     loop = asyncio.get_running_loop()
-    leaving, hurrying = asyncio.Event(), asyncio.Event()
+    leaving, hurrying, heeded = asyncio.Event(), asyncio.Event(), endings.heeded()
 
-    def handle() -> None:
+    def handle(number: signal.Signals) -> None:
+        if number is signal.SIGHUP:
+            endings.forget_terminal()
         if not leaving.is_set():
             leaving.set()
             return
         hurrying.set()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        for each in heeded:
+            loop.remove_signal_handler(each)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, handle)
+    for number in heeded:
+        loop.add_signal_handler(number, handle, number)
     return leaving, hurrying
 
 

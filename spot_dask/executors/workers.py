@@ -6,13 +6,13 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distributed import Client
 
 from spot_dask.coordinator import Event, Joined, Left
-from spot_dask.errors import ClusterError
+from spot_dask.errors import ClusterError, warn_once
 from spot_dask.worker import supervisor
 from spot_dask.worker.limits import Limits
 
@@ -24,8 +24,58 @@ LOOK_SECONDS = 30.0
 ANSWER_SECONDS = 10.0
 """How long workers may take to answer; one that hangs is not waited for."""
 
+PATIENCE_SECONDS = 0.2
+"""How often it is asked, while workers are to answer, whether there are other ones by now."""
+
 REFUSED_SECONDS = 600.0
 """How long a worker that could not load the task gets no trials; a file system may come back."""
+
+
+RESTARTS, RESTART_SECONDS = 3, 300.0
+"""A worker that its nanny has started again so often within so many seconds gets no trials."""
+
+
+class Nannies:
+    """What Dask's nannies do to the workers of a ``dask worker``.
+
+    They look at the memory of the worker itself, which trains nothing: at 80 % of its
+    ``memory_limit`` it is paused, at 95 % killed and started again, for ever where the limit is
+    less than what any worker takes (https://distributed.dask.org/en/stable/worker-memory.html).
+    """
+
+    def __init__(self) -> None:
+        self._started: dict[str, dict[str, float]] = {}  # by nanny: when a directory was first seen
+
+    def complaint(self, worker: str, info: Mapping[str, Any]) -> str | None:
+        """What is wrong with a worker that is killed again and again; None with any other."""
+        nanny = info.get("nanny")
+        if nanny is None:
+            return None
+        now, started = time.monotonic(), self._started.setdefault(nanny, {})
+        started.setdefault(str(info.get("local_directory")), now)  # a new one at each start
+        self._started[nanny] = {d: t for d, t in started.items() if now - t < RESTART_SECONDS}
+        if len(self._started[nanny]) <= RESTARTS:
+            return None
+        limit, why = int(info.get("memory_limit") or 0), "its log tells why"
+        if limit:
+            why = (
+                f"its memory_limit of {limit / 1e6:.0f} MB is that of the worker, not of its "
+                "trainings; start it with --memory-limit 0, or as 'spot-dask worker'"
+            )
+        return f"the worker {worker} is started again and again by its nanny: {why}"
+
+    @staticmethod
+    def paused(worker: str, info: Mapping[str, Any]) -> str | None:
+        """What is wrong with a worker that Dask has paused for its memory; None with any other."""
+        limit = int(info.get("memory_limit") or 0)
+        used = int((info.get("metrics") or {}).get("memory") or 0)
+        if info["status"] != "paused" or used < limit / 2 or not limit:
+            return None
+        return (
+            f"the worker {worker} is paused by Dask, since its own memory comes near its "
+            f"memory_limit of {limit / 1e6:.0f} MB; start it with --memory-limit 0, or as "
+            "'spot-dask worker'"
+        )
 
 
 class Workers:
@@ -43,6 +93,7 @@ class Workers:
         self._gpus: dict[str, int] = {}  # of workers that advertise any
         self._complaints: dict[str, str | None] = {}  # None: a worker that is fit
         self._refused: dict[str, float] = {}  # when; in order
+        self._nannies = Nannies()
         self._next_look = 0.0
 
     def __contains__(self, worker: str) -> bool:
@@ -70,6 +121,7 @@ class Workers:
         if self._limits.gpus and self._client.cluster is None and workers and not self._slots:
             refuse_too_few(self._limits, list(gpus.values()))
         self._judge(workers.keys())
+        self._look_at_nannies(workers)
         slots = {}
         for address, info in workers.items():
             fit = info["status"] == "running" and self._complaints.get(address, "?") is None
@@ -94,12 +146,26 @@ class Workers:
         new = [address for address in workers if address not in self._complaints]
         answers: dict[str, Any] = {}
         if new:
-            ask(self._client, supervisor.version, workers=new, answers=answers).join(ANSWER_SECONDS)
+            asking = ask(self._client, supervisor.version, workers=new, answers=answers)
+            deadline = time.monotonic() + ANSWER_SECONDS
+            # One that has left, as is told meanwhile, would not be heard of.
+            while asking.is_alive() and self._next_look and time.monotonic() < deadline:
+                asking.join(PATIENCE_SECONDS)
         for address, answer in list(answers.items()):
             self._complain(address, unfit(f"worker {address}", answer))
         fit = [address for address in answers if self._complaints[address] is None]
         if fit and not self._owned:
             ask(self._client, supervisor.prepare, workers=fit)
+
+    def _look_at_nannies(self, workers: Mapping[str, Mapping[str, Any]]) -> None:
+        """Refuse workers that their nannies kill again and again; name those that Dask pauses."""
+        for worker, info in workers.items():
+            if (paused := self._nannies.paused(worker, info)) is not None:
+                warn_once(logger, f"{paused}; it gets no trials meanwhile")
+            complaint = self._nannies.complaint(worker, info)
+            if complaint is not None and self._complaints.get(worker) is None:
+                warn_once(logger, f"{complaint}; it gets no trials")
+                self._complaints[worker] = complaint
 
     def leave(self, worker: str) -> None:
         """The worker is gone."""

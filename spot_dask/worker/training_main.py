@@ -68,10 +68,11 @@ def attempt_trial(load: Callable[[], Task], trial: Trial, running: RunningTrial)
         if not running.stopped:
             running.publish()  # before anyone hears of the result
     except BaseException as error:  # also SystemExit and KeyboardInterrupt: all of it is user code
-        # A Ctrl-C reaches a coordinator in its main thread; elsewhere the training raised it.
+        # Only Python's own handler raises it, in the main thread. A run has a handler of its own
+        # and a training's process has none: there the training itself has raised it.
         main = threading.current_thread() is threading.main_thread()
-        reaches = main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
-        if reaches and isinstance(error, KeyboardInterrupt):
+        pressed = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if pressed and isinstance(error, KeyboardInterrupt):
             raise
         what = failure(error)
         if _out_of_memory(error):

@@ -143,6 +143,57 @@ def test_a_worker_that_leaves_first_is_not_refused() -> None:
     assert known.refuse(A, "no module") == []
 
 
+def test_a_worker_that_its_nanny_kills_again_and_again_is_named(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler = Scheduler(A, B)
+    known, now = members(scheduler), [1000.0]
+    monkeypatch.setattr("spot_dask.executors.workers.time.monotonic", lambda: now[0])
+    mine = {"nanny": "tcp://10.0.0.1:7", "memory_limit": 60_000_000}
+
+    def start_again(i: int) -> list[Any]:
+        known.leave(A)
+        scheduler.add(A)
+        scheduler.workers[A] |= {**mine, "local_directory": f"/tmp/worker-{i}"}
+        now[0] += 5.0
+        return changes(known)
+
+    assert [Joined(A, 2, "10.0.0.1") in start_again(i) for i in range(4)] == [True] * 3 + [False]
+    assert Joined(A, 0, "10.0.0.1") in start_again(5)
+    complaint = (
+        f"the worker {A} is started again and again by its nanny: its memory_limit of 60 MB is "
+        "that of the worker, not of its trainings; start it with --memory-limit 0, or as "
+        "'spot-dask worker'"
+    )
+    assert [r.getMessage() for r in caplog.records] == [f"{complaint}; it gets no trials"]
+    known.refuse_none_fit()  # there is another one
+    del scheduler.workers[B]
+    changes(known)
+    with pytest.raises(ClusterError) as told:
+        known.refuse_none_fit()
+    assert str(told.value) == complaint
+    now[0] += 300.0  # a worker that is started again later, by the same nanny
+    del scheduler.workers[A]
+    changes(known)
+    assert start_again(6) == [Joined(A, 2, "10.0.0.1")]
+
+
+def test_a_worker_that_is_paused_for_its_memory_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    scheduler = Scheduler(A, B)
+    for worker, used in ((A, 90e6), (B, 10e6)):  # the second drains
+        more = {"status": "paused", "memory_limit": 10**8, "metrics": {"memory": int(used)}}
+        scheduler.workers[worker] |= more
+    known = members(scheduler)
+    changes(known)
+    assert changes(known) == []
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"the worker {A} is paused by Dask, since its own memory comes near its memory_limit of "
+        "100 MB; start it with --memory-limit 0, or as 'spot-dask worker'; it gets no trials "
+        "meanwhile"
+    )
+
+
 @pytest.mark.parametrize("each", [1 / 3, 1 / 7, 1 / 49])
 def test_shares_of_a_gpu_add_up_to_no_more_than_it(each: float) -> None:
     scheduler = Scheduler()

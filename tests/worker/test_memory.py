@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,6 @@ from spot_dask.settings import size
 from spot_dask.worker import supervisor
 from spot_dask.worker.limits import Conditions, Limits
 from spot_dask.worker.memory import (
-    SHARE,
     MemoryWatch,
     WatchedProcess,
     kin,
@@ -108,33 +108,28 @@ def test_pages_that_processes_share_count_once() -> None:
 def test_looking_takes_little_of_a_core() -> None:
     """Of as many processes as there are, of which eight are watched; a thread of its own."""
     watch, pids = MemoryWatch(), sorted(processes())[:8]
-    began, spent = time.monotonic(), _thread_seconds()
     for pid in pids:
         watch.begin(pid, 1 << 60, lambda used, processes: None)
+    (thread,) = _threads()
+    time.sleep(0.5)  # it has seen all processes once
+    began, spent = time.monotonic(), _seconds(thread)
     time.sleep(2.0)
-    share_of_core = (_thread_seconds() - spent) / (time.monotonic() - began)
+    share_of_core = (_seconds(thread) - spent) / (time.monotonic() - began)
+    assert 0 < share_of_core < 0.01
     for pid in pids:
         watch.end(pid)
-    assert share_of_core < max(2 * SHARE, 0.01) * 1.5  # clock ticks of 10 ms
-    for _ in range(100):
-        if not _threads():
-            break
-        time.sleep(0.02)
+    thread.join(timeout=5.0)
     assert not _threads()  # nothing is left to watch
 
 
-def _threads() -> list[str]:
-    found = []
-    for thread in Path("/proc/self/task").iterdir():
-        text = (thread / "stat").read_text()
-        if "(spot-dask-memor" in text:
-            found.append(text)
-    return found
+def _threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "spot-dask-memory"]
 
 
-def _thread_seconds() -> float:
-    fields = [text.rpartition(")")[2].split() for text in _threads()]
-    return sum(int(f[11]) + int(f[12]) for f in fields) / os.sysconf("SC_CLK_TCK")
+def _seconds(thread: threading.Thread) -> float:
+    """Of a core, that a thread has had (proc_pid_schedstat)."""
+    fields = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text().split()
+    return int(fields[0]) / 1e9
 
 
 def test_who_belongs_to_whom() -> None:
