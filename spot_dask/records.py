@@ -6,6 +6,7 @@ sign once, in its task, so ``Evaluation.y`` is always "smaller is better".
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -563,6 +564,21 @@ class Closed:
 
 
 Entry = Opened | Asked | Told | Retried | Imported | Changed | Closed
+
+
+def without_text(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a study comes from, with a digest of its text instead of the text."""
+    kept = {name: value for name, value in source.items() if name != "text"}
+    if "text" in source:
+        kept["sha256"] = hashlib.sha256(str(source["text"]).encode("utf-8", "replace")).hexdigest()
+    return kept
+
+
+def is_source(recorded: Mapping[str, Any], text: str) -> bool:
+    """Whether a study's text is the one that a store has recorded, or has a digest of."""
+    if "text" in recorded:
+        return bool(recorded["text"] == text)
+    return bool(recorded.get("sha256") == without_text({"text": text})["sha256"])
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from spot_dask import plugins
 from spot_dask.errors import StoreError
+from spot_dask.records import is_source
 from spot_dask.run import Run
 from spot_dask.store.backend import address, backend_at
 from spot_dask.study import Study, safe
@@ -50,7 +51,9 @@ class Entrant:
             return None
         run, own = Run.open(self.store, self.study), self.study.settings
         differing = [name for name in own if name != "budget" and run.settings[name] != own[name]]
-        if run.header.study.get("text") != self.study.source.get("text"):
+        text, recorded = self.study.source.get("text"), run.header.study
+        known = "text" in recorded or "sha256" in recorded
+        if known if text is None else not is_source(recorded, text):
             differing.append("file of the study")
         if differing:
             raise StoreError(

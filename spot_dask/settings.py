@@ -507,6 +507,10 @@ class Settings(SettingsTable):
         help="Follow the run elsewhere, too: tensorboard, mlflow, wandb, each with settings in "
         "parentheses where wanted; repeatable.",
     )  # fmt: skip
+    no_source: bool = setting(
+        FLAG, False, flag="--no-source", recorded=False,
+        help="Keep the study's source out of the store: only its file, and a digest of the source.",
+    )  # fmt: skip
     durability: Durability = setting(
         choice(*get_args(Durability)), "fsync", flag="--durability",
         help="What evaluations survive: loss of power, or only the end of the process.",

@@ -43,7 +43,15 @@ from spot_dask.fold import Fold
 from spot_dask.infill import leaning
 from spot_dask.live import check_mode, fruitless, live, warn
 from spot_dask.progress import Goal, OnPage, Watcher
-from spot_dask.records import Entry, FoldPlan, Header, History, Objective, Stage
+from spot_dask.records import (
+    Entry,
+    FoldPlan,
+    Header,
+    History,
+    Objective,
+    Stage,
+    without_text,
+)
 from spot_dask.run import Run, tuner_of
 from spot_dask.session import Ending, Session
 from spot_dask.settings import Budget, Settings, one_line, shared
@@ -666,7 +674,7 @@ class Study(Settings):
             objective=self.task.objective,
             direction=self.task.direction,
             settings=settings,
-            study=self.source,
+            study=without_text(self.source) if self.no_source else self.source,
             versions=_versions(),
         )
 

@@ -27,6 +27,7 @@ from typing import Any
 import cloudpickle
 
 from spot_dask.errors import StudyError, did_you_mean, shown
+from spot_dask.records import is_source
 from spot_dask.settings import (
     COMPONENT,
     KEYS,
@@ -106,7 +107,7 @@ def reload(
     text, doubt = read_text(path), None
     if state.st_uid not in (0, os.getuid()):
         doubt = f"{file}, the run's study, is another user's"
-    elif text != recorded.get("text"):
+    elif not is_source(recorded, text):
         doubt = f"{file} has changed since the run began"
     if doubt is not None and not agrees(doubt):
         own = file if path.suffix == ".toml" else f"{file}:{name}"

@@ -23,7 +23,7 @@ by_value cards clock endings errors
 outputs
 plugins
 records
-codec constraints notation words
+codec constraints notation secrets words
 magnitude
 settings
 fold

@@ -17,6 +17,7 @@ import click
 from spot_dask import __version__
 from spot_dask.cli.options import VERBOSE, VisibleLog, say, show, verbose_option
 from spot_dask.errors import SpotDaskError, StoreCorrupt, did_you_mean
+from spot_dask.secrets import masked
 from spot_dask.settings import one_line
 from spot_dask.texts import printable
 
@@ -82,9 +83,9 @@ class Commands(click.Group):
             raise
         except (Exception, KeyboardInterrupt) as error:
             if ctx.meta.get(VERBOSE):
-                show(traceback.format_exc().removesuffix("\n"), err=True)
+                show(masked(traceback.format_exc().removesuffix("\n")), err=True)
             code, message = _told(error)
-        say(f"Error: {message}", err=True)
+        say(f"Error: {masked(message)}", err=True)
         ctx.exit(code)
 
 

@@ -16,6 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from spot_dask import endings
+from spot_dask.secrets import masked
 from spot_dask.settings import (
     DIRECTORY,
     FLAG,
@@ -279,7 +280,7 @@ class VisibleLog(logging.Formatter):
     """Messages of a log, over several lines where they have a traceback, and always visible."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
+        return visible(masked(super().format(record)))
 
 
 def log_to_stderr(form: str) -> None:

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 
 from spot_dask.cli import options as opt
 from spot_dask.errors import StudyError
+from spot_dask.records import is_source
 from spot_dask.settings import KEYS, Budget, duration, one_line
 from spot_dask.texts import printable, shell
 
@@ -342,7 +343,8 @@ def reloaded(run: Run, study: str | None) -> Loaded:
 
     recorded = run.header.study
     loaded = reload(recorded, study, _agrees)
-    changed = recorded.get("text", loaded.study.source["text"]) != loaded.study.source["text"]
+    known = "text" in recorded or "sha256" in recorded
+    changed = known and not is_source(recorded, loaded.study.source["text"])
     note = ", which has changed since the run began" if changed else ""
     opt.say(f"study {loaded.study.source['file']}{note}", err=True)
     return loaded

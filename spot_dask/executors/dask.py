@@ -33,6 +33,7 @@ from spot_dask.executors.cluster import CONNECT_SECONDS
 from spot_dask.executors.page import open_page
 from spot_dask.executors.workers import ANSWER_SECONDS, Workers, ask
 from spot_dask.records import Failure, Outcome, Status, Trial
+from spot_dask.secrets import masked
 from spot_dask.tasks import Task
 from spot_dask.worker import supervisor
 from spot_dask.worker.heartbeat import task_key, topic
@@ -394,4 +395,4 @@ def fetch(future: Future) -> Outcome:
             cause = error.__cause__ or error
             kind, message = UNFIT, f"{type(cause).__name__}: {str(cause).strip() or 'no message'}"
         first = (message or "no message").splitlines()[0]
-        return Outcome(Status.LOST, error=Failure(kind, first))
+        return Outcome(Status.LOST, error=Failure(kind, masked(first)))

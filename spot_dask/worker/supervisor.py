@@ -20,6 +20,7 @@ import spot_dask
 from spot_dask import clock
 from spot_dask.errors import ClusterError, StoreError
 from spot_dask.records import Failure, Outcome, Status, Trial
+from spot_dask.secrets import without_secrets
 from spot_dask.worker.context import ReportedCurves
 from spot_dask.worker.heartbeat import Heartbeat, Parcels, Report, dask_worker, topic
 from spot_dask.worker.limits import Conditions
@@ -63,7 +64,7 @@ def run_trial(
 
     parcels = Parcels(tell)
     try:
-        outcome = _slots.run(request, parcels.add)
+        outcome = without_secrets(_slots.run(request, parcels.add))
         parcels.flush()
     except (OSError, ClusterError) as error:
         logger.exception("a training could not be started")

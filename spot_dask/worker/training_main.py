@@ -29,6 +29,7 @@ import cloudpickle
 
 from spot_dask import by_value, clock
 from spot_dask.records import Failure, Outcome, Status, Trial
+from spot_dask.secrets import masked
 from spot_dask.tasks import Config, Diverged, Task, measured, score
 from spot_dask.worker.context import RunningTrial
 from spot_dask.worker.limits import DEVICES
@@ -105,14 +106,14 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def failure(error: BaseException) -> Failure:
-    """The exception as a value: its type, one line, and the end of its traceback."""
-    lines = traceback.format_exception(error)
-    tail = "".join(lines).encode(errors="replace")[-TRACEBACK_BYTES:].decode(errors="ignore")
+    """The exception as a value: its type, one line, the end of its traceback; without secrets."""
+    lines = masked("".join(traceback.format_exception(error)))
+    tail = lines.encode(errors="replace")[-TRACEBACK_BYTES:].decode(errors="ignore")
     if isinstance(error, SystemExit):
         text = f"the training called sys.exit({'' if error.code is None else repr(error.code)})"
     else:
         try:
-            text = " ".join(str(error).split())[:MESSAGE_CHARACTERS]
+            text = " ".join(masked(str(error)).split())[:MESSAGE_CHARACTERS]
         except Exception:  # the user's own __str__
             text = ""
     name = type(error).__name__
