@@ -512,7 +512,7 @@ class Run:
     @property
     def folds(self) -> FoldPlan:
         """The folds that each configuration is trained on."""
-        return Settings.restored(self.header.settings)["folds"]  # type: ignore[no-any-return]
+        return Settings.restored(self._begun_with)["folds"]  # type: ignore[no-any-return]
 
     @property
     def _folds_json(self) -> dict[str, int] | None:

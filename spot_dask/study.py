@@ -533,10 +533,9 @@ class Study(Settings):
         ours = f"{self.task.direction}imises {self.task.objective}"
         if theirs != ours:
             raise StoreError(f"{run.path} holds a run that {theirs}, this study {ours}; {advice}")
-        folds = Settings.restored(run.header.settings)["folds"]
-        if folds != self.folds:
+        if run.folds != self.folds:
             raise StoreError(
-                f"{run.path} holds a run with {folds}, this study {self.folds}; {advice}"
+                f"{run.path} holds a run with {run.folds}, this study {self.folds}; {advice}"
             )
 
     def _drive(

@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ from pathlib import Path
 import click
 
 from chaos.faults import TARGETS, TCP_SECONDS, WEIGHTS, Cluster, Mischief
+from chaos.reader import differing
 from chaos.sabotage import SABOTAGE, VARIABLE
 from chaos.services import Namespace, Service, spot_dask
 from chaos.trainings import LOG, MARK, Verdict, judge, orphans, present, study, trainings
@@ -112,8 +114,19 @@ class Scene:
             self.size.evaluations,
         )
         verdict.lost += altered
+        differing = self._differing()
+        verdict.invented += len(differing)
+        verdict.remarks += differing
         verdict.orphans = len(left)
         return verdict, [fault.kind for fault in mischief.done]
+
+    def _differing(self) -> list[str]:
+        """What an export and the newest table of the run do not have as its journal does."""
+        words = spot_dask("export", str(self.store), "--to", "jsonl", "-o", "-")
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode:
+            return [f"no export: {done.stderr}"]
+        return differing(self.store, done.stdout)
 
     def _is_over(self, cluster: Cluster) -> bool:
         """Whether a coordinator has ended since the budget is used up."""

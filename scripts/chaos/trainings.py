@@ -2,7 +2,7 @@
 
 Every training appends lines to one file: that it starts, a sign of life ten times a second, and
 that it ends. Together with the faults that were injected, and the records that stand in the store's
-journal (read with zarr, not with spot-dask), they tell whether a training was lost, doubled, or run
+journal (read by code of our own), they tell whether a training was lost, doubled, or run
 again for nothing.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import zarr
+from chaos.reader import texts
 
 MARK = "SPOT_CHAOS_RUN"
 """Variable in the environment of every process of a chaos run; its value names the run."""
@@ -117,17 +117,14 @@ def trainings(log: Path) -> list[Training]:
     return started
 
 
-def records(store: Path) -> list[str]:
-    """The records of a journal as text, read with zarr; those that are not there yet are empty."""
-    log = zarr.open_array(store / "log", mode="r")
-    return [str(text) for text in log[:].ravel()]
-
-
 def present(store: Path) -> dict[int, str]:
-    """Number and text of the records that are there; none while there is no journal."""
+    """Number and text of the records that are there; none while there is no journal.
+
+    Raises Unreadable if it is not what its format says.
+    """
     try:
-        return {n: text for n, text in enumerate(records(store)) if text}
-    except (FileNotFoundError, KeyError, ValueError):
+        return dict(texts(store))
+    except FileNotFoundError:
         return {}
 
 
