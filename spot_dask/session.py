@@ -303,7 +303,7 @@ class Session:
             self._reminded = now
         elif now - self._reminded >= PATIENCE_SECONDS:
             self._reminded = now
-            none = "no worker is there; waiting for one to join"
+            none = "no worker is there; waiting for one to join (its own log says why it does not)"
             unfit = "no worker that is there can train now; waiting for one that can"
             self.tell(unfit if len(self._coordinator.fleet) else none)
         if self._watcher is None and self._artifacts is None:

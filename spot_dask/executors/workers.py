@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distributed import Client
+from distributed.comm import CommClosedError
 
 from spot_dask.coordinator import Event, Joined, Left
 from spot_dask.errors import ClusterError, warn_once
@@ -151,9 +152,11 @@ class Workers:
             # One that has left, as is told meanwhile, would not be heard of.
             while asking.is_alive() and self._next_look and time.monotonic() < deadline:
                 asking.join(PATIENCE_SECONDS)
-        for address, answer in list(answers.items()):
+        # One that died meanwhile has not answered, whatever it has.
+        heard = {a: w for a, w in answers.items() if not isinstance(w, CommClosedError)}
+        for address, answer in heard.items():
             self._complain(address, unfit(f"worker {address}", answer))
-        fit = [address for address in answers if self._complaints[address] is None]
+        fit = [address for address in heard if self._complaints[address] is None]
         if fit and not self._owned:
             ask(self._client, supervisor.prepare, workers=fit)
 

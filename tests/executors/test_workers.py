@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from distributed.client import FutureCancelledError
+from distributed.comm import CommClosedError
 from distributed.scheduler import NoValidWorkerError
 
 from spot_dask.coordinator import Joined, Left
@@ -176,6 +177,16 @@ def test_a_worker_that_its_nanny_kills_again_and_again_is_named(
     del scheduler.workers[A]
     changes(known)
     assert start_again(6) == [Joined(A, 2, "10.0.0.1")]
+
+
+def test_a_worker_that_dies_while_it_is_asked_is_not_unfit() -> None:
+    scheduler = Scheduler(A)
+    scheduler.answers[A] = CommClosedError("in <TCP (closed)>: Stream is closed")
+    known = members(scheduler)
+    assert changes(known) == [Joined(A, 0, "10.0.0.1")]
+    known.refuse_none_fit()
+    del scheduler.answers[A]  # as it has been started again
+    assert changes(known) == [Joined(A, 2, "10.0.0.1")]
 
 
 def test_a_worker_that_is_paused_for_its_memory_is_named(caplog: pytest.LogCaptureFixture) -> None:
