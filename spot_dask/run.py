@@ -58,6 +58,7 @@ from spot_dask.tuner.limited import rank
 from spot_dask.tuner.model import Best, Model
 from spot_dask.tuner.ranges import changed, hull_of
 from spot_dask.tuner.stopping import Judgement, Stopping
+from spot_dask.worker.artifacts import ArtifactPlace
 from spot_dask.worker.context import RunningTrial
 
 if TYPE_CHECKING:
@@ -360,8 +361,23 @@ class Run:
         """The directory of what a trial's training has left, by default of the recommended one.
 
         That is the first training of the configuration whose artifacts are kept. Nothing in it is
-        read or loaded. Raises StoreError, which says why, where there is none.
+        read or loaded. What is in a bucket is copied into the folder of the run's results, once.
+        Raises StoreError, which says why, where there is none.
         """
+        place, kept = self._kept(trial)
+        into = beside(self.path) / "artifacts" / self.header.run_id
+        try:
+            return place.fetched(kept.trial.number, kept.attempt, into)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"the artifacts of {self.path} cannot be read: {error}") from error
+
+    def artifacts_at(self, trial: int | None = None) -> str:
+        """Where they are, a directory or an address, without copying any; raises StoreError."""
+        place, kept = self._kept(trial)
+        return str(place.address(kept.trial.number, kept.attempt))
+
+    def _kept(self, trial: int | None) -> tuple[ArtifactPlace, Evaluation]:
+        """The evaluation of a trial, or of the recommended configuration, that has artifacts."""
         keep, best = self.settings["keep"], self.best if trial is None else None
         if keep is None:
             raise StoreError(
@@ -371,13 +387,12 @@ class Run:
         if trial is None and best is None:
             raise StoreError(f"no successful trial in {self.path} yet, so nothing is kept")
         place = artifacts_of(self.settings["artifacts"], self.path, self.header.run_id)
-        if place is None or not place.is_here:
-            where = "its artifacts" if place is None else place.root
-            raise StoreError(f"the artifacts of {self.path} are not here: there is no {where}")
+        if place.owner != self.header.run_id:
+            raise StoreError(f"the artifacts of {self.path} are not here: there is no {place.root}")
         for e in sorted(self.history.ok, key=lambda e: e.trial.number):
             asked = e.trial.number == trial if best is None else e.trial.config == best.config
-            if asked and (found := place.of(e.trial.number, e.attempt)).is_dir():
-                return found
+            if asked and place.address(e.trial.number, e.attempt):
+                return place, e
         what = f"trial {trial}" if best is None else "the recommended configuration"
         raise StoreError(f"no artifacts of {what} are kept in {place.root} (keep is {keep!r})")
 

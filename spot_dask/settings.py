@@ -500,7 +500,8 @@ class Settings(SettingsTable):
     )  # fmt: skip
     artifacts: Any = setting(
         RECORDED, flag="--artifacts",
-        help="Where artifacts are kept; all workers must share it [beside the store].",
+        help="Where artifacts are kept: a directory that all workers share, or s3://bucket/name "
+        "[beside the store].",
     )  # fmt: skip
     trackers: Sequence[Any] = setting(
         TRACKERS, (), flag="--track", recorded=False,

@@ -35,7 +35,7 @@ from spot_dask.errors import (
     shown,
 )
 from spot_dask.executors import Executor
-from spot_dask.executors.artifacts import ArtifactFolder, artifacts_of, check_owner
+from spot_dask.executors.artifacts import ArtifactFolder, artifacts_of, check_owner, settled
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.executors.connection import Connection
 from spot_dask.executors.open import executor_of, place_of
@@ -493,16 +493,11 @@ class Study(Settings):
             raise StudyError(f"the run's settings: {one_line(error)}") from error
 
     def _conditions(self, store: Path | str, run_id: str) -> Conditions:
-        """What trainings of a run may use; StoreError where artifacts can be kept nowhere."""
+        """What trainings of a run may use."""
         place = place_of(self.checkpoints, store, run_id, self.source.get("text", ""))
         artifacts = None
         if self.keep is not None:
             artifacts = artifacts_of(self.artifacts, store, run_id)
-            if artifacts is None:
-                raise StoreError(
-                    f"{store} can keep no artifacts (keep is {self.keep!r}); "
-                    "give a directory that all workers share with --artifacts"
-                )
         return Conditions(self.limits, self.isolation, place, artifacts)
 
     def _executor(
@@ -663,7 +658,7 @@ class Study(Settings):
     def _header(self) -> Header:
         settings = self.settings
         if self.artifacts is not None:  # for whoever reads the store from elsewhere
-            settings["artifacts"] = str(Path(self.artifacts).absolute())
+            settings["artifacts"] = settled(self.artifacts)
         return Header(
             run_id=uuid.uuid4().hex,
             name=self.name,

@@ -20,7 +20,7 @@ from house import House, Module
 FLOORS = """
 texts
 by_value cards clock endings errors
-outputs
+buckets outputs
 plugins
 records
 codec constraints notation secrets words

@@ -47,8 +47,7 @@ def fit(
     run = Run.open(store)
     if seed is None and not full:
         with suppress(StoreError):
-            if (kept := run.artifacts(trial) / "model.pt").is_file():
-                opt.say(f"its model was kept: {kept}", err=True)
+            opt.say(f"what its training has left is kept: {run.artifacts_at(trial)}", err=True)
     fitted = run.fit(reloaded(run, study).study, trial=trial, seed=seed, full=full)
     try:
         fitted.save(output)

@@ -135,7 +135,7 @@ def best(
         return
     kept, lacking = None, None
     try:
-        kept = str(run.artifacts(None if by == "model" else document["trial"]))
+        kept = run.artifacts_at(None if by == "model" else document["trial"])
     except StoreError as error:
         lacking = str(error)
     if as_json:

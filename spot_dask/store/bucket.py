@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import socket
 import threading
 import time
@@ -30,6 +29,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from spot_dask.buckets import Raced, asked, objects_at, reason
 from spot_dask.errors import StoreCorrupt, StoreError, StoreGone
 from spot_dask.store.lock import utc
 from spot_dask.store.objects import (
@@ -45,8 +45,6 @@ from spot_dask.store.objects import (
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-logger = logging.getLogger(__name__)
-
 BEAT_SECONDS = 15.0
 ALIVE_SECONDS = 60.0
 """A writer that has not renewed its sign for so long is taken for dead."""
@@ -60,6 +58,8 @@ LOOK_SECONDS = 10.0
 
 PROBE = "log/.probe"
 _AT_ONCE = 32
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -106,7 +106,7 @@ class Bucket(Backend):
                 return True
             there = self.get(key)
             if there is None:
-                raise _Raced  # two creations at once were both refused
+                raise Raced  # two creations at once were both refused
             return there == data
 
         return self._asked("write", key, create)
@@ -183,7 +183,7 @@ class Bucket(Backend):
         try:
             version = self._version()
         except Exception as error:
-            logger.info("cannot look at %s of %s: %s", ROOT, self.where, _reason(error))
+            logger.info("cannot look at %s of %s: %s", ROOT, self.where, reason(error))
             return
         if version != self._root:
             what = "was removed" if version is None else "is another one"
@@ -196,14 +196,14 @@ class Bucket(Backend):
         except FileNotFoundError:
             pass
         except Exception as error:
-            logger.warning("cannot remove %s of %s: %s", key, self.where, _reason(error))
+            logger.warning("cannot remove %s of %s: %s", key, self.where, reason(error))
 
     def renew(self, key: str, data: bytes) -> None:
         """Replace an object, without patience; a failure is logged."""
         try:
             _obstore().put(self.store, key, data)
         except Exception as error:
-            logger.info("cannot renew %s of %s: %s", key, self.where, _reason(error))
+            logger.info("cannot renew %s of %s: %s", key, self.where, reason(error))
 
     # ------------------------------------------------------------ who writes
 
@@ -277,26 +277,7 @@ class Bucket(Backend):
             )
 
     def _asked(self, doing: str, key: str, request: Callable[[], T]) -> T:
-        """The answer to a request, repeated while the failure may be a passing one."""
-        from obstore.exceptions import BaseError, NotSupportedError
-
-        end, pause = time.monotonic() + self._patience, 0.1
-        while True:
-            try:
-                return request()
-            except (NotSupportedError, NotImplementedError):
-                raise
-            except (BaseError, OSError, _Raced) as error:
-                reason = _reason(error)
-                if not _passing(error) or time.monotonic() + pause > end:
-                    # The text of the service can hold a signed address: it is left out.
-                    raise StoreError(
-                        f"cannot {doing} {key or 'anything'} of {self.where}: {reason}; "
-                        f"{_advice(error)}"
-                    ) from None
-            logger.info("%s of %s: %s; trying again", key, self.where, reason)
-            time.sleep(pause)
-            pause = min(2 * pause, 10.0)
+        return asked(f"{doing} {key or 'anything'} of {self.where}", self._patience, request)
 
 
 class WriterSign:
@@ -331,39 +312,9 @@ class WriterSign:
             self._bucket.renew(self.key, self._data)
 
 
-class _Raced(Exception):
-    """Two creations of an object at once were both refused: to be tried again."""
-
-
 def bucket_at(url: str) -> Bucket:
     """The bucket and prefix of a checked address ``scheme://bucket/prefix``."""
-    scheme, _, rest = url.partition("://")
-    name, _, prefix = rest.partition("/")
-    try:
-        from obstore import store
-        from obstore.exceptions import BaseError
-    except ImportError:
-        raise StoreError(
-            f"{url}: object stores need the package obstore: pip install 'spot-dask[s3]'"
-        ) from None
-    kinds: dict[str, Any] = {"s3": store.S3Store, "gs": store.GCSStore, "az": store.AzureStore}
-    endpoints = [value for key, value in os.environ.items() if key.startswith("AWS_ENDPOINT")]
-    client = {"connect_timeout": "5s", "timeout": "20s"}
-    if any(endpoint.startswith("http://") for endpoint in endpoints):
-        client["allow_http"] = "true"  # whoever names such an endpoint wants it
-    try:
-        made = kinds[scheme](
-            name, prefix=prefix, client_options=client, retry_config={"max_retries": 0}
-        )
-    except (BaseError, ValueError) as error:
-        raise StoreError(f"{url}: {_reason(error)}; {_ENVIRONMENT}") from None
-    return Bucket(url, made)
-
-
-_ENVIRONMENT = (
-    "set the service's usual environment variables (AWS_..., GOOGLE_... or AZURE_...), "
-    "credentials and region or account among them"
-)
+    return Bucket(url, objects_at(url))
 
 
 def _obstore() -> Any:
@@ -374,29 +325,3 @@ def _obstore() -> Any:
 
 def _alive(sign: Any, now: datetime) -> bool:
     return bool(now - sign["last_modified"] < timedelta(seconds=ALIVE_SECONDS))
-
-
-def _passing(error: BaseException) -> bool:
-    """Whether the same request may succeed later: not if the service has answered with a no."""
-    from obstore.exceptions import GenericError
-
-    status = re.search(r"status code: (\d+)", str(error))
-    no = status is not None and status[1].startswith("4") and status[1] not in ("408", "429")
-    return isinstance(error, GenericError | _Raced) and not no
-
-
-def _reason(error: BaseException) -> str:
-    """What the service says, in one line and without the address of the request."""
-    text = str(error).partition("\n\nDebug source")[0]
-    message = re.search(r"<Message>(.*?)</Message>", text)
-    line = message[1] if message else text.partition("\n")[0].rpartition(" - ")[2]
-    return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", line).strip() or type(error).__name__
-
-
-def _advice(error: BaseException) -> str:
-    from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
-
-    refused = isinstance(error, PermissionDeniedError | UnauthenticatedError)
-    if refused or "169.254." in str(error):  # without credentials the machine's own are asked for
-        return _ENVIRONMENT
-    return "check the bucket, the network and the endpoint"

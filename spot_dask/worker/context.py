@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from spot_dask.errors import warn_once
+from spot_dask.errors import StoreError, warn_once
 from spot_dask.records import Trial
 from spot_dask.tasks import StoppedEarly, measured
 from spot_dask.worker.artifacts import ArtifactPlace
@@ -106,14 +106,19 @@ class RunningTrial:
         """Whether artifacts are kept if the training ends well; else they are temporary."""
         if self._shelf is None:
             return False
-        if not self._shelf.is_here:
+        try:
+            here, why = self._shelf.owner == self._shelf.run, "is not on this machine"
+        except StoreError as error:
+            here, why = False, f"does not answer ({error})"
+        if not here:
             warn_once(
                 logger,
-                "%s is not on this machine: what trainings here leave as artifacts is lost; "
-                "give a directory that all workers share with --artifacts",
+                "%s %s: what trainings here leave as artifacts is lost; %s",
                 self._shelf.root,
+                why,
+                self._shelf.remedy,
             )
-        return self._shelf.is_here
+        return here
 
     @cached_property
     def artifacts(self) -> Path:

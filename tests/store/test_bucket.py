@@ -19,6 +19,7 @@ from store_examples import ENTRIES, HEADER
 from store_processes import writers, written
 from table_examples import header, publish, story
 
+from spot_dask import buckets
 from spot_dask.errors import RunTakenOver, StoreCorrupt, StoreError
 from spot_dask.fold import Fold
 from spot_dask.records import Closed, Opened
@@ -450,7 +451,7 @@ def test_the_text_of_a_failure_is_one_line_without_a_signed_address():
 
     text = "Generic error: Error performing PUT https://x/y?sig=geheim in 3ms - HTTP error: no "
     text += "route to https://x/y?sig=geheim\n\nDebug source:\nuri: https://x/y?sig=geheim"
-    assert bucket._reason(Failed(text)) == "HTTP error: no route to https://x/y"
+    assert buckets.reason(Failed(text)) == "HTTP error: no route to https://x/y"
 
 
 def test_the_report_of_a_run_in_a_bucket_goes_to_the_current_directory(where, tmp_path):

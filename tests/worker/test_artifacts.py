@@ -31,7 +31,7 @@ from spot_dask import (
 from spot_dask.executors.artifacts import ArtifactFolder, artifacts_of
 from spot_dask.records import Evaluation, History, Outcome, Status, Trial
 from spot_dask.tasks import Config, Context
-from spot_dask.worker.artifacts import ArtifactPlace, attempt_of
+from spot_dask.worker.artifacts import ArtifactDirectory, ArtifactPlace, attempt_of
 from spot_dask.worker.context import RunningTrial
 from spot_dask.worker.training_main import attempt_trial
 
@@ -39,8 +39,8 @@ SPACE = Space(x=Real(0, 1, default=0.5))
 
 PUBLISHER = """\
 import pathlib, sys
-from spot_dask.worker.artifacts import ArtifactPlace
-place, n = ArtifactPlace(sys.argv[1], "run"), int(sys.argv[2])
+from spot_dask.worker.artifacts import ArtifactDirectory
+place, n = ArtifactDirectory(sys.argv[1], "run"), int(sys.argv[2])
 saved = pathlib.Path(sys.argv[3])
 for i in range(5):
     (saved / str(i)).write_text("x" * 1000)
@@ -55,9 +55,13 @@ while True:
 
 @pytest.fixture
 def place(tmp_path: Path) -> ArtifactPlace:
-    place = ArtifactPlace(str(tmp_path / "artifacts"), "run")
+    place = ArtifactDirectory(str(tmp_path / "artifacts"), "run")
     ArtifactFolder(place)
     return place
+
+
+def kept(place: ArtifactPlace, number: int) -> Path:
+    return place.fetched(number, 0, Path())
 
 
 def names(place: ArtifactPlace) -> list[str]:
@@ -80,9 +84,9 @@ def leaving(text: str) -> FunctionTask:
 
 def test_a_training_that_ends_well_leaves_its_artifacts(place: ArtifactPlace) -> None:
     assert train(place, leaving("a")).ok
-    assert (place.of(3, 0) / "text").read_text() == "a"
+    assert (kept(place, 3) / "text").read_text() == "a"
     assert train(place, leaving("b")).ok  # nobody has heard of the first: its run was killed
-    assert (place.of(3, 0) / "text").read_text() == "b"
+    assert (kept(place, 3) / "text").read_text() == "b"
     assert train(place, leaving("c"), attempt=2).ok
     assert names(place) == ["3", "3-2"]
     assert train(place, FunctionTask(lambda cfg: 1.0), number=4).ok
@@ -138,7 +142,7 @@ def test_a_disk_that_is_full_costs_the_artifacts_and_not_the_result(
 def test_a_worker_that_does_not_share_the_place_trains_and_says_so_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    elsewhere = ArtifactPlace(str(tmp_path / "gone"), "run")
+    elsewhere = ArtifactDirectory(str(tmp_path / "gone"), "run")
     with caplog.at_level(logging.WARNING):
         assert train(elsewhere, leaving("a")).ok
         assert train(elsewhere, leaving("a")).ok
@@ -169,11 +173,11 @@ def test_whoever_is_killed_at_any_moment_leaves_no_half_of_a_directory(
             found = attempt_of(name)
             assert found is not None
             if found[2]:
-                directory = place.of(found[0], 0)
+                directory = kept(place, found[0])
                 assert {p.name for p in directory.iterdir()} == {*"01234", "deep"}
                 assert int((directory / "deep" / "last").read_text()) <= acknowledged + 1
                 counted += 1
-        assert (place.of(acknowledged % 7, 0) / "deep" / "last").exists()
+        assert (kept(place, acknowledged % 7) / "deep" / "last").exists()
     assert counted > 6
 
 
@@ -237,18 +241,12 @@ def test_all_or_none_are_kept_where_the_study_says(tmp_path: Path) -> None:
         local=0, store=tmp_path / "r.zarr"
     )
     place = artifacts_of(tmp_path / "kept", run.path, run.header.run_id)
-    assert place is not None
     assert names(place) == sorted(map(str, range(9)))
     assert (Run.open(tmp_path / "r.zarr").artifacts(4) / "number").read_text() == "4"
     none = study(budget=budget).run(local=0, store=tmp_path / "n.zarr")
     with pytest.raises(StoreError, match="without --keep best"):
         none.artifacts()
     assert not (tmp_path / "n.zarr.artifacts").exists()
-
-
-def test_a_store_of_objects_needs_a_directory() -> None:
-    with pytest.raises(StoreError, match=r"s3://b/r\.zarr can keep no artifacts .*--artifacts"):
-        study(keep="best").run(local=0, store="s3://b/r.zarr")
 
 
 def test_a_torch_task_keeps_its_model(place: ArtifactPlace) -> None:
@@ -263,17 +261,17 @@ def test_a_torch_task_keeps_its_model(place: ArtifactPlace) -> None:
     )
     outcome = train(place, task)
     assert outcome.ok, outcome.error
-    kept = torch.load(place.of(3, 0) / "model.pt", weights_only=True)
-    assert kept["metrics"] == outcome.metrics
+    saved = torch.load(kept(place, 3) / "model.pt", weights_only=True)
+    assert saved["metrics"] == outcome.metrics
     again = torch.nn.Linear(1, 1)
-    again.load_state_dict(kept["weights"])
-    assert kept["config"] == {"x": 0.5}
+    again.load_state_dict(saved["weights"])
+    assert saved["config"] == {"x": 0.5}
 
 
 def test_a_program_gets_the_directory_by_its_placeholder(place: ArtifactPlace) -> None:
     code = "import os, sys; open(sys.argv[1] + '/m', 'w').write(os.environ['SPOT_DASK_ARTIFACTS'])"
     text = f"{code}; print('{{\"val_loss\": 1.5}}')"
     assert train(place, ProgramTask([sys.executable, "-c", text, "{artifacts}"])).y == 1.5
-    told = Path((place.of(3, 0) / "m").read_text())
+    told = Path((kept(place, 3) / "m").read_text())
     assert told.is_absolute()
     assert not told.exists()
