@@ -447,8 +447,7 @@ class Run:
     def context(self) -> ReportContext:
         """What the report, and statements and figures in Python, are made from.
 
-        In the units of ``magnitude.magnitudes`` where values are no ordinary ones; its ``note``
-        then says so.
+        In the units of its ``magnitudes`` where values are no ordinary ones.
         """
         from spot_dask.report.context import ReportContext
 
@@ -460,7 +459,7 @@ class Run:
         fold = self.fold.at(found)
         tuner = self._tuner_of(found.settings(self.settings))
         best = tuner.recommend(fold.history, self.model)
-        return ReportContext(header, fold, self.model, best, self.not_loaded, found.note)
+        return ReportContext(header, fold, self.model, best, self.not_loaded, found)
 
     @property
     def sign(self) -> float:

@@ -379,9 +379,10 @@ def _curves(
 
 def _curve(run: Run, counts: FloatArray) -> FloatArray:
     """The best value so far, minimised, after so many evaluations of the search."""
-    settled = run.context.settled
+    settled, found = run.context.settled, run.context.magnitudes
+    back = float if found is None else found.own.returned  # runs may have different units
     y = [
-        settled[number].y if (number := a.evaluation.trial.number) in settled else math.nan
+        back(settled[number].y) if (number := a.evaluation.trial.number) in settled else math.nan
         for a in run.fold.arrivals
         if a.evaluation is not None and not a.evaluation.trial.confirms
     ]

@@ -23,6 +23,7 @@ from spot_dask.inference.confirmed import Confirmation, confirmation
 from spot_dask.inference.gate import MORE, FillingCheck, filling_check
 from spot_dask.inference.near import NearOptimal, near_optimal
 from spot_dask.inference.transform import unfit
+from spot_dask.magnitude import Magnitudes
 from spot_dask.records import (
     Configuration,
     Evaluation,
@@ -91,8 +92,8 @@ class ReportContext:
     """One run as its report sees it; ``context[SomeSection]`` are the facts of another section.
 
     ``model`` and ``best`` are as the tuner gives them. ``not_loaded`` is the name of the
-    surrogate where only the study may load it, which was not given. ``note`` says of values that
-    are no ordinary ones in which units they are shown.
+    surrogate where only the study may load it, which was not given. ``magnitudes`` are
+    the units of values that are no ordinary ones.
     """
 
     header: Header
@@ -100,7 +101,7 @@ class ReportContext:
     model: Model | None
     best: Best | None
     not_loaded: str = ""
-    note: str = ""
+    magnitudes: Magnitudes | None = None
     _facts: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __getitem__(self, section: type[HasFacts[Found_co]]) -> Found_co:

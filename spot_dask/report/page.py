@@ -102,9 +102,9 @@ def parts(context: ReportContext) -> tuple[Part, ...]:
     """
     with rare_collections():
         found = [_part(name, section, context) for name, section in sections.found()]
-    if context.note:
-        first = found[0]
-        found[0] = dataclasses.replace(first, blocks=[*first.blocks, Text(context.note)])
+    if context.magnitudes is not None:
+        first, note = found[0], Text(context.magnitudes.note)
+        found[0] = dataclasses.replace(first, blocks=[*first.blocks, note])
     return tuple(found)
 
 

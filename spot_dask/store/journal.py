@@ -5,7 +5,8 @@ Fence: who opens the journal for writing takes the next free ``seq`` with an ``o
 higher epoch. An older coordinator finds its next ``seq`` taken, and stops. No clock is involved.
 Chain: every record holds the checksum of the one before it, the first one that of the header.
 
-No record is ever deleted: a coordinator that was paused meanwhile could create it anew.
+No record is ever deleted: a coordinator that was paused meanwhile could create it anew. For the
+same reason records are not merged into larger objects, also not those of a run that has ended.
 """
 
 from __future__ import annotations
