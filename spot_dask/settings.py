@@ -38,7 +38,10 @@ Key = tuple[str, ...]
 
 def one_line(problem: object) -> str:
     """The first line of a message, or the kind of an exception that has none."""
-    lines = str(problem).strip().splitlines()
+    try:
+        lines = str(problem).strip().splitlines()
+    except Exception:  # an exception of a user's own may be unable to tell itself
+        lines = []
     return lines[0] if lines else type(problem).__name__
 
 
@@ -52,7 +55,7 @@ class Kind:
     ``allows`` tells whether a Python object is such a value. ``read`` makes one of what TOML holds,
     which ``written`` describes where it differs; it raises ValueError. ``write`` makes JSON of one.
     ``bare``: the command line takes a text as it stands, and not as TOML. ``many``: it takes the
-    flag several times.
+    flag several times. ``path``: a shell completes it as one.
     """
 
     expected: str
@@ -64,6 +67,7 @@ class Kind:
     choices: tuple[str, ...] = ()
     written: str = ""
     many: bool = False
+    path: bool = False
 
 
 def is_number(value: object) -> bool:
@@ -164,7 +168,9 @@ DIRECTORY = Kind(
     lambda value: TEXT.allows(value) or hasattr(value, "__fspath__"),
     "DIR",
     bare=True,
+    path=True,
 )
+PLACE = replace(TEXT, path=True)
 RECORDED = replace(DIRECTORY, write=lambda value: None if value is None else str(value))
 COMPONENT = Kind(
     "a name",
@@ -557,7 +563,7 @@ class Venue(SettingsTable):
     """Where a study is run and its store is kept; no store records it."""
 
     scheduler: str | None = setting(
-        TEXT, key=("cluster", "scheduler"), flag="--scheduler", metavar="ADDR",
+        PLACE, key=("cluster", "scheduler"), flag="--scheduler", metavar="ADDR",
         recorded=False,
         help="Use a running Dask scheduler: tls://host:8786, tcp://127.0.0.1:8786 or its file.",
     )  # fmt: skip
@@ -567,7 +573,7 @@ class Venue(SettingsTable):
         help="Train N at a time on this machine (0: in sequence, without Dask).",
     )  # fmt: skip
     store: str | None = setting(
-        TEXT, key=("store", "path"), flag="--store", metavar="STORE", recorded=False,
+        PLACE, key=("store", "path"), flag="--store", metavar="STORE", recorded=False,
         help="Where to keep the results: a path or s3://bucket/run.zarr; must not exist yet.",
     )  # fmt: skip
 
@@ -619,6 +625,12 @@ class GivenValue:
         """The setting as ``--set`` takes it."""
         key = self.key[1:] if self.key[0] == "study" else self.key
         return f"{'.'.join(key)}={json.dumps(self.value, ensure_ascii=False)}"
+
+    @property
+    def told(self) -> str:
+        """Where it was given and, unless that says it, which key."""
+        own = self.key in KEYS and KEYS[self.key].flag == self.where
+        return self.where if own else f"{self.where} {self.name.removeprefix('study.')}"
 
     def error(self, problem: object) -> StudyError:
         named = "" if self.key in KEYS else f"{self.name}: "  # a setting's own errors name it

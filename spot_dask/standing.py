@@ -25,9 +25,10 @@ def news(standing: Standing, last: Evaluation) -> Iterator[str]:
         yield f"stopped early, after {epochs} epoch{'' if epochs == 1 else 's'}"
     else:
         yield failure(last)
-    if standing.best is not None:
-        name = "best" if standing.best.feasible else "nearest to the constraints"
-        yield f"{name} {estimate(standing.best)}"
+    best = standing.best
+    if best is not None and (best.confirmed or best.trainings >= best.folds):
+        name = "best" if best.feasible else "nearest to the constraints"
+        yield f"{name} {estimate(best)}"
     if last.outcome.seconds == last.outcome.seconds:  # not NaN: the training did start
         yield clock(last.outcome.seconds)
     yield f"{standing.busy} running"

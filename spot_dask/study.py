@@ -38,7 +38,7 @@ from spot_dask.executors import Executor
 from spot_dask.executors.artifacts import ArtifactFolder, artifacts_of, check_owner, settled
 from spot_dask.executors.checkpoints import Folder
 from spot_dask.executors.connection import Connection
-from spot_dask.executors.open import executor_of, place_of
+from spot_dask.executors.open import executor_of, place_of, saying_how_to_go_on
 from spot_dask.fold import Fold
 from spot_dask.infill import leaning
 from spot_dask.live import check_mode, fruitless, live, warn
@@ -574,7 +574,7 @@ class Study(Settings):
         watched: AbstractContextManager[Watcher | None] = live(course.progress, self.goal)
         if course.watcher is not None:
             watched = nullcontext(course.watcher)
-        with watched as watcher:
+        with saying_how_to_go_on(where, course.client), watched as watcher:
             feed = Feed(course.listeners, run)
             session = Session(
                 coordinator,
@@ -632,7 +632,10 @@ class Study(Settings):
                 f"the budget of {policy.evaluations} ends within the initial design of {design}: "
                 "no configuration will be chosen by the surrogate"
             )
-        for caution in (self._unconfirmed(policy), getattr(self.task, "caution", None)):
+        lost = None
+        if self.artifacts is not None and self.keep is None:
+            lost = f"artifacts is {str(self.artifacts)!r}, but none are kept: add --keep best"
+        for caution in (self._unconfirmed(policy), getattr(self.task, "caution", None), lost):
             if caution is not None:
                 yield caution
 

@@ -12,16 +12,19 @@ import logging
 import os
 import re
 import shlex
+import signal
 import stat
 import sys
+import threading
 import tomllib
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from importlib.machinery import ModuleSpec
+from itertools import islice
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -298,16 +301,39 @@ def _execute(path: Path, text: str) -> ModuleType:
     before = set(sys.modules)
     sys.modules[name] = module
     try:
-        with _importable(places):
+        with _importable(places), _heard() as interrupted:
             exec(compile(text, str(file), "exec"), module.__dict__)
-    except (Exception, SystemExit) as error:  # whatever a user's file raises is told in one line
+    except BaseException as error:  # whatever a user's file raises is told in one line
         del sys.modules[name]
+        if interrupted:
+            raise
         raise StudyError(_blame(error, path)) from error
     cloudpickle.register_pickle_by_value(module)
     for own in _helpers(set(sys.modules) - before, places):
         cloudpickle.register_pickle_by_value(own)
         _helpers_of[own.__name__] = places[-1]
     return module
+
+
+@contextmanager
+def _heard() -> Iterator[list[int]]:
+    """A list that holds the signal when Ctrl-C was pressed, and not where code raises the same."""
+    heard: list[int] = []
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not (ours and threading.current_thread() is threading.main_thread()):
+        yield heard
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield heard
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:  # else the study has one of its own
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _helpers_of: dict[str, Path] = {}
@@ -352,8 +378,10 @@ def _blame(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError):
         return f"{path if error.filename == own else error.filename}:{error.lineno}: {error.msg}"
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
-    kind = "" if type(error) in (ValueError, StudyError) else f"{type(error).__name__}: "
-    what = f"{path}:{lines[-1] if lines else 1}: {kind}{one_line(error)}"
+    kind, told = type(error).__name__, one_line(error)
+    if told != kind and type(error) not in (ValueError, StudyError):
+        told = f"{kind}: {told}"
+    what = f"{path}:{lines[-1] if lines else 1}: {told}"
     if isinstance(error, ImportError) and "no known parent package" in str(error):
         return f"{what}; an empty {path.parent / '__init__.py'} makes its directory a package"
     return what
@@ -388,7 +416,37 @@ def _pick(module: ModuleType, found: Target) -> tuple[str, Study]:
 
 
 def _apply(study: Study, settings: Sequence[GivenValue]) -> Loaded:
-    """The study with settings laid over it, of which a later one wins."""
+    """The study with settings laid over it, of which a later one wins.
+
+    Raises StudyError, which names the settings that are wrong.
+    """
+    try:
+        return _laid_over(study, settings)
+    except (ValueError, TypeError) as error:
+        where = ", ".join(dict.fromkeys(s.told for s in _at_fault(study, settings))) or "study"
+        raise StudyError(f"{where}: {one_line(error)}") from error
+
+
+def _at_fault(study: Study, settings: Sequence[GivenValue]) -> list[GivenValue]:
+    """Of settings that cannot be laid over a study together, those without any of which they can.
+
+    Where there are several faults, the one that comes first.
+    """
+
+    def fits(some: Sequence[GivenValue]) -> bool:
+        try:
+            _laid_over(study, some)
+        except (ValueError, TypeError):
+            return False
+        return True
+
+    single = [s for i, s in enumerate(settings) if fits([*settings[:i], *settings[i + 1 :]])]
+    first = (s for i, s in enumerate(settings) if not fits(settings[: i + 1]))
+    return single or [*islice(first, 1)]
+
+
+def _laid_over(study: Study, settings: Sequence[GivenValue]) -> Loaded:
+    """The study with settings; raises ValueError or TypeError where these do not fit together."""
     values: dict[Key, Any] = {}
     prior: list[GivenValue] = []
     limits = dict(study.constraints)
@@ -412,14 +470,10 @@ def _apply(study: Study, settings: Sequence[GivenValue]) -> Loaded:
         return {key[1]: value for key, value in values.items() if key[0] == table}
 
     store = values.get(("store", "path"))
-    try:
-        nested = {name: replace(getattr(study, name), **part(name)) for name in Study.nested()}
-        space, believed = _space(study.space, values), _believed(study.prior, prior)
-        given = {"prior": believed, "constraints": limits, **part("study")}
-        changed = replace(study, space=space, **nested, **given)
-    except (ValueError, TypeError) as error:
-        where = ", ".join(dict.fromkeys(setting.where for setting in settings)) or "study"
-        raise StudyError(f"{where}: {one_line(error)}") from error
+    nested = {name: replace(getattr(study, name), **part(name)) for name in Study.nested()}
+    space, believed = _space(study.space, values), _believed(study.prior, prior)
+    given = {"prior": believed, "constraints": limits, **part("study")}
+    changed = replace(study, space=space, **nested, **given)
     return Loaded(changed, **part("cluster"), store=None if store is None else address(store))
 
 

@@ -21,6 +21,8 @@ _NUMBER = re.compile(r"[+-](Infinity|\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$]|^[>+#-]|(?<=^\d)[.)])")
 _PLAIN = frozenset(map(chr, range(32, 127))) - {"\\", "'"}
+_COMMAND = re.compile(r"(`spot-dask [\w ./=-]+`)")
+"""A command of ours in a sentence, which Markdown may show as code."""
 _CALLS = re.compile(r"([@#])(?=\w)")
 
 
@@ -54,10 +56,16 @@ def in_template(value: Any) -> Any:
 
 
 def markdown(text: str) -> str:
-    """A text that GitHub shows as it is, on one line: no markup, no mention of a user or issue."""
+    """A text that GitHub shows as it is, on one line: no markup, no mention of a user or issue.
+
+    Only a command of spot-dask in backticks is code.
+    """
     flat = printable(" ".join(text.split()))
-    flat = _MARKDOWN.sub(r"\\\1", flat).replace("&", "&amp;").replace("<", "&lt;")
-    return _CALLS.sub(r"\1<!-- -->", flat)
+    parts = [
+        _MARKDOWN.sub(r"\\\1", part) if i % 2 == 0 else part
+        for i, part in enumerate(_COMMAND.split(flat))
+    ]
+    return _CALLS.sub(r"\1<!-- -->", "".join(parts).replace("&", "&amp;").replace("<", "&lt;"))
 
 
 def json_document(document: str) -> str:

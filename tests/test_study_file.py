@@ -10,6 +10,7 @@ import cloudpickle
 import pytest
 
 from spot_dask.errors import StudyError
+from spot_dask.settings import GivenValue
 from spot_dask.study_file import load, reload
 
 STUDY = """\
@@ -256,8 +257,25 @@ def test_a_name_that_is_not_there_lists_those_that_are(file: Path) -> None:
 )
 def test_a_bad_override_is_told(file: Path, override: str, problem: str) -> None:
     message = told(file, override)
-    assert message.startswith("--set: ")
+    assert message.startswith("--set")
     assert problem in message
+
+
+@pytest.mark.parametrize(
+    ("given", "blamed"),
+    [
+        (["gpus=1", "space.lr.high=0.0001", "seed=3"], "--set space.lr.high: "),
+        (["space.lr.default=0.5", "seed=3", "space.lr.high=0.1"], None),
+        ([GivenValue(("study", "trackers"), ["tenorboard"], "--track"), "seed=3"], "--track: "),
+    ],
+)
+def test_of_several_settings_those_at_fault_are_named(
+    file: Path, given: list[str | GivenValue], blamed: str | None
+) -> None:
+    with pytest.raises(StudyError) as told:
+        load(str(file), given)
+    both = "--set space.lr.default, --set space.lr.high: "
+    assert str(told.value).startswith(both if blamed is None else blamed)
 
 
 def test_an_unknown_toml_key_is_told_with_the_nearest_known(file: Path) -> None:

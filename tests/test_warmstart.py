@@ -386,7 +386,7 @@ def test_a_removed_parameter_of_a_table_must_not_have_varied_or_be_left_out(
         ("t.jsonl", '{"lr": 0.1}\n', {}, "no column 'loss'"),
         ("t.log", "hello\n", {}, "no study of Optuna in it"),
         ("t.db", b"SQLite format 3\0 and no more", {}, "Optuna .* cannot read it"),
-        ("t.xyz", "x", {}, r"expected a store's directory or .*\.csv.*\.jsonl"),
+        ("t.xyz", "x", {}, r"expected a store or .*\.csv.*\.jsonl"),
     ],
 )
 def test_what_cannot_be_read_is_told_in_one_line(

@@ -91,6 +91,24 @@ def test_another_spelling_of_a_parameter_is_an_error(name: str, taken: Any) -> N
     assert len(taken(table, rename={name: ""}).items) == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"rename": {"los": "loss"}}, "there is no 'los' to be renamed"),
+        ({"rename": {"wdith": "width"}}, "there is no 'wdith' to be renamed"),
+        ({"values": {"akt": {"None": "none"}}}, "there is no 'akt' to be renamed"),
+        ({"values": {"act": {"None": "none"}}}, "act is never 'None', which is to be renamed"),
+    ],
+)
+def test_what_is_renamed_has_to_be_there(options: dict[str, Any], told: str, taken: Any) -> None:
+    with pytest.raises(StoreError, match=told):
+        taken(CSV, **options)
+
+
+def test_the_objective_may_have_another_name(taken: Any) -> None:
+    assert len(taken(CSV.replace("loss", "score"), rename={"score": "loss"}).items) == 2
+
+
 def test_nothing_taken_is_an_error(taken: Any) -> None:
     with pytest.raises(StoreError, match=r"nothing of it can be taken: took 0 of 1 .*outside"):
         taken("lr,loss\n5,1.5\n")

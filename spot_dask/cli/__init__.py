@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from spot_dask import __version__
-from spot_dask.cli.options import VERBOSE, VisibleLog, say, show, verbose_option
+from spot_dask.cli.options import VERBOSE, CommandContext, VisibleLog, say, show, verbose_option
 from spot_dask.errors import SpotDaskError, StoreCorrupt, did_you_mean
 from spot_dask.secrets import masked
 from spot_dask.settings import one_line
@@ -54,6 +54,8 @@ INTERRUPTED = 130
 class Commands(click.Group):
     """The group of commands: imports one when it is asked for, and tells errors in one line."""
 
+    context_class = CommandContext
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -68,6 +70,16 @@ class Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write all commands, each with the whole first sentence of its help."""
+        rows = [
+            (name, command.get_short_help_str(1000))
+            for name in self.list_commands(ctx)
+            if (command := self.get_command(ctx, name)) is not None
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
             return super().make_context(*args, **kwargs)
@@ -81,7 +93,7 @@ class Commands(click.Group):
             raise _legible(error) from None
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except (Exception, KeyboardInterrupt) as error:
+        except BaseException as error:  # a study, or what it calls, may raise any
             if ctx.meta.get(VERBOSE):
                 show(masked(traceback.format_exc().removesuffix("\n")), err=True)
             code, message = _told(error)
@@ -118,8 +130,8 @@ def _told(error: BaseException) -> tuple[int, str]:
 def main() -> None:
     """Tune a model's hyperparameters by Kriging-guided search on Dask.
 
-    Start with `spot-dask init my-study`, then `spot-dask run my-study/study.py`. STUDY is file.py,
-    file.py:name or file.toml; STORE is the directory a run keeps its evaluations in.
+    Start with `spot-dask init`, then `spot-dask run spot.toml`. STUDY is file.py, file.py:name or
+    file.toml; STORE is where a run keeps its evaluations: a path, or s3://bucket/run.zarr.
 
     Options can also be given in the environment: --local as SPOT_DASK_LOCAL, and so on.
     Exit codes: 0 done, 1 error, 2 usage, bad study or no store, 3 no successful trial, 4 check

@@ -31,7 +31,7 @@ BRIEF = 30.0
 
 
 @click.command(cls=opt.Command, context_settings=opt.ENVIRONMENT)
-@click.argument("directory", metavar="[DIR]", default=".")
+@click.argument("directory", metavar="[DIR]", default=".", type=click.Path(file_okay=False))
 @click.option(
     "--from",
     "command",
@@ -40,7 +40,10 @@ BRIEF = 30.0
 )
 @opt.verbose_option
 def init(directory: str, command: str | None) -> None:
-    """Write study.py and spot.toml into DIR (default: here); they run as they are."""
+    """Write study.py and its settings, spot.toml, into DIR.
+
+    DIR is here unless it is given. The study runs as it is: spot-dask run spot.toml.
+    """
     target = Path(directory)
     if command is not None:
         from spot_dask.cli.from_help import write
@@ -93,7 +96,7 @@ class Trained:
 @opt.command("study", opt.set_option)
 @click.pass_context
 def check(ctx: click.Context, study: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show the search space of STUDY and train its defaults for one epoch.
+    """Show the space of STUDY; train its defaults for one epoch.
 
     Also checks that the training can travel to a worker, and estimates how long the budget takes.
     Warns of parameters that the training does not read, of NaN in its data, and of metrics that

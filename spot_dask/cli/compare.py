@@ -22,9 +22,13 @@ SHOWN = ("group", "seed", "observed", "confirmed", "default")
 
 
 @click.command(cls=opt.Command, context_settings=opt.ENVIRONMENT)
-@click.argument("stores", nargs=-1, required=True, metavar="STORE STORE...")
+@click.argument("stores", nargs=-1, required=True, metavar="STORE STORE...", type=opt.PATH)
 @click.option(
-    "-o", "--output", metavar="FILE", help="Write the comparison to a file: .html or .md."
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=opt.PATH,
+    help="Write the comparison to a file: .html or .md.",
 )
 @opt.json_option
 @opt.verbose_option

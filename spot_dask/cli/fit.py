@@ -16,7 +16,13 @@ from spot_dask.texts import printable
 @opt.command(
     "store",
     click.option(
-        "-o", "--output", metavar="FILE", default="model.pt", help="Where to write it [model.pt]."
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=opt.PATH,
+        default="model.pt",
+        show_default=False,
+        help="Where to write it [model.pt].",
     ),
     click.option(
         "--trial", type=click.IntRange(0), metavar="N", help="Of this trial; default: the best."
@@ -34,7 +40,7 @@ def fit(
     study: str | None,
     as_json: bool,
 ) -> None:
-    """Train the best configuration of the run in STORE again and keep the model.
+    """Train the best of the run in STORE again; keep the model.
 
     With its own seed, on a CPU, it is the model whose value is recorded. The study's file is run:
     the one that STORE names, if it is as it was, or the one of --study.

@@ -17,7 +17,8 @@ from spot_dask.texts import printable, toml_text
 
 SECONDS = 120.0
 _OPTION = re.compile(
-    r"(?:-\w+(?:[ =]\S+)?,\s*)?--([A-Za-z][\w-]*)(?:[ =](\{[^}]*\}|\[[^\]]*\]|[^\s,]+))?"
+    r"(?:-\w+(?:[ =]\S+)?,\s*)?--([A-Za-z][\w-]*)"
+    r"(?::?[ =]\s?(\{[^}]*\}|\[[^\]]*\]|<[^>]*>|[^\s,]+))?"
 )
 _DEFAULT = re.compile(r"[\[(]\s*default(?:s to)?\s*[:=]?\s*(.*?)\s*[\])]", re.IGNORECASE)
 _LATER = re.compile(r"(?:^|\s)default\s*[:=]\s*([^\s)\]]+)", re.IGNORECASE)
@@ -53,20 +54,24 @@ class Argument:
 def arguments(text: str) -> list[Argument]:
     """The long options in a help text, each once."""
     blocks: list[str] = []
+    depth = 0
     for line in text.splitlines():
-        if re.match(r"\s{1,8}-", line):
+        indent = len(line) - len(line.lstrip())
+        if 1 <= indent <= 8 and re.match(r"-{1,2}[\[A-Za-z]", line.lstrip()):
             blocks.append(line.strip())
-        elif blocks and re.match(r"\s{8,}\S", line):
+            depth = indent
+        elif blocks and line.strip() and indent > depth:
             blocks[-1] += f"  {line.strip()}"
         elif blocks and line.strip():
             blocks.append("")  # another heading: what follows belongs to no option
+            depth = 80
     found: dict[str, Argument] = {}
     for block in blocks:
         match = _OPTION.match(block)
         if match is None:
             continue
         option, takes, said = match[1], match[2] or "", block[match.end() :]
-        choices = tuple(takes.strip("{}[]").replace("|", ",").split(","))
+        choices = tuple(part.strip() for part in takes.strip("{}[]<>").replace("|", ",").split(","))
         told = _DEFAULT.search(said) or _LATER.search(said)
         found.setdefault(
             option,
@@ -74,7 +79,7 @@ def arguments(text: str) -> list[Argument]:
                 option,
                 takes,
                 told[1].strip("'\"") if told else "",
-                choices if takes[:1] in "{[" and takes else (),
+                choices if "," in takes or "|" in takes else (),
             ),
         )
     return list(found.values())

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     ),
 )
 def try_(store: str, values: tuple[str, ...], like: str, as_json: bool) -> None:
-    """Have the run in STORE try a configuration: now, or as soon as it is resumed.
+    """Have the run in STORE try a configuration.
 
-    VALUES are lr=0.01 width=64, or one JSON object. The evaluation counts in the budget and takes
-    part in everything; its origin is "hand".
+    Now, or as soon as it is resumed. VALUES are lr=0.01 width=64, or one JSON object. The
+    evaluation counts in the budget and takes part in everything; its origin is "hand".
     """
     from spot_dask.run import Run
 
@@ -116,10 +116,11 @@ def more_budget(run: Run) -> str | None:
 
 @opt.command("store", click.argument("ranges", nargs=-1, required=True))
 def range(store: str, ranges: tuple[str, ...], as_json: bool) -> None:
-    """Have the run in STORE search other ranges: now, or as soon as it is resumed.
+    """Have the run in STORE search other ranges.
 
-    RANGES are lr=1e-5:0.1, lr=:0.1 (the other end stays), opt=adam,sgd (levels that stay). What was
-    evaluated is kept and informs the search, also outside of the new ranges.
+    Now, or as soon as it is resumed. RANGES are lr=1e-5:0.1, lr=:0.1 (the other end stays),
+    opt=adam,sgd (levels that stay). What was evaluated is kept and informs the search, also outside
+    of the new ranges.
     """
     from spot_dask.run import Run
     from spot_dask.tuner.ranges import holds
@@ -150,10 +151,10 @@ def range(store: str, ranges: tuple[str, ...], as_json: bool) -> None:
 
 @opt.command("store")
 def pause(store: str, as_json: bool) -> None:
-    """Have the run in STORE begin no more trainings; what runs goes on.
+    """Have the run in STORE begin no more trainings.
 
-    It stays paused, also when it is stopped and resumed, until `spot-dask unpause`. The time
-    meanwhile is no part of a budget of wall time.
+    What runs goes on. It stays paused, also when it is stopped and resumed, until `spot-dask
+    unpause`. The time meanwhile is no part of a budget of wall time.
     """
     _pause(store, "pause", True, as_json)
 

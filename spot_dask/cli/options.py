@@ -16,6 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from spot_dask import endings
+from spot_dask.errors import SpotDaskError
 from spot_dask.secrets import masked
 from spot_dask.settings import (
     DIRECTORY,
@@ -44,10 +45,19 @@ ENVIRONMENT: dict[str, Any] = {
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
-    """A text of which ``parse`` makes a value, or raises ValueError; completed from ``choices``."""
+    """A text of which ``parse`` makes a value, or raises ValueError.
 
-    def __init__(self, name: str, parse: Callable[[str], Any], choices: Sequence[str] = ()) -> None:
-        self.name, self.parse, self.choices = name, parse, choices
+    A shell completes it from ``choices`` or, of a ``path``, by the files that there are.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parse: Callable[[str], Any],
+        choices: Sequence[str] = (),
+        path: bool = False,
+    ) -> None:
+        self.name, self.parse, self.choices, self.path = name, parse, choices, path
 
     def convert(self, value: Any, param: Any, ctx: click.Context | None) -> Any:
         try:
@@ -56,8 +66,13 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # not generic before c
             self.fail(str(error), param, ctx)
 
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        if self.path:
+            return [CompletionItem(incomplete, type="file")]
         return [CompletionItem(x) for x in self.choices if x.startswith(incomplete)]
 
+
+PATH = click.Path()
+"""A file, a directory or an address such as s3://bucket/run.zarr; a shell completes it."""
 
 DURATION = Parsed("duration", lambda text: duration(text) and text)
 """A text such as 90m or 1h30m; kept as it is written, refused if it has no unit."""
@@ -84,7 +99,7 @@ def _option(declared: Setting) -> Callable[[Any], Any]:
     metavar = declared.metavar or kind.metavar
     # A run may be resumed from elsewhere.
     parse = (lambda text: os.path.realpath(text)) if kind is DIRECTORY else declared.from_text
-    kept = Parsed(metavar, parse, kind.choices)
+    kept = Parsed(metavar, parse, kind.choices, kind.path)
     return click.option(
         flag, metavar=metavar, help=declared.help, type=kept, multiple=kind.many, show_default=False
     )
@@ -149,7 +164,8 @@ def one_writer() -> Iterator[None]:
     finally:
         _results.reset(token)
         if results is not None:
-            results.flush()
+            with _told_where_it_fails():
+                results.flush()
 
 
 def _stdout() -> TextIO:
@@ -161,8 +177,25 @@ def stdout_is_kept() -> bool:
     return _results.get() is not None and os.path.samestat(os.fstat(1), os.fstat(2))
 
 
+class Formatter(click.HelpFormatter):
+    """Writes help that fits: in a narrow terminal what options mean is below them."""
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        super().write_dl(rows, min(col_max, self.width // 3), col_spacing)
+
+
+class CommandContext(click.Context):
+    """The context of all commands."""
+
+    formatter_class = Formatter
+
+
 class Command(click.Command):
     """A command that alone writes to stdout while it runs."""
+
+    context_class = CommandContext
 
     def invoke(self, ctx: click.Context) -> Any:
         with one_writer():
@@ -173,7 +206,8 @@ def command(argument: str, *options: Callable[[Any], Any]) -> Callable[[Any], cl
     """A command of one argument with these options, ``--json`` and ``--verbose``."""
 
     def decorate(function: Any) -> click.Command:
-        for option in reversed((click.argument(argument), *options, json_option, verbose_option)):
+        named = click.argument(argument, type=PATH)
+        for option in reversed((named, *options, json_option, verbose_option)):
             function = option(function)
         return click.command(cls=Command, context_settings=ENVIRONMENT)(function)
 
@@ -186,11 +220,15 @@ set_option = click.option(
     envvar="SPOT_DASK_SET",
     metavar="KEY=VALUE",
     multiple=True,
+    type=Parsed("text", str, [f"{declared.name}=" for declared in KEYS.values()]),
     help="Change a setting, such as space.lr.high=0.1 or design.initial=12; repeatable.",
 )
 
 study_option = click.option(
-    "--study", metavar="FILE", help="The run's study, for what STORE alone does not make run."
+    "--study",
+    metavar="FILE",
+    type=PATH,
+    help="The run's study, for what STORE alone does not make run.",
 )
 
 
@@ -255,7 +293,19 @@ def show(text: str, *, err: bool = False) -> None:
 
 def _write(text: str, err: bool) -> None:
     stream = sys.stderr if err else _stdout()
-    click.echo(encodable(text, stream.encoding or "utf-8"), file=stream)
+    with _told_where_it_fails():
+        click.echo(encodable(text, stream.encoding or "utf-8"), file=stream)
+
+
+@contextmanager
+def _told_where_it_fails() -> Iterator[None]:
+    """Raise SpotDaskError where what is written does not arrive, unless nobody reads on."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise SpotDaskError(f"the output cannot be written ({error.strerror})") from error
 
 
 class Terminal(io.TextIOBase):
@@ -313,4 +363,5 @@ def show_table(title: str, headings: Iterable[str], rows: Iterable[Iterable[str]
         table.add_column(plain(heading))
     for row in rows:
         table.add_row(*map(plain, row))
-    console.print(table)
+    with _told_where_it_fails():
+        console.print(table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -69,14 +69,14 @@ COURSE = (
         "--warm-start",
         metavar="SOURCE",
         multiple=True,
-        type=click.Path(),
+        type=opt.PATH,
         help="Evaluations of this objective: a store, a table, an Optuna study; repeatable.",
     ),
     click.option(
         "--prior",
         metavar="SOURCE",
         multiple=True,
-        type=click.Path(),
+        type=opt.PATH,
         help="Evaluations of a related objective, which only hint at where to look; repeatable.",
     ),
     click.option(
@@ -88,8 +88,8 @@ COURSE = (
     opt.set_option,
     click.option(
         "--against",
-        metavar="NAME,...",
-        help="Run the study with its own search and with these as well, and compare: random, ...",
+        metavar="NAME,NAME",
+        help="Run the study with these searches, too (random, sobol, grid), and compare.",
     ),
     click.option(
         "--seeds",
@@ -185,9 +185,10 @@ def _run_against(ctx: click.Context, study: str, options: dict[str, Any]) -> Non
 )
 @click.pass_context
 def resume(ctx: click.Context, /, store: str, study: str | None, **options: Any) -> None:
-    """Go on with the run in STORE, which was stopped, killed or has a larger budget now.
+    """Go on with the run in STORE.
 
-    Finished evaluations are kept, trials in flight run again. --evaluations, --wall and --epochs
+    It was stopped or killed, or has a larger budget now. Finished evaluations are kept, trials in
+    flight run again. --evaluations, --wall and --epochs
     count over the whole run and replace its budget. The study's file is run again: the one that
     STORE names, if it is as it was, or the one of --study.
     """
@@ -254,14 +255,14 @@ LATER = (
         type=click.IntRange(1),
         default=10,
         metavar="N",
-        help="Fresh seeds that each configuration has then, earlier ones included [10].",
+        help="Fresh seeds that each configuration has then, earlier ones included.",
     ),
     click.option(
         "--top",
         type=click.IntRange(1),
         default=1,
         metavar="K",
-        help="How many of the best configurations are confirmed beside the default [1].",
+        help="How many of the best configurations are confirmed beside the default.",
     ),
     *LATER,
 )
@@ -269,11 +270,12 @@ LATER = (
 def confirm(
     ctx: click.Context, /, store: str, study: str | None, seeds: int, top: int, **options: Any
 ) -> None:
-    """Train the best of the run in STORE, and the default, under seeds that it has not seen.
+    """Train the best of STORE, and the default, with fresh seeds.
 
-    Only such trainings tell how good the result is: what a search finds best was lucky as well.
-    Trainings that were confirmed before count; a run that was killed meanwhile goes on. Choose N
-    before you look: whoever adds seeds until a claim appears will be wrong more often.
+    These are seeds that the run has not seen. Only such trainings tell how good the result is: what
+    a search finds best was lucky as well. Trainings that were confirmed before count; a run that
+    was killed meanwhile goes on. Choose N before you look: whoever adds seeds until a claim appears
+    will be wrong more often.
     """
     _add(
         ctx, store, study, options, lambda tuned: partial(tuned.confirm_more, seeds=seeds, top=top)
@@ -288,7 +290,7 @@ def confirm(
         type=click.IntRange(1),
         default=16,
         metavar="N",
-        help="How many evaluations to add [16].",
+        help="How many evaluations to add.",
     ),
     *LATER,
 )
@@ -424,7 +426,9 @@ def _conclude(
     """Print the result and write the report; exit as the run ended."""
     from spot_dask.cli.stores import show_result
 
-    again = None if run.state == "done" else resume_command(run, where)
+    again = None
+    if run.state != "done":
+        again = resume_command(run, where, options["track"])
     path = None
     if options["with_report"]:
         try:
@@ -447,11 +451,18 @@ def _conclude(
         ctx.exit(NO_SUCCESS)
 
 
-def resume_command(run: Run, where: Mapping[str, Any]) -> str:
-    """What to type to go on with a run in the same way."""
+def resume_command(run: Run, where: Mapping[str, Any], trackers: Sequence[str] = ()) -> str:
+    """What to type to go on with a run in the same way.
+
+    ``trackers`` are named where the store alone may not have them followed: see ``reload``.
+    """
     words = ["spot-dask", "resume", str(run.path)]
     if where["client"] is not None:
         words += opt.connection_words(where["client"])
     elif where["local"] is not None:
         words += ["--local", str(where["local"])]
+    from spot_dask.trackers import names
+
+    if not set(trackers) <= set(names()):
+        words += [word for name in trackers for word in ("--track", name)]
     return shell(words)

@@ -30,7 +30,10 @@ SUMMARY = 12
 
 @opt.command("store")
 def stop(store: str, as_json: bool) -> None:
-    """Have the run in STORE finish what runs and stop, wherever its coordinator is."""
+    """Have the run in STORE finish what runs and stop.
+
+    Its coordinator may be on another machine.
+    """
     asked = _open(store).request_stop()
     if as_json:
         opt.emit("stop", {"store": store, "host": asked.host, "pid": asked.pid})
@@ -40,7 +43,10 @@ def stop(store: str, as_json: bool) -> None:
 
 @opt.command("store", opt.study_option)
 def status(store: str, study: str | None, as_json: bool) -> None:
-    """Tell how the run in STORE stands; needs no scheduler."""
+    """Tell how the run in STORE stands.
+
+    Needs no scheduler.
+    """
     run = _open(store, study)
     document = run.status()
     if as_json:
@@ -72,7 +78,9 @@ def status(store: str, study: str | None, as_json: bool) -> None:
     if budget["until"] is not None:
         why = budget["enough"] or "the search goes on until its budget"
         opt.say(f"until        {budget['until']}: {why}")
-    opt.say(f"pending      {trials['pending']}")
+    goes_on = state in ("running", "elsewhere")
+    then = "running, or next when a slot is free" if goes_on else "`spot-dask resume` trains them"
+    opt.say(f"pending      {trials['pending']}{f' ({then})' if trials['pending'] else ''}")
     if trials["wished"]:
         opt.say(f"wished       {trials['wished']} (by spot-dask try)")
     opt.say(f"imported     {trials['imported']}")
@@ -156,12 +164,16 @@ def best(
         help="Least width of a range, as a share of the old one.",
     ),
     click.option(
-        "-o", "--output", metavar="FILE", help="Write it to a file: .py or .toml, by its name."
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=opt.PATH,
+        help="Write it to a file: .py or .toml, by its name.",
     ),
     opt.study_option,
 )
 def space(store: str, width: float, output: str | None, study: str | None, as_json: bool) -> None:
-    """Print a smaller search space, in which the run in STORE found good configurations.
+    """Print a smaller space, around what the run in STORE found.
 
     It holds every configuration tried that may be as good as the best; its defaults are the best.
     """
@@ -191,12 +203,19 @@ def space(store: str, width: float, output: str | None, study: str | None, as_js
 @opt.command(
     "store",
     click.option(
-        "-o", "--output", metavar="PATH", help="The HTML file; .json and .md go beside it."
+        "-o",
+        "--output",
+        metavar="PATH",
+        type=opt.PATH,
+        help="The HTML file; .json and .md go beside it.",
     ),
     opt.study_option,
 )
 def report(store: str, output: str | None, study: str | None, as_json: bool) -> None:
-    """Write the report of the run in STORE and tell it in short; the last line is its path."""
+    """Write the report of the run in STORE and tell it in short.
+
+    The last line is its path.
+    """
     if output is not None and Path(output).suffix != ".html":
         raise click.UsageError(f"-o {output}: expected a file that ends in .html")
     run = _open(store, study)
@@ -222,6 +241,7 @@ def report(store: str, output: str | None, study: str | None, as_json: bool) -> 
         "-o",
         "--output",
         metavar="PATH",
+        type=opt.PATH,
         help="Where to write it [default: evaluations.* in a folder beside STORE]; - is stdout.",
     ),
     click.option("--curves", is_flag=True, help="The learning curves instead (csv only)."),
@@ -230,9 +250,10 @@ def report(store: str, output: str | None, study: str | None, as_json: bool) -> 
 def export(
     store: str, to: str, output: str | None, curves: bool, force: bool, as_json: bool
 ) -> None:
-    """Write the evaluations of the run in STORE to a file; the last line is its path.
+    """Write the evaluations of the run in STORE to a file.
 
-    One row per evaluation. jsonl, parquet and zarr hold the learning curves as well.
+    The last line is its path. One row per evaluation. jsonl, parquet and zarr hold the learning
+    curves as well.
     """
     if curves and to != "csv":
         raise click.UsageError(f"--curves is for --to csv; {to} holds the curves anyway")
@@ -262,13 +283,16 @@ def export(
     click.option(
         "--salvage",
         metavar="NEW",
-        type=click.Path(),
+        type=opt.PATH,
         help="Write what is intact of a damaged STORE to a new one; STORE itself stays as it is.",
     ),
 )
 @click.pass_context
 def verify(ctx: click.Context, store: str, salvage: str | None, as_json: bool) -> None:
-    """Check every byte of STORE and tell what is wrong and where; exit code 1 if anything is."""
+    """Check every byte of STORE and tell what is wrong.
+
+    It tells where, too; the exit code is 1 if anything is.
+    """
     from spot_dask.store import verify as checks
 
     verdict, saved = checks.verify(store), None

@@ -13,7 +13,7 @@ from spot_dask.settings import duration
 
 
 @click.command(cls=opt.Command, context_settings=opt.ENVIRONMENT)
-@click.argument("scheduler")
+@click.argument("scheduler", type=opt.PATH)
 @click.option(
     "--slots",
     type=click.IntRange(1),
@@ -65,16 +65,18 @@ def worker(scheduler: str, grace: str, **options: Any) -> None:
     "--scheduler-file",
     "file",
     metavar="FILE.json",
+    type=opt.PATH,
     help="Write the address there, for workers and runs.",
 )
 @opt.tls_options
 @opt.verbose_option
 def scheduler(**options: Any) -> None:
-    """Run the scheduler of a cluster, for `spot-dask worker` and `spot-dask run --scheduler`.
+    """Run the scheduler of a cluster.
 
-    Whoever reaches its port can run code as you, on all its workers. Without certificates it is
-    plain TCP at 127.0.0.1, which other users of this machine reach, too; with those that
-    `spot-dask certificates` makes, only who has them.
+    It is for `spot-dask worker ADDR` and `spot-dask run --scheduler ADDR`. Whoever reaches its port
+    can run code as you, on all its workers. Without certificates it is plain TCP at 127.0.0.1,
+    which other users of this machine reach, too; with those that `spot-dask certificates` makes,
+    only who has them.
     """
     tls, insecure = opt.tls(options), options.pop("insecure")
     _log()
@@ -86,13 +88,13 @@ def scheduler(**options: Any) -> None:
 
 
 @click.command(cls=opt.Command, context_settings=opt.ENVIRONMENT)
-@click.argument("directory")
+@click.argument("directory", type=opt.PATH)
 @click.option("--days", type=click.IntRange(1), default=365, help="How long they are valid.")
 @opt.verbose_option
 def certificates(directory: str, days: int) -> None:
-    """Make the certificates of one cluster in DIRECTORY, which must not exist yet.
+    """Make the certificates of one cluster in DIRECTORY.
 
-    Whoever has one of its keys can run code on the whole cluster.
+    It must not exist yet. Whoever has one of its keys can run code on the whole cluster.
     """
     from spot_dask.executors.connection import write_certificates
 

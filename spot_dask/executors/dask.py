@@ -346,10 +346,7 @@ class DaskExecutor:
         deadline = time.monotonic() + CONNECT_SECONDS
         while self._client.status != "running":
             if self._client.status == "closed" or time.monotonic() > deadline:
-                raise ClusterError(
-                    "the Dask scheduler is gone; every finished training is in the store: "
-                    "start a scheduler and continue with 'spot-dask resume'"
-                )
+                raise ClusterError("the Dask scheduler is gone; start one")
             time.sleep(0.1)
 
     def _regain(self) -> Iterable[Event]:

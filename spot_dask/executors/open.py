@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spot_dask.errors import StoreError
+from spot_dask.errors import ClusterError, StoreError
 from spot_dask.executors import Executor
 from spot_dask.executors.connection import Connection
 from spot_dask.executors.serial import SerialExecutor
 from spot_dask.settings import check, size
 from spot_dask.tasks import Task
+from spot_dask.texts import shell
 from spot_dask.worker.checkpoints import Place
 from spot_dask.worker.limits import Conditions, Limits
 from spot_dask.worker.supervisor import Keep
@@ -95,3 +98,19 @@ def _compare_memory(slots: int, limits: Limits) -> None:
             MEMORY_LIMIT / 1e9,
             max(1, MEMORY_LIMIT // size(limits.memory)),
         )
+
+
+@contextmanager
+def saying_how_to_go_on(
+    store: Path | str, client: Client | Connection | str | None
+) -> Iterator[None]:
+    """Add to an error of the cluster where the run is, and the command that goes on with it."""
+    try:
+        yield
+    except ClusterError as error:
+        words = ["spot-dask", "resume", str(store)]
+        if isinstance(client, str | Connection):
+            words += ["--scheduler", client if isinstance(client, str) else client.address]
+        raise ClusterError(
+            f"{error}; every finished training is in {store}: `{shell(words)}` goes on"
+        ) from error

@@ -8,19 +8,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from spot_dask.errors import did_you_mean
 from spot_dask.records import Value
-from spot_dask.space.parameters import FloatArray, Parameter, naming
+from spot_dask.space.parameters import Categorical, FloatArray, Parameter, label, naming
 
 Requirement = dict[str, frozenset[float]]
 """The codes each free ancestor must have for a parameter to be active; {}: always active."""
 
 # Stands for all codes that no condition asks for.
 _NONE_ASKED = -1.0
+
+
+def by_name(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """The parameters, with conditions by the names of levels that they have by what these mean.
+
+    ``.when(crop=[None])`` of ``Categorical({"none": None})`` is ``.when(crop=["none"])``.
+    """
+    found = dict(parameters)
+    for name, parameter in parameters.items():
+        conditions = []
+        for parent, values in parameter.conditions:
+            names = _names(parameters.get(parent))
+            conditions.append((parent, tuple(names.get(v, v) for v in values)))
+        if tuple(conditions) != parameter.conditions:
+            found[name] = replace(parameter, conditions=tuple(conditions))  # type: ignore[type-var]
+    return found
+
+
+def _names(parent: Parameter | None) -> dict[Value, Value]:
+    """The names of levels by the labels of what they stand for, unless such a label is a name."""
+    if not isinstance(parent, Categorical):
+        return {}
+    found: dict[Value, Value] = {}
+    for name, meaning in parent.meanings.items():
+        with suppress(ValueError):  # what has no label cannot be in a condition
+            found.setdefault(label(meaning), name)
+    return {text: name for text, name in found.items() if text not in parent.levels}
 
 
 def requirements(parameters: Mapping[str, Parameter]) -> dict[str, Requirement | None]:

@@ -685,10 +685,10 @@ def _check_step(axis: Real | Integer, step: float) -> None:
     low, high, each = (Decimal(repr(v)) for v in (axis.low, axis.high, step))
     steps = (high - low) // each
     if abs(low + steps * each - high) > Decimal(_DUST) * each:
-        last = type(axis.high)(low + steps * each)
+        nearest = (repr(type(axis.high)(low + n * each)) for n in (steps, steps + 1))
         raise ValueError(
             f"high {axis.high!r} is no multiple of the step {step!r} above low {axis.low!r};"
-            f" the last one below it is {last!r}"
+            f" nearest are {' and '.join(nearest)}"
         )
 
 

@@ -31,7 +31,15 @@ import numpy.typing as npt
 from spot_dask.cards import Card, counted
 from spot_dask.errors import did_you_mean, shown
 from spot_dask.records import Configuration, Value
-from spot_dask.space.conditions import Requirement, active, count, holds, narrowed, requirements
+from spot_dask.space.conditions import (
+    Requirement,
+    active,
+    by_name,
+    count,
+    holds,
+    narrowed,
+    requirements,
+)
 from spot_dask.space.config import Config
 from spot_dask.space.hyperdict import parameters_from_hyperdict
 from spot_dask.space.parameters import (
@@ -80,6 +88,7 @@ class Space:
             group = next((n for n in parameters if n.startswith(f"{name}.")), None)
             if group is not None:
                 raise ValueError(f"{name}: is the name of a group, too, that of {group}; rename it")
+        parameters = by_name(parameters)
         self.parameters: Mapping[str, Parameter] = MappingProxyType(parameters)
         self.names = tuple(parameters)
         self.predicates: tuple[Predicate, ...] = ()

@@ -76,7 +76,11 @@ class Bucket(Backend):
 
     def seen(self) -> str:
         listing = self._asked("read", "", lambda: _obstore().list_with_delimiter(self.store))
-        return "a directory" if listing["objects"] or listing["common_prefixes"] else "nothing"
+        return (
+            "a prefix with objects"
+            if listing["objects"] or listing["common_prefixes"]
+            else "nothing"
+        )
 
     def get(self, key: str) -> bytes | None:
         def read() -> bytes | None:

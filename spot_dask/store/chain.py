@@ -78,13 +78,14 @@ class Link:
 def read_root(backend: Backend) -> Root:
     """The head of a run; StoreError where there is no run, StoreCorrupt where it lacks its head."""
     seen = backend.seen()
-    data = backend.get(ROOT) if seen == "a directory" else None
-    if data is None and seen == "a directory" and backend.get(chunk_key(0)) is not None:
+    there = seen in ("a directory", "a prefix with objects")
+    data = backend.get(ROOT) if there else None
+    if data is None and there and backend.get(chunk_key(0)) is not None:
         raise StoreCorrupt(f"{ROOT} of {backend.where} is missing, its records are there")
     if data is None:
         raise StoreError(
-            f"no run at {backend.where}: there is {seen}, expected the directory of a spot-dask "
-            f"run with its {ROOT}"
+            f"no run at {backend.where}: there is {seen}, expected the store of a spot-dask run "
+            f"with its {ROOT}"
         )
     return parse_root(data, backend.where)
 

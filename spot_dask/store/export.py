@@ -323,7 +323,7 @@ def _decoded(column: Column) -> Array:
         return column.values.view("M8[us]")
     if column.kind == "factor":
         return _labels(column)
-    if column.kind == "integer" and column.optional:
+    if column.kind == "integer" and column.missing.any():
         return np.where(column.missing, np.nan, column.values)
     return column.values
 

@@ -278,7 +278,9 @@ def _attributes(column: Column) -> JSON:
     if column.kind == "time":
         units = "microseconds since 1970-01-01"
         attributes |= {"units": units, "calendar": "proleptic_gregorian"}
-    if column.kind in ("real", "time") or (column.kind == "integer" and column.optional):
+    # Of complete integers there is none: xarray would make floats of them.
+    lacks = column.kind == "integer" and column.optional and bool(column.missing.any())
+    if column.kind in ("real", "time") or lacks:
         attributes["_FillValue"] = _cf_fill(column.kind)
     if column.kind == "factor":
         words = [re.sub(r"\s+", "_", str(level).strip()) or "_" for level in column.levels]

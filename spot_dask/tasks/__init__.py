@@ -114,11 +114,16 @@ def check(task: object) -> None:
             " or an object with objective, direction, shortened() and __call__(config, trial)"
         )
     given: Any = task
-    if not isinstance(given.objective, str) or not given.objective:
-        raise ValueError(f"{what} with the objective {shown(given.objective)}; expected a name")
+    check_objective(given.objective)
     check_direction(given.direction)
     check_call(f"{what} that", given, "config", "trial")
     check_call(f"{what} whose shortened()", given.shortened)
+
+
+def check_objective(objective: object) -> None:
+    """Raises ValueError unless an objective is the name of a metric."""
+    if not isinstance(objective, str) or not objective:
+        raise ValueError(f"objective is {shown(objective)}; expected a metric's name")
 
 
 def check_call(what: str, function: Any, *arguments: str, **named: str) -> None:

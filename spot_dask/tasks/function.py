@@ -17,6 +17,7 @@ from spot_dask.tasks import (
     check,
     check_call,
     check_direction,
+    check_objective,
     measured,
     seed_all,
 )
@@ -58,6 +59,7 @@ class FunctionTask:
     def __post_init__(self) -> None:
         given, named = self._arguments("cfg", "trial")
         check_call("function", self.function, *given, **named)
+        check_objective(self.objective)
         check_direction(self.direction)
         FoldPlan.of(self)
 

@@ -75,6 +75,16 @@ class Splitting:
         return replace(data, train=train, validation=validation)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_bool(name: str, value: object) -> None:
+    """Raise ValueError unless a value is true or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {shown(value)}; expected True or False")
+
+
 @dataclass(frozen=True)
 class Split(Splitting):
     """A hold-out split: the share of the training data that validates, stratified by class.
@@ -89,10 +99,11 @@ class Split(Splitting):
     stratify: bool = True
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.validation < 1.0:
+        if not (_is_number(self.validation) and 0.0 < self.validation < 1.0):
             raise ValueError(
-                f"split: validation is {self.validation}; expected a share between 0 and 1"
+                f"split: validation is {shown(self.validation)}; expected a share between 0 and 1"
             )
+        _check_bool("Split: stratify", self.stratify)
 
     def places(self, data: Items, seed: int, fold: int) -> Places:
         """A random share of the samples validates; ValueError if that is all or none."""
@@ -125,7 +136,8 @@ class Folds(Splitting):
     A configuration is trained k * repeats times; its value is the mean. Each repeat draws another
     partition. Samples of one group are never on both sides: ``groups`` is an array (n), the name of
     a column of a frame (which stays among the inputs unless ``prepare`` leaves it out), or a
-    function of the training data that returns such an array. ``stratify`` None: folds have equal
+    function that returns such an array, of the training data as they were given: ``(X, y)``, with
+    tensors for arrays, or the dataset. ``stratify`` None: folds have equal
     shares of every class if the targets are class numbers that are known without reading the items;
     True raises ValueError where they are not, False draws folds without looking at classes.
     ``stop``: a configuration that is hopeless after some folds is not trained on the others.
@@ -146,6 +158,9 @@ class Folds(Splitting):
             )
         if type(self.repeats) is not int or self.repeats < 1:
             raise ValueError(f"Folds: repeats is {shown(self.repeats)}; expected at least 1")
+        _check_bool("Folds: stop", self.stop)
+        if self.stratify is not None:
+            _check_bool("Folds: stratify", self.stratify)
         if callable(self.groups):
             check_call("Folds: groups", self.groups, "train")
 
@@ -251,7 +266,8 @@ class TimeSplit(Splitting):
     def __post_init__(self) -> None:
         if type(self.k) is not int or self.k < 1:
             raise ValueError(f"TimeSplit: k is {shown(self.k)}; expected at least 1")
-        if self.share is not None and not 0.0 < self.share * self.k < 1.0:
+        known = self.share is None or _is_number(self.share)
+        if not known or (self.share is not None and not 0.0 < self.share * self.k < 1.0):
             raise ValueError(
                 f"TimeSplit: share is {shown(self.share)} for {self.k} windows; expected that they "
                 "are more than none and less than all of the samples"
@@ -417,9 +433,12 @@ def _group_numbers(groups: Any, data: Items) -> Indices:
             raise ValueError(f"Folds: groups is {groups!r}, no column of X; {seen}")
         found: Any = frame[groups]  # type: ignore[index]
     else:
-        found = groups(data) if callable(groups) else groups
+        given = data.tensors if isinstance(data, Arrays) else data
+        found = groups(given) if callable(groups) else groups
     try:
         values = np.asarray(found)
+        if none := sum(v is None or v != v for v in values.ravel().tolist()):
+            raise ValueError(f"{none} of them are missing; give each sample a group")
         _, numbers = np.unique(values.astype(str) if values.dtype.kind == "O" else values,
                                return_inverse=True)  # fmt: skip
     except (TypeError, ValueError) as error:

@@ -130,7 +130,7 @@ def take_over(sources: Iterable[str | Path | WarmStart], header: Header) -> list
 
     Evaluations that a source had imported as data are taken with it. An evaluation that reaches the
     study by two ways counts once, as data if it is data to one of them. Raises StoreError if a
-    source cannot be read, does not have the names to be renamed, or is data of another objective,
+    source cannot be read, none has a name or value to be renamed, or is data of another objective,
     ValueError if ``sources`` is one source instead of several.
     """
     if isinstance(sources, str | Path | WarmStart):
@@ -140,13 +140,16 @@ def take_over(sources: Iterable[str | Path | WarmStart], header: Header) -> list
     space = Space.from_json(header.space)
     found = [_read(source, space, header) for source in given]
     there = dict.fromkeys(name for earlier in found for name in earlier.columns)
+    there |= dict.fromkeys(earlier.objective for earlier in found if earlier.objective)
     for source in given:
-        for old, new in {**dict.fromkeys(source.values, ""), **source.rename}.items():
-            if new != header.objective and old not in there:
+        for old in {**source.values, **source.rename}:
+            if old not in there:
                 raise StoreError(
                     f"{source.path}: there is no {old!r} to be renamed, there are "
                     f"{listed(there)}{did_you_mean(old, there)}"
                 )
+        for name, values in source.values.items():
+            _check_values(str(source.path), name, values, found)
     taken: set[tuple[str, int]] = set()
     imported = [_taken(*pair, space, header, taken) for pair in zip(given, found, strict=True)]
     for entry in imported:
@@ -155,6 +158,19 @@ def take_over(sources: Iterable[str | Path | WarmStart], header: Header) -> list
         if not (entry.items or entry.dropped):
             raise StoreError(f"{entry.source}: there is no evaluation in it")
     return imported
+
+
+def _check_values(path: str, name: str, values: Iterable[str], found: Iterable[Earlier]) -> None:
+    """Raise StoreError for a value to be mapped that no row of the sources has."""
+    seen = dict.fromkeys(
+        str(row.values[name]) for earlier in found for row in earlier.rows if name in row.values
+    )
+    for value in values:
+        if value not in seen:
+            raise StoreError(
+                f"{path}: {name} is never {value!r}, which is to be renamed, it is "
+                f"{listed(seen)}{did_you_mean(value, seen)}"
+            )
 
 
 def summary(imported: Imported) -> str:
@@ -232,7 +248,7 @@ def _format_of(path: str) -> Format:
         if suffix in found.suffixes:
             return found
     known = ", ".join(suffix for found in formats.values() for suffix in found.suffixes)
-    raise StoreError(f"{path}: no warm start from it; expected a store's directory or {known}")
+    raise StoreError(f"{path}: no warm start from it; expected a store or {known}")
 
 
 def split(path: str) -> tuple[str, str | None]:

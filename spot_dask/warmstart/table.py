@@ -79,7 +79,7 @@ class Lines:
         for line, values in zip(self.numbers, self.values, strict=True):
             others = {name: value for name, value in values.items() if name != objective}
             rows.append(Row(run, line, others, *number(values.get(objective))))
-        return Earlier(rows, unit="line", textual=self.textual)
+        return Earlier(rows, objective, unit="line", textual=self.textual)
 
     @cached_property
     def _digest(self) -> str:

@@ -117,7 +117,7 @@ def test_a_warm_start_from_what_is_no_store_is_told(tmp_path: Path) -> None:
             "'step' is no parameter of this study and has different values",
         ),
         (("--prior", "old.csv", "--rename", "y=loss", "--rename", "z="), "there is no 'z'"),
-        (("--prior", "old.xls"), "expected a store's directory or .csv"),
+        (("--prior", "old.xls"), "expected a store or .csv"),
     ],
 )
 def test_a_source_that_does_not_fit_is_told(

@@ -112,3 +112,25 @@ def test_a_program_without_help_is_told_in_one_line(
     assert message in done.output
     assert len(done.output.strip().splitlines()) == 1
     assert not (tmp_path / "study").exists()
+
+
+ABSL = """\
+main.py:
+  --lr: learning rate
+    (default: '0.1')
+    (a number)
+  --opt: <adam|sgd>: Optimizer
+    (default: 'adam')
+  --mode=fast|slow  how
+    (default:
+    slow)
+"""
+
+
+def test_choices_as_a_pattern_and_defaults_on_later_lines_are_read() -> None:
+    found = {a.option: (a.default, a.choices) for a in arguments(ABSL)}
+    assert found == {
+        "lr": ("0.1", ()),
+        "opt": ("adam", ("adam", "sgd")),
+        "mode": ("slow", ("fast", "slow")),
+    }

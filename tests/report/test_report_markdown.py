@@ -59,6 +59,12 @@ def test_how_numbers_were_computed_is_folded():
     assert "By t. n = 5; what is random is drawn from seed 0." in document
 
 
+def test_only_a_command_of_ours_in_backticks_is_code():
+    assert escaped("`spot-dask confirm STORE` does it") == "`spot-dask confirm STORE` does it"
+    assert escaped("`spot-dask @me`") == r"\`spot-dask @<!-- -->me\`"
+    assert escaped("`rm`") == r"\`rm\`"
+
+
 def test_a_whole_report_is_short_enough_for_a_comment_and_escaped():
     space = Space(opt=Categorical([EVIL, "b"], default=EVIL))
     builder = Builder(space=space, name=EVIL, objective=EVIL)

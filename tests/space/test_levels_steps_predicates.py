@@ -123,9 +123,9 @@ def test_decimal_dust_is_taken_for_the_step_and_anything_else_is_refused() -> No
     [
         (
             lambda: Real(0, 1, step=0.3),
-            "high 1.0 is no multiple of the step 0.3 .* below it is 0.9",
+            "high 1.0 is no multiple of the step 0.3 .* nearest are 0.9 and 1.2",
         ),
-        (lambda: Integer(0, 9, step=2), "the last one below it is 8"),
+        (lambda: Integer(0, 9, step=2), "nearest are 8 and 10"),
         (lambda: Real(0, 1, step=0), "step 0.0 is not positive"),
         (lambda: Real(0, 1, step=-0.1), "step -0.1 is not positive"),
         (lambda: Real(0, 1, step="a"), "step 'a' .str. is not a number"),
@@ -361,3 +361,11 @@ def test_centres_that_a_predicate_excludes_are_named() -> None:
         space.where("low < high")
     with pytest.raises(ValueError, match="none of 4096 random configurations meets it"):
         space.where("low > 20")
+
+
+def test_a_condition_may_name_what_a_level_stands_for() -> None:
+    crop = Categorical({"none": None, "64x64": (64, 64)})
+    for given in ([None], None, ["none"]):
+        space = Space(crop=crop, y=Real(0, 1).when(crop=given))
+        assert space.parameters["y"].conditions == (("crop", ("none",)),)
+    assert Space.from_json(space.to_json()).names == ("crop", "y")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -155,7 +156,7 @@ def test_groups_are_an_array_a_column_or_a_function() -> None:
     data = numbered(Y, frame)
     expected = Folds(4, groups=who).assigned(data, 3).tolist()
     assert len(set(expected)) == 4
-    for groups in ("who", lambda train: train.X["who"], pd.Series(who)):
+    for groups in ("who", lambda train: train[0]["who"], pd.Series(who)):
         assert all(
             len(set(np.array(Folds(4, groups=groups).assigned(data, 3))[who == g])) == 1
             for g in range(20)
@@ -426,3 +427,34 @@ def test_a_function_is_told_its_fold() -> None:
     assert FoldPlan.of(task) == FoldPlan(4, 2, stop=False)
     assert run(task, fold=3, partition=250).y == 3.25
     assert run(task, partition=None, seed=8).y == 0.008
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Folds(5, stop="no"), "Folds: stop is 'no'; expected True or False"),
+        (lambda: Folds(5, stratify="x"), "Folds: stratify is 'x'; expected True or False"),
+        (lambda: Split("x"), "split: validation is 'x'; expected a share between 0 and 1"),
+        (lambda: Split(stratify=None), "Split: stratify is None; expected True or False"),
+        (lambda: TimeSplit(2, share="x"), "TimeSplit: share is 'x' for 2 windows"),
+        (lambda: FunctionTask(len, folds="5"), "folds is '5'; expected a number of folds"),
+        (lambda: FunctionTask(len, objective=3), "objective is 3; expected a metric's name"),
+    ],
+)
+def test_a_wrong_argument_of_a_split_is_one_line(make: Callable[[], object], told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        make()
+
+
+def test_a_function_for_groups_gets_what_was_given_and_each_sample_needs_a_group() -> None:
+    frame = pd.DataFrame({"x": X[:, 0], "who": np.repeat(np.arange(20.0), 3)})
+    seen: list[Any] = []
+    Folds(4, groups=lambda train: seen.append(train) or train[0]["who"]).assigned(
+        numbered(Y, frame), 3
+    )
+    assert type(seen[0]) is tuple
+    assert seen[0][0] is frame
+    frame.loc[:2, "who"] = np.nan
+    for groups in ("who", frame["who"].astype(object).where(frame["who"].notna(), None)):
+        with pytest.raises(ValueError, match="3 of them are missing; give each sample a group"):
+            Folds(4, groups=groups).assigned(numbered(Y, frame), 3)
