@@ -21,8 +21,9 @@ from typing import Any
 from spot_dask.errors import RunWarning, shown
 from spot_dask.progress import Goal, Standing, Update, View, Watcher
 from spot_dask.records import Evaluation, History
-from spot_dask.standing import count, estimate, failure, left
+from spot_dask.standing import count, estimate, left
 from spot_dask.texts import encodable, printable
+from spot_dask.words import failure
 
 logger = logging.getLogger(__name__)
 

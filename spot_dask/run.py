@@ -6,9 +6,7 @@ needed to read a run.
 
 from __future__ import annotations
 
-import logging
 import math
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -22,37 +20,30 @@ from spot_dask.codec import number_to_json
 from spot_dask.constraints import parsed, standing
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.executors.artifacts import artifacts_of
-from spot_dask.fold import Fold
+from spot_dask.glance import Glance
 from spot_dask.inference import Inference
 from spot_dask.inference.confirmed import FEWEST, Confirmation, confirmation
 from spot_dask.inference.narrowed import NarrowedSpace, narrowed
 from spot_dask.magnitude import magnitudes
 from spot_dask.outputs import beside
 from spot_dask.records import (
-    STOP,
     Configuration,
     Evaluation,
-    FoldPlan,
-    Header,
-    History,
     Import,
     Objective,
     Opened,
     Trial,
-    widened,
 )
 from spot_dask.settings import Budget, Settings, shared
 from spot_dask.space import Config, Space
 from spot_dask.stats.paired import PairedComparison
 from spot_dask.store import export, tables
-from spot_dask.store.backend import address
 from spot_dask.store.journal import Journal
-from spot_dask.store.table import Table, tabulate, unfit
+from spot_dask.store.table import Table, tabulate
 from spot_dask.store.wishes import RANGES, pause, put_wish
 from spot_dask.texts import printable
 from spot_dask.tuner import Tuner
 from spot_dask.tuner.confirmation import reserve, seeds_of
-from spot_dask.tuner.folds import table_of
 from spot_dask.tuner.foretold import foretold
 from spot_dask.tuner.limited import rank
 from spot_dask.tuner.model import Best, Model
@@ -71,28 +62,14 @@ if TYPE_CHECKING:
     from spot_dask.report.sections.importance import Importances
     from spot_dask.tasks.fitted import Fitted
 
-logger = logging.getLogger(__name__)
-
-COMPLETE = ("budget", "wall", "exhausted", "until")
-"""The reasons of a run that ended because it had done what it was asked to do."""
-
-
-STOPPED = ("SIGHUP", "SIGINT", "SIGTERM", STOP)
-"""The reasons of a run that was stopped before its end."""
-
 
 @dataclass(frozen=True, repr=False)
-class Run:
+class Run(Glance):
     """A run read from its store at one moment; open it again to see what came after.
 
     ``path`` is the store's address: text if it is the URL of an object store.
     """
 
-    path: Path | str
-    header: Header
-    being_written: bool
-    end: int
-    journal: Journal = field(repr=False)
     study: Settings | None = field(default=None, repr=False)
 
     @classmethod
@@ -103,12 +80,14 @@ class Run:
         ``study`` is needed where the run's surrogate or criterion is the study's own: what a store
         names of other code is not loaded.
         """
-        path = address(path)
-        journal = Journal.open(path)
-        being_written = journal.being_written  # first: a run that ends meanwhile is not killed
-        if lacks := journal.short():
-            logger.warning("%s", lacks)
-        return cls(path, journal.header, being_written, journal.count(), journal, study)
+        return replace(super().open(path), study=study)
+
+    @classmethod
+    def by(cls, seen: Glance) -> Run:
+        """The run that was seen, with its model; what was read is not read again."""
+        if isinstance(seen, cls):
+            return seen
+        return cls(seen.path, seen.header, seen.being_written, seen.end, seen.journal)
 
     @classmethod
     def of(cls, path: Path | str, journal: Journal, study: Settings) -> Run:
@@ -185,76 +164,6 @@ class Run:
     def to_xarray(self) -> xr.Dataset:
         """Evaluations and curves as a Dataset; raises SpotDaskError if xarray is not installed."""
         return export.to_xarray(self.tabulated)
-
-    @cached_property
-    def space(self) -> Space:
-        """The search space, with all that it has been where its ranges were changed.
-
-        Raises StoreCorrupt if the store holds none.
-        """
-        try:
-            return Space.from_json(self._widened.space)
-        except ValueError as error:
-            raise StoreCorrupt(f"{self.path}: the space in its header: {error}") from None
-
-    @property
-    def _widened(self) -> Header:
-        return widened(self.header, self.fold.settings)
-
-    @cached_property
-    def fold(self) -> Fold:
-        """The sum of the records, read once; raises StoreCorrupt naming what is wrong."""
-        self.journal.read(self.end)
-        assert self.journal.fold is not None
-        for problem in unfit(widened(self.header, self.journal.fold.settings), self.journal.fold):
-            raise StoreCorrupt(f"{self.path}: {problem}")
-        return self.journal.fold
-
-    @property
-    def history(self) -> History:
-        return self.fold.history
-
-    @cached_property
-    def settings(self) -> dict[str, Any]:
-        """The settings the run began with, as later sessions changed them."""
-        return self._checked({**self._begun_with, **self.fold.settings})
-
-    @property
-    def why(self) -> str:
-        """Why the last session broke off, where its default cannot be trained; else empty."""
-        return self.fold.why if self.fold.closed == "broken" else ""
-
-    @property
-    def ended(self) -> str | None:
-        """Why the last session ended; None if it still runs or was killed."""
-        return self.fold.closed
-
-    @property
-    def stopped(self) -> str | None:
-        """What stopped the last session: a signal or a request; None if nothing did."""
-        return self.ended if self.ended in STOPPED else None
-
-    @property
-    def state(self) -> str:
-        """One of running, elsewhere, interrupted (killed), done, stopped (by a signal), failing,
-        broken (the default cannot even be built).
-
-        Elsewhere is a run in a directory that was begun on another machine and has not ended:
-        whether it still goes on is not seen here, since locks are not.
-        """
-        if self.ended is None:
-            if self.being_written:
-                return "running"
-            return "interrupted" if self._is_seen else "elsewhere"
-        if self.ended in COMPLETE:
-            return "done"
-        return "stopped" if self.stopped else self.ended
-
-    @property
-    def _is_seen(self) -> bool:
-        """Whether it would be seen here that a coordinator has the run."""
-        opened = self.fold.opened
-        return isinstance(self.path, str) or opened is None or opened.host == socket.gethostname()
 
     @cached_property
     def model(self) -> Model | None:
@@ -461,91 +370,13 @@ class Run:
         best = tuner.recommend(fold.history, self.model)
         return ReportContext(header, fold, self.model, best, self.not_loaded, found)
 
-    @property
-    def sign(self) -> float:
-        """-1 where the objective is maximised."""
-        return 1.0 if self.header.direction == "min" else -1.0
-
-    def signed(self, y: float) -> float:
-        """An internal (minimised) objective value in the user's direction."""
-        return self.sign * y
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs its evaluations have trained."""
-        return sum(e.outcome.epochs for e in self.history.evaluations)
-
-    @property
-    def epochs_end_it(self) -> bool:
-        """Whether its budget of epochs is used up."""
-        limit = Budget(**self.settings["budget"]).epochs
-        return limit is not None and self.epochs >= limit
-
     def status(self) -> dict[str, Any]:
         """How the run stands, as JSON (schema ``spot-dask/status/1``)."""
-        history, budget = self.history, Budget(**self.settings["budget"])
-        limit = budget.limit
-        used = len(history.evaluations)
-        opened, told = self.fold.opened, foretold(history, self.folds)
-        return {
-            "schema": "spot-dask/status/1",
-            "store": str(self.path),
-            "name": self.header.name,
-            "state": self.state,
-            "paused": self.journal.paused,
-            "ended": self.ended,
-            "why": self.why,
-            "coordinator": opened and {"host": opened.host, "pid": opened.pid},
-            "budget": {
-                "used": used,
-                "limit": limit,
-                "fraction": None if limit is None else used / limit,
-                "epochs_limit": budget.epochs,
-                "epochs_used": self.epochs,
-                "wall_limit_seconds": budget.wall,
-                "wall_used_seconds": self.fold.elapsed,
-                "until": budget.until,
-                "enough": None if self.enough is None else str(self.enough),
-            },
-            "trials": {
-                "done": len(history.ok),
-                "failed": len(history.failed),
-                "stopped": len(history.stopped),
-                "pending": len(history.pending),
-                "wished": len(self.journal.wishes()),
-                "confirming": len(history.confirmations),
-                "imported": len(history.imports),
-                "hints": sum(map(len, history.priors)),
-            },
-            "folds": self._folds_json,
-            "incumbent": self.best_json(self.best),
-            "foretold": None if told is None else {**asdict(told), "warning": told.warning},
-            "last_event": self.fold.last,
-        }
-
-    @property
-    def folds(self) -> FoldPlan:
-        """The folds that each configuration is trained on."""
-        return Settings.restored(self._begun_with)["folds"]  # type: ignore[no-any-return]
-
-    @property
-    def _folds_json(self) -> dict[str, int] | None:
-        """How many configurations were begun, have all of so many folds, and ended before."""
-        if not self.folds.several:
-            return None
-        table = table_of(self.folds, self.history)
-        begun = table.candidates.values()
-        whole = [table.is_complete(c.config) for c in begun]
-        given_up = [
-            (c.ended or table.is_hopeless(c.config)) and not done
-            for c, done in zip(begun, whole, strict=True)
-        ]
-        return {
-            "of": self.folds.count,
-            "configurations": len(whole),
-            "complete": sum(whole),
-            "given_up": sum(given_up),
-        }
+        found, told = super().status(), foretold(self.history, self.folds)
+        found["budget"]["enough"] = None if self.enough is None else str(self.enough)
+        found["incumbent"] = self.best_json(self.best)
+        found["foretold"] = None if told is None else {**asdict(told), "warning": told.warning}
+        return found
 
     def best_json(self, best: Best | None) -> dict[str, Any] | None:
         """A recommendation as JSON: trial, configuration, and what is known of its value.
@@ -747,17 +578,6 @@ class Run:
         target = self._beside / f"evaluations.{to}" if path is None else Path(path)
         export.export(self.tabulated, target, to, tables.about(self.header), force=force)
         return target
-
-    @property
-    def _begun_with(self) -> dict[str, Any]:
-        return self._checked(self.header.settings)
-
-    def _checked(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Settings with what older runs did; raises StoreCorrupt if there are no such settings."""
-        try:
-            return {**document, **Settings(**Settings.restored(document)).settings}
-        except ValueError as error:
-            raise StoreCorrupt(f"the settings of {self.path}: {error}") from error
 
     @property
     def _beside(self) -> Path:

@@ -196,7 +196,8 @@ UNTIL = Kind(
 GPUS = number(
     "a whole number or a share such as 0.25",
     lambda value: (
-        value == 0 or (value > 0 and abs((each := max(value, 1 / value)) - round(each)) < 1e-6)
+        value == 0
+        or (0 < value < float("inf") and abs((each := max(value, 1 / value)) - round(each)) < 1e-6)
     ),
 )
 

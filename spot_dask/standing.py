@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from spot_dask.cards import counted
 from spot_dask.progress import BestSoFar, Standing, Training, fold_of
 from spot_dask.records import Evaluation
-from spot_dask.texts import printable
 from spot_dask.tuner.foretold import FEWEST, Foretold
-from spot_dask.words import LONGEST_TEXT, clock, number, rough
+from spot_dask.words import clock, failure, number, rough
 
 
 def news(standing: Standing, last: Evaluation) -> Iterator[str]:
@@ -116,10 +115,3 @@ def training(running: Training, objective: str, where: bool) -> str:
     if where:
         parts.append(running.worker.partition("://")[2] or running.worker)
     return "  ".join(parts)
-
-
-def failure(evaluation: Evaluation) -> str:
-    """Why an evaluation failed, in one line."""
-    error = evaluation.outcome.error
-    reason = "" if error is None else f": {error.type}: {error.message}"
-    return printable(f"{evaluation.outcome.status}{reason}", LONGEST_TEXT)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from spot_dask.records import Configuration, Value
+from spot_dask.records import Configuration, Evaluation, Value
+from spot_dask.texts import printable
 
 LONGEST_TEXT = 300
-"""Characters of an error's message that are shown in a line."""
+"""Characters of a text that are shown in a line."""
+
+LONGEST_ERROR = 160
+"""Characters of an error that is one of several."""
 
 
 def number(value: float) -> str:
@@ -40,3 +44,10 @@ def clock(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 86400} d {whole % 86400 // 3600:02d} h"
+
+
+def failure(evaluation: Evaluation) -> str:
+    """Why an evaluation failed, in one line, of which the beginning is shown."""
+    error = evaluation.outcome.error
+    reason = "" if error is None else f": {error.type}: {error.message}"
+    return printable(f"{evaluation.outcome.status}{reason}", LONGEST_ERROR)

@@ -104,6 +104,7 @@ store.inbox store.wishes
 store.journal
 store.tables
 store.backup store.export store.rescue store.verify
+glance
 report.context report.text
 report.blocks
 report.markdown report.summary

@@ -50,6 +50,9 @@ COMMANDS = {
 
 INTERRUPTED = 130
 
+LONGEST = 1000
+"""Characters of an error that are shown; -v shows all of it."""
+
 
 class Commands(click.Group):
     """The group of commands: imports one when it is asked for, and tells errors in one line."""
@@ -97,7 +100,7 @@ class Commands(click.Group):
             if ctx.meta.get(VERBOSE):
                 show(masked(traceback.format_exc().removesuffix("\n")), err=True)
             code, message = _told(error)
-        say(f"Error: {masked(message)}", err=True)
+        say(f"Error: {printable(masked(message), LONGEST)}", err=True)
         ctx.exit(code)
 
 
@@ -107,7 +110,7 @@ def _legible(error: click.ClickException) -> click.ClickException:
         return error
     # Without its context: with it, click would write two lines of usage before the error.
     kind = click.UsageError if isinstance(error, click.UsageError) else click.ClickException
-    return kind(printable(error.format_message()))
+    return kind(printable(error.format_message(), LONGEST))
 
 
 def _told(error: BaseException) -> tuple[int, str]:

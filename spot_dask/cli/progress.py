@@ -30,7 +30,6 @@ from spot_dask.records import Evaluation
 from spot_dask.standing import (
     count,
     estimate,
-    failure,
     left,
     model,
     news,
@@ -39,7 +38,7 @@ from spot_dask.standing import (
     training,
 )
 from spot_dask.texts import printable
-from spot_dask.words import clock, values
+from spot_dask.words import clock, failure, values
 
 FAILURES_SHOWN = 3
 RUNNING_SHOWN = 8

@@ -387,7 +387,17 @@ def _sources(options: Mapping[str, Any]) -> list[WarmStart]:
 
 
 def _exclude(ctx: click.Context, options: dict[str, Any]) -> None:
-    """Leave at most one of --scheduler and --local; a flag beats the environment."""
+    """Leave at most one of --scheduler and --local; a flag beats the environment.
+
+    Raises UsageError for both, and for trackers that there are not.
+    """
+    from spot_dask.trackers import check
+
+    try:
+        for name in options["track"]:
+            check(name)
+    except ValueError as error:
+        raise click.UsageError(f"--track: {one_line(error)}") from error
     if options["scheduler"] is None or options["local"] is None:
         return
     typed = [

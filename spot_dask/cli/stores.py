@@ -15,9 +15,10 @@ from spot_dask.cli import options as opt
 from spot_dask.errors import StoreError
 from spot_dask.notation import NOTATIONS, written
 from spot_dask.outputs import write_texts
-from spot_dask.texts import printable
+from spot_dask.texts import printable, shell
 
 if TYPE_CHECKING:
+    from spot_dask.glance import Glance
     from spot_dask.records import History
     from spot_dask.run import Run
 
@@ -45,16 +46,44 @@ def stop(store: str, as_json: bool) -> None:
 def status(store: str, study: str | None, as_json: bool) -> None:
     """Tell how the run in STORE stands.
 
-    Needs no scheduler.
+    Needs no scheduler. No surrogate is fitted, so the best is what has come out best; --json, a
+    study with folds, --until or constraints, and --study tell what is recommended.
     """
-    run = _open(store, study)
+    from spot_dask.glance import Glance
+
+    run = Glance.open(store) if study is None and not as_json else _open(store, study)
+    if run.folds.several or run.settings["constraints"] or run.settings["budget"]["until"]:
+        from spot_dask.run import Run
+
+        run = Run.by(run)
     document = run.status()
     if as_json:
         opt.emit("status", document)
         return
-    from spot_dask.standing import failure, model
-    from spot_dask.tuner.foretold import foretold
+    _show_standing(run, document)
+    for evaluation in run.history.failed[-3:]:
+        opt.say(f"trial {evaluation.trial.number} {words.failure(evaluation)}")
+    if run.history.failed:
+        opt.say(f"errors       whole: spot-dask export {shell([str(run.path)])} --to jsonl")
+    if document["incumbent"] is not None:
+        from spot_dask.run import Run
+        from spot_dask.standing import model
+        from spot_dask.tuner.foretold import foretold
 
+        assert isinstance(run, Run)
+        _show_best(run, document["incumbent"])
+        for line, _ in model(foretold(run.history, run.folds)):
+            opt.say(f"model        {line}")
+    elif (found := run.observed()) is not None:
+        best, value, seeds = found
+        objective = printable(run.header.objective, words.LONGEST_TEXT)
+        how = f"mean of {counted(seeds, 'fresh seed')}" if seeds else "observed, unconfirmed"
+        opt.say(f"best         trial {best.trial.number}: {words.values(best.trial.config)}")
+        opt.say(f"{objective}  {words.number(value)} ({how}); spot-dask best tells what to take")
+
+
+def _show_standing(run: Glance, document: dict[str, Any]) -> None:
+    """Print how a run stands but for its failures and its best configuration."""
     state, who = document["state"], ""
     if state in ("running", "elsewhere", "interrupted"):
         who = "process {pid} on {host}".format(**document["coordinator"])
@@ -86,12 +115,6 @@ def status(store: str, study: str | None, as_json: bool) -> None:
     opt.say(f"imported     {trials['imported']}")
     if trials["hints"]:
         opt.say(f"hints        {trials['hints']} (of related objectives)")
-    for evaluation in run.history.failed[-3:]:
-        opt.say(f"trial {evaluation.trial.number} {failure(evaluation)}")
-    if document["incumbent"] is not None:
-        _show_best(run, document["incumbent"])
-    for line, _ in model(foretold(run.history, run.folds)):
-        opt.say(f"model        {line}")
 
 
 def _folds(folds: dict[str, int] | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import click
@@ -96,6 +97,8 @@ def certificates(directory: str, days: int) -> None:
 
     It must not exist yet. Whoever has one of its keys can run code on the whole cluster.
     """
+    if Path(directory).exists():
+        raise click.UsageError(f"{directory} exists already; name a new directory")
     from spot_dask.executors.connection import write_certificates
 
     write_certificates(directory, days)

@@ -281,7 +281,7 @@ def reason(error: Exception) -> str:
 
 def listed(names: Iterable[str]) -> str:
     """The names for a message, the first twenty of them."""
-    known = list(names)
+    known = [name if len(name) <= 80 else f"{name[:80]}..." for name in names]
     more = f" and {len(known) - 20} more" if len(known) > 20 else ""
     return (", ".join(known[:20]) or "none") + more
 

@@ -145,3 +145,34 @@ def test_output_that_cannot_be_written_is_one_line(store: Path) -> None:
         )
     expected = "Error: the output cannot be written (No space left on device)\n"
     assert (done.returncode, done.stderr) == (1, expected)
+
+
+def test_status_says_what_came_out_best_without_a_surrogate(store: Path) -> None:
+    code = (
+        "import sys, time\n"
+        "from spot_dask.cli import main\n"
+        "main(sys.argv[1:], standalone_mode=False)\n"
+        "assert 'scipy' not in sys.modules and 'spot_dask.tuner' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "status", str(store)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "pending      0\n" in done.stdout
+    assert "best         trial " in done.stdout
+    assert done.stdout.endswith("(observed, unconfirmed); spot-dask best tells what to take\n")
+
+
+def test_a_long_error_is_shown_in_short_where_several_are(tmp_path: Path) -> None:
+    study = write_study(tmp_path, ("return (cfg.x", "raise RuntimeError('y' * 3000)\n    (cfg.x"))
+    out = tmp_path / "failed.zarr"
+    asked = ("--local", "0", "--evaluations", "3", "--progress", "plain", "--store", out)
+    result = spot("run", study, *asked, code=3)
+    told = spot("status", out).stdout
+    for text in (result.stderr, told):
+        assert max(map(len, text.splitlines())) < 300
+    assert told.count("RuntimeError: yyy") == 3
+    assert f"spot-dask export {out} --to jsonl" in told
+    assert "y" * 3000 in spot("export", out, "--to", "jsonl", "-o", "-").stdout
