@@ -354,11 +354,11 @@ def verify(ctx: click.Context, store: str, salvage: str | None, as_json: bool) -
         ctx.exit(DAMAGED)
 
 
-@opt.command("store", click.argument("new"))
+@opt.command("store", click.argument("new", type=opt.PATH))
 def backup(store: str, new: str, as_json: bool) -> None:
-    """Copy the run in STORE, also while it is being written, to NEW, which can be resumed.
+    """Copy the run in STORE to NEW, which can be resumed.
 
-    NEW appears at once, whole and checked, and must not exist. What trainings keep beside STORE,
+    It may be being written meanwhile. NEW appears at once, whole and checked, and must not exist. What trainings keep beside STORE,
     artifacts and checkpoints, is not copied.
     """
     from spot_dask.store import backup as copies

@@ -152,6 +152,8 @@ def test_a_dataset_holds_the_same_values_and_can_be_written(table, tmp_path):
         e.trial.config["optimizer"] for e in _evaluations()
     ]
     assert (data["status"] == "failed").sum() == 2
+    assert data["record"].dtype == data["config.width"].dtype == np.int64
+    assert data["trial"].dtype == np.float64  # some are imported and have none
     assert data["started"].values[2] == np.datetime64(1_700_000_000, "s")
     assert data["seconds"].attrs == {"long_name": "duration of the training", "units": "s"}
     assert isinstance(data.drop_vars("config.norm").load(), xr.Dataset)
