@@ -358,8 +358,8 @@ def verify(ctx: click.Context, store: str, salvage: str | None, as_json: bool) -
 def backup(store: str, new: str, as_json: bool) -> None:
     """Copy the run in STORE to NEW, which can be resumed.
 
-    It may be being written meanwhile. NEW appears at once, whole and checked, and must not exist. What trainings keep beside STORE,
-    artifacts and checkpoints, is not copied.
+    It may be being written meanwhile. NEW appears at once, whole and checked, and must not exist.
+    What trainings keep beside STORE, artifacts and checkpoints, is not copied.
     """
     from spot_dask.store import backup as copies
 
