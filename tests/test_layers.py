@@ -60,7 +60,7 @@ early_stopping.*
 baselines
 baselines.*
 tuner.ranges tuner.design tuner.model tuner.replication
-tuner.confirmation tuner.durations tuner.folds tuner.foreseen tuner.limited
+tuner.confirmation tuner.durations tuner.folds tuner.foreseen tuner.limited tuner.tame
 tuner.foretold
 tuner.stopping
 tuner

@@ -29,7 +29,7 @@ from spot_dask.infill import Infill, Proposal, Request
 from spot_dask.infill.constrained import Constrained
 from spot_dask.infill.leaning import Believed, Leaning, likeliest
 from spot_dask.infill.log_ei import LogEI
-from spot_dask.magnitude import Magnitudes, magnitudes
+from spot_dask.magnitude import magnitudes
 from spot_dask.records import (
     Configuration,
     Evaluation,
@@ -66,6 +66,7 @@ from spot_dask.tuner.model import (
 from spot_dask.tuner.ranges import holds, inside, places
 from spot_dask.tuner.replication import Noisy, choose, worth
 from spot_dask.tuner.stopping import Judgement, Stopping
+from spot_dask.tuner.tame import Tame
 
 logger = logging.getLogger(__name__)
 
@@ -132,8 +133,9 @@ class Tuner:
         budget is not known, and none once there is ``enough``; of a confirmation, where all is
         asked that can be by now: the finalists are known when no trial of the search is pending.
         """
-        if (tame := self._tame(history)) is not None:
-            return tuple(map(tame.asked, tame.tuner.ask(tame.history, q, stage)))
+        if (tamed := self._tamed(history)) is not None:
+            tuner, tame = tamed
+            return tuple(map(tame.asked, tuner.ask(tame.history, q, stage)))
         known = history.searched
         trials: Sequence[Trial]
         if stage is None and self.enough(known) is not None:
@@ -185,8 +187,9 @@ class Tuner:
 
     def enough(self, history: History) -> Judgement | None:
         """Why the search is to end before its budget; None while it is to go on."""
-        if (tame := self._tame(history)) is not None:
-            found = tame.tuner.enough(tame.history)
+        if (tamed := self._tamed(history)) is not None:
+            tuner, tame = tamed
+            found = tuner.enough(tame.history)
             return found and replace(
                 found, bound=tame.width(found.bound), limit=tame.width(found.limit)
             )
@@ -385,8 +388,9 @@ class Tuner:
         And where it fails, which is logged once. It knows nothing of confirmations. Its units are
         those of ``magnitude.magnitudes(history)`` where values are no ordinary ones.
         """
-        if (tame := self._tame(history)) is not None:
-            return tame.tuner.model(tame.history)
+        if (tamed := self._tamed(history)) is not None:
+            tuner, tame = tamed
+            return tuner.model(tame.history)
         if baselines.find(self.search, trusted=self.trusted) is not None:
             return None  # who searches without a surrogate takes what was observed
         return self._fitted(self._surrogate, history.searched, "what was observed counts")
@@ -441,8 +445,9 @@ class Tuner:
 
         Without a model they are in the order of their observed values.
         """
-        if (tame := self._tame(history)) is not None:
-            return [tame.best(b) for b in tame.tuner.ranked(tame.history, model)]
+        if (tamed := self._tamed(history)) is not None:
+            tuner, tame = tamed
+            return [tame.best(b) for b in tuner.ranked(tame.history, model)]
         found = self._successes(history)
         if self.within is not None:
             box = self.within
@@ -468,9 +473,10 @@ class Tuner:
 
         Of several folds the configurations that have all of them by now.
         """
-        if (tame := self._tame(history)) is not None:
+        if (tamed := self._tamed(history)) is not None:
+            tuner, tame = tamed
             told = list(map(tame.magnitudes.evaluation, evaluations))
-            return [tame.best(b) for b in tame.tuner.seen(told, tame.history)]
+            return [tame.best(b) for b in tuner.seen(told, tame.history)]
         found = [Best((e,)) for e in evaluations]
         if self.folds.several:
             numbers = {e.trial.number for e in evaluations}
@@ -481,7 +487,7 @@ class Tuner:
             ]
         return self._judged(found, history, by_model=False)
 
-    def _tame(self, history: History) -> Tame | None:
+    def _tamed(self, history: History) -> tuple[Tuner, Tame] | None:
         """This tuner and a history with values of ordinary magnitude; None where they are that."""
         found = magnitudes(history, self.objective)
         if found is None:
@@ -495,7 +501,7 @@ class Tuner:
                 constraints=found.limits(stopping.constraints),
             )
         tuner = replace(self, stopping=stopping, constraints=found.limits(self.constraints))
-        return Tame(tuner, found.history(history), history, found, self.constraints)
+        return tuner, Tame(found.history(history), history, found, self.constraints)
 
     def _judged(self, found: Sequence[Best], history: History, by_model: bool) -> list[Best]:
         """Configurations with how they stand to every constraint."""
@@ -832,61 +838,6 @@ class Tuner:
         """Seed of the training: one per replicate, the same for every configuration."""
         sequence = np.random.SeedSequence([self.seed, purpose, replicate])
         return int(sequence.generate_state(1)[0])
-
-
-@dataclass(frozen=True)
-class Tame:
-    """A tuner and a history with values of ordinary magnitude, and what they were before."""
-
-    tuner: Tuner
-    history: History
-    before: History
-    magnitudes: Magnitudes
-    limits: Limits
-
-    def asked(self, trial: Trial) -> Trial:
-        """A trial with what is expected of it in the units of the study."""
-        if (expected := trial.expected) is None:
-            return trial
-        scale = self.magnitudes.own
-        mean, sd = scale.returned(expected.mean), scale.width_back(expected.mean, expected.sd)
-        return replace(trial, expected=Expected(mean, sd))
-
-    def width(self, width: float) -> float:
-        """A difference of values in the units of the study."""
-        return self.magnitudes.own.returned(width)
-
-    def best(self, best: Best) -> Best:
-        """A recommendation as it stands in the study."""
-        scale = self.magnitudes.own
-        fulfilments = [
-            replace(
-                f,
-                constraint=constraint,
-                observed=self.magnitudes.of(constraint.metric).returned(f.observed),
-                unit=self.magnitudes.of(constraint.metric).returned(f.unit),
-            )
-            for f, constraint in zip(
-                best.fulfilments, parsed(self.limits) if best.fulfilments else (), strict=True
-            )
-        ]
-        return replace(
-            best,
-            evaluations=tuple(self._evaluations[e.trial.number] for e in best.evaluations),
-            imports=tuple(self._imports[i.source_run, i.source_trial] for i in best.imports),
-            mean=scale.returned(best.mean),
-            sd=scale.width_back(best.mean, best.sd),
-            level=scale.returned(best.level),
-            fulfilments=tuple(fulfilments),
-        )
-
-    @cached_property
-    def _evaluations(self) -> dict[int, Evaluation]:
-        return {e.trial.number: e for e in self.before.evaluations}
-
-    @cached_property
-    def _imports(self) -> dict[tuple[str, int], Import]:
-        return {(i.source_run, i.source_trial): i for i in self.before.imports}
 
 
 def _first_line(error: Exception) -> str:
