@@ -140,7 +140,13 @@ class DaskExecutor:
         events, self._attached = self._attached, []
         events += self._regain()
         events += self._workers.changes()
-        events += self._arrived(0 if events else seconds)
+        gone = {event.worker for event in events if isinstance(event, Left)}
+        for event in self._arrived(0 if events else seconds):
+            # The scheduler tells of a worker that has left, and no longer lists it.
+            if not isinstance(event, Left) or (
+                event.worker not in gone and self._knows(event.worker)
+            ):
+                events.append(event)
         for event in events:
             match event:
                 case Finished(number, attempt, outcome):
@@ -149,6 +155,10 @@ class DaskExecutor:
                     self._workers.leave(worker)
                     self._forget([placed for placed in self._futures if placed.worker == worker])
         return events
+
+    def _knows(self, worker: str) -> bool:
+        """Whether it has joined, or trains what an earlier coordinator has left."""
+        return worker in self._workers or any(p.worker == worker for p in self._futures)
 
     def _arrived(self, seconds: float) -> list[Event]:
         """What has been put into the queue; waits up to ``seconds`` for the first."""

@@ -66,7 +66,8 @@ def _which(file: str, name: str | None, names: Sequence[str]) -> str:
     """Why none of the studies of a file is the one that is meant."""
     if not names:
         return "there is no study of Optuna in it"
-    there = listed(f"{file}:{n}" if n.isprintable() else shown(n) for n in names)
+    # The file's name, without its folder, leaves room for the study's in a message.
+    there = listed(f"{Path(file).name}:{n}" if n.isprintable() else shown(n) for n in names)
     if name is None:
         return f"{len(names)} studies of Optuna in it; say which: {there}"
     return f"no study named {name!r}, there are: {there}{did_you_mean(name, names)}"

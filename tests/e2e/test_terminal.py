@@ -209,5 +209,6 @@ def test_the_third_ctrl_c_leaves_a_cursor(terminal: Terminal) -> None:
     for _ in range(3):
         terminal.press_ctrl_c()
         terminal.watch(0.3)  # signals that come together count as one
-    assert terminal.to_the_end() == 130
+    # A shell says 130 of both: the third may come when the run has ended, and Python with it.
+    assert terminal.to_the_end() in (130, -signal.SIGINT)
     assert not terminal.cursor_is_hidden

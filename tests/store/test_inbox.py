@@ -10,6 +10,7 @@ from test_journal_crashes import crash_everywhere, file_system
 
 from spot_dask import Budget, Design, FunctionTask, Real, Space, Study
 from spot_dask.errors import StoreFull
+from spot_dask.executors.serial import SerialExecutor
 from spot_dask.fold import Fold
 from spot_dask.records import Asked, Outcome, Status, Told
 from spot_dask.store.inbox import Inbox
@@ -188,14 +189,21 @@ def test_a_full_disk_while_taking_in_loses_nothing(path):
     assert told(path) == [(0, 0.25)]
 
 
-def test_a_resumed_study_counts_what_was_left_and_trains_only_the_rest(tmp_path):
-    path, trained, said = tmp_path / "run.zarr", [], []
+def test_a_resumed_study_counts_what_was_left_and_trains_only_the_rest(tmp_path, monkeypatch):
+    path, trained, said, wait = tmp_path / "run.zarr", [], [], SerialExecutor.wait
 
     def loss(cfg, trial):
         trained.append(trial.number)
-        if trial.number == 3 and len(trained) == 4:
-            raise KeyboardInterrupt  # the coordinator dies; the training of trial 3 goes on
         return cfg.x**2
+
+    def dying(executor, seconds):
+        events = wait(executor, seconds)
+        if trained[-1:] == [3]:
+            monkeypatch.undo()
+            raise KeyboardInterrupt  # the coordinator dies; the training of trial 3 goes on
+        return events
+
+    monkeypatch.setattr(SerialExecutor, "wait", dying)
 
     study = Study(
         Space(x=Real(-1.0, 1.0, default=0.9)), FunctionTask(loss), design=Design(initial=4)

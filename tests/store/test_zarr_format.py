@@ -78,7 +78,9 @@ def test_every_flipped_bit_of_a_chunk_is_reported():
     for damaged in flips(chunk):
         with pytest.raises(ValueError, match="checksum"):
             decode_chunk(damaged)
-    for length in range(len(chunk)):
+    with pytest.raises(ValueError, match="no bytes"):
+        decode_chunk(b"")
+    for length in range(1, len(chunk)):
         with pytest.raises(ValueError, match="checksum"):
             decode_chunk(chunk[:length])
 

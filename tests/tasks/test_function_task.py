@@ -245,7 +245,7 @@ def with_member(name: str, value: Any) -> Any:
         (without_member("__call__"), "without __call__(config, trial); expected"),
         (Whole, "a class; give an object of it"),
         ("digits", "'digits' without objective, direction, shortened, __call__(config, trial)"),
-        (with_member("objective", None), "with the objective None; expected a name"),
+        (with_member("objective", None), "objective is None; expected a metric's name"),
         (with_member("direction", "up"), "direction is 'up'; expected 'min' or 'max'"),
         (with_member("__call__", lambda self, config: {}), "with (config, trial): too many"),
         (with_member("shortened", lambda self, n: self), "shortened() cannot be called with ()"),
