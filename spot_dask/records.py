@@ -416,6 +416,12 @@ class History:
         return (*ended, *(t for t in self.pending if t.origin is Origin.CONFIRM))
 
     @cached_property
+    def by_hand(self) -> tuple[Trial, ...]:
+        """The trials that somebody has asked for, ended or pending."""
+        ended = [e.trial for e in self.evaluations if e.trial.origin is Origin.HAND]
+        return (*ended, *(t for t in self.pending if t.origin is Origin.HAND))
+
+    @cached_property
     def default(self) -> Trial | None:
         """The trial of the default configuration, which is the first; None before it is asked."""
         trials = chain((e.trial for e in self.evaluations), self.pending)
@@ -429,7 +435,8 @@ class History:
 
     def ask(self, trials: Iterable[Trial]) -> History:
         """The history after these trials were asked."""
-        return replace(self, pending=self.pending + tuple(trials))
+        asked = tuple(trials)
+        return replace(self, pending=self.pending + asked)._counting_on(self, (), asked)
 
     def take_over(self, imported: Imported) -> History:
         """The history with what a source adds; an evaluation of a run counts once."""
@@ -449,7 +456,23 @@ class History:
         pending = tuple(t for t in self.pending if t.number != number)
         if len(pending) == len(self.pending):
             raise KeyError(f"trial {number} is not pending")
-        return replace(self, evaluations=(*self.evaluations, evaluation), pending=pending)
+        after = replace(self, evaluations=(*self.evaluations, evaluation), pending=pending)
+        return after._counting_on(self, (evaluation,), ())
+
+    def _counting_on(
+        self, before: History, told: Sequence[Evaluation], asked: Sequence[Trial]
+    ) -> History:
+        """This history with what was found of the one before, lest a long one be gone through."""
+        known, found = vars(before), vars(self)
+        for name in ("ok", "failed", "stopped"):
+            if name in known:
+                found[name] = (*known[name], *(e for e in told if getattr(e, name)))
+        if known.get("is_extreme") is False:
+            found["is_extreme"] = any(e.is_extreme for e in told)
+        for name, origin in (("confirming", Origin.CONFIRM), ("by_hand", Origin.HAND)):
+            if known.get(name) == ():  # then none of what is told is of that origin, either
+                found[name] = tuple(t for t in asked if t.origin is origin)
+        return self
 
 
 # What a run writes down, in order; replaying the entries gives the history back.

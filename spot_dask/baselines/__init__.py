@@ -48,14 +48,15 @@ class Known:
 
     def fresh(self, rows: FloatArray, q: int) -> FloatArray:
         """The first q of these rows, snapped and allowed, that were not asked yet, each once."""
-        snapped, seen = self.space.snap(rows), set(self.space.keys(self.asked))
+        snapped, asked = self.space.snap(rows), self.space.compared(self.asked)
         snapped = snapped[self.space.allowed(snapped)]
-        kept: list[int] = []
-        for i, key in enumerate(self.space.keys(snapped)):
-            if key not in seen and len(kept) < q:
-                seen.add(key)
-                kept.append(i)
-        return snapped[kept]
+        kept: dict[bytes, int] = {}
+        for i, row in enumerate(self.space.compared(snapped)):
+            if len(kept) == q:
+                break
+            if not (asked == row).all(axis=1).any():
+                kept.setdefault(row.tobytes(), i)
+        return snapped[[*kept.values()]]
 
 
 class Baseline(Protocol):

@@ -270,8 +270,12 @@ class Space:
 
     def keys(self, X: FloatArray) -> list[bytes]:
         """One key per snapped row (n x d), equal exactly if the configurations are equal."""
+        return [row.tobytes() for row in self.compared(X)]
+
+    def compared(self, X: FloatArray) -> npt.NDArray[np.uint64]:
+        """Snapped rows (n x d) as numbers, those of two equal exactly if the configurations are."""
         X = self._rows(X)
-        return [row.tobytes() for row in np.where(self.active(X), X, self._neutral)]
+        return np.where(self.active(X), X, self._neutral).view(np.uint64)
 
     def active(self, X: FloatArray) -> npt.NDArray[np.bool_]:
         """Which free parameters are active in each row: n x d booleans."""

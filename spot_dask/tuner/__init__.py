@@ -55,6 +55,7 @@ from spot_dask.tuner.foreseen import foreseen
 from spot_dask.tuner.limited import KnownMetric, constrained, judged, learnt_metrics, rank
 from spot_dask.tuner.model import (
     Best,
+    GrowingRows,
     Model,
     bounded,
     condition_above,
@@ -320,20 +321,9 @@ class Tuner:
         must = [config for config, _, _ in self._design(1 + len(self._given), ())]
         placed = self._placed(history)
         given = must[placed : placed + q]
-        evaluations = sorted(history.ok, key=lambda e: e.trial.number)
-        if self.folds.several:
-            evaluations = table_of(self.folds, history).means(evaluations, complete=False)
-        asked = [e.trial for e in history.evaluations] + list(history.pending)
-        asked = [t for t in asked if not self.folds.several or t.replicate == 0]
-        asked.sort(key=lambda trial: trial.number)
-        known = Known(
-            self.space,
-            rows_of(self.space, (e.trial.config for e in evaluations)),
-            np.array([e.y for e in evaluations], dtype=float),
-            rows_of(self.space, [*(t.config for t in asked), *given]),
-            self.seed,
-            self.budget,
-        )
+        X, y, asked = self._told_and_asked(history)
+        asked = np.vstack([asked, rows_of(self.space, given)])
+        known = Known(self.space, X, y, asked, self.seed, self.budget)
         rng, left = self._rng(_ASK, history), q - len(given)
         rows = known.fresh(baseline.propose(known, left, rng), left) if left else known.X[:0]
         if len(rows) < left:
@@ -348,6 +338,27 @@ class Tuner:
             )
             for i, config in enumerate(configs)
         ]
+
+    def _told_and_asked(self, history: History) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Rows (n x d) and values (n) of what succeeded, and rows of all that was asked.
+
+        By trial number; of a configuration with folds the means, and the first trial.
+        """
+        if not self.folds.several:
+            return self._growing.of(history)
+        evaluations = sorted(history.ok, key=lambda e: e.trial.number)
+        means = table_of(self.folds, history).means(evaluations, complete=False)
+        asked = [e.trial for e in history.evaluations] + list(history.pending)
+        asked = sorted((t for t in asked if t.replicate == 0), key=lambda trial: trial.number)
+        return (
+            rows_of(self.space, (e.trial.config for e in means)),
+            np.array([e.y for e in means], dtype=float),
+            rows_of(self.space, (t.config for t in asked)),
+        )
+
+    @cached_property
+    def _growing(self) -> GrowingRows:
+        return GrowingRows(self.space)
 
     def _repeated(self, history: History, q: int) -> list[Trial]:
         """The next of the ``repeats`` early replicates, at most q.
@@ -823,10 +834,10 @@ class Tuner:
 
         Of a configuration with folds the first counts.
         """
+        if not self.folds.several:
+            return history.asked - len(history.by_hand)
         asked = [e.trial for e in history.evaluations] + list(history.pending)
-        if self.folds.several:
-            asked = [trial for trial in asked if trial.replicate == 0]
-        return sum(trial.origin is not Origin.HAND for trial in asked)
+        return sum(t.origin is not Origin.HAND for t in asked if t.replicate == 0)
 
     def _keys(self, configs: Sequence[Configuration]) -> list[bytes]:
         return self.space.keys(rows_of(self.space, configs))

@@ -153,6 +153,40 @@ def rows_of(space: Space, configs: Iterable[Configuration]) -> FloatArray:
     return space.rows(configs)
 
 
+class GrowingRows:
+    """Rows and values of a history that grows: each evaluation is encoded once."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._forget()
+
+    def _forget(self) -> None:
+        self._known: tuple[Evaluation, ...] = ()
+        self._X, self._y = np.empty((0, self._space.d)), np.empty(0)
+        self._numbers, self._ok = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_)
+
+    def of(self, history: History) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Rows (n x d) and values (n) of what succeeded, and rows (m x d) of all that was asked.
+
+        Both by trial number.
+        """
+        n = len(self._known)
+        if history.evaluations[:n] != self._known:  # of another run, or of an earlier moment
+            self._forget()
+            n = 0
+        new = history.evaluations[n:]
+        self._known = history.evaluations
+        self._X = np.vstack([self._X, rows_of(self._space, (e.trial.config for e in new))])
+        self._y = np.append(self._y, [e.y for e in new])
+        self._numbers = np.append(self._numbers, [e.trial.number for e in new]).astype(np.int64)
+        self._ok = np.append(self._ok, [e.ok for e in new]).astype(np.bool_)
+        pending = [t.config for t in history.pending]
+        numbers = np.append(self._numbers, [t.number for t in history.pending])
+        asked = np.vstack([self._X, rows_of(self._space, pending)])[np.argsort(numbers)]
+        told = np.argsort(self._numbers[self._ok])
+        return self._X[self._ok][told], self._y[self._ok][told], asked
+
+
 def succeeded(history: History) -> FloatArray:
     """The values (n) of what was imported and of what succeeded, as they arrived."""
     return np.array([i.y for i in history.imports] + [e.y for e in history.ok], dtype=float)
