@@ -104,6 +104,8 @@ class Fold:
         self._taken: set[tuple[str, int]] = set()
         self._imports: list[Imported] = []
         self._history: History | None = None
+        # The history before of the same sources, and how many trials had been asked.
+        self._before: tuple[History, int] | None = None
         self._partial = False
 
     @classmethod
@@ -155,7 +157,7 @@ class Fold:
         twin._sources = found.history(self._sources)
         twin._imports = list(map(found.source, self._imports))
         twin.settings = found.settings(self.settings)
-        twin._history = None
+        twin._history = twin._before = None
         return twin
 
     # ------------------------------------------------------------ adding
@@ -250,7 +252,7 @@ class Fold:
         self._sources = self._sources.take_over(replace(entry, items=tuple(fresh)))
         if entry.mode == "data":
             self._rows += [self._arrival(imported=item) for item in fresh]
-        self._history = None
+        self._history = self._before = None
 
     def _arrival(
         self, evaluation: Evaluation | None = None, imported: Import | None = None
@@ -274,11 +276,16 @@ class Fold:
     def history(self) -> History:
         """Everything known, as one frozen value; made anew only if something has changed."""
         if self._history is None:
-            self._history = replace(
+            history = replace(
                 self._sources,
                 evaluations=tuple(self._evaluations),
                 pending=tuple(self._pending.values()),
             )
+            if self._before is not None:
+                before, known = self._before
+                told = self._evaluations[len(before.evaluations) :]
+                history.counting_on(before, told, [*islice(self._trials.values(), known, None)])
+            self._history, self._before = history, (history, len(self._trials))
         return self._history
 
     @property

@@ -436,7 +436,7 @@ class History:
     def ask(self, trials: Iterable[Trial]) -> History:
         """The history after these trials were asked."""
         asked = tuple(trials)
-        return replace(self, pending=self.pending + asked)._counting_on(self, (), asked)
+        return replace(self, pending=self.pending + asked).counting_on(self, (), asked)
 
     def take_over(self, imported: Imported) -> History:
         """The history with what a source adds; an evaluation of a run counts once."""
@@ -457,12 +457,15 @@ class History:
         if len(pending) == len(self.pending):
             raise KeyError(f"trial {number} is not pending")
         after = replace(self, evaluations=(*self.evaluations, evaluation), pending=pending)
-        return after._counting_on(self, (evaluation,), ())
+        return after.counting_on(self, (evaluation,), ())
 
-    def _counting_on(
+    def counting_on(
         self, before: History, told: Sequence[Evaluation], asked: Sequence[Trial]
     ) -> History:
-        """This history with what was found of the one before, lest a long one be gone through."""
+        """This history with what was found of the one before, lest a long one be gone through.
+
+        Since then these evaluations were told and these trials asked.
+        """
         known, found = vars(before), vars(self)
         for name in ("ok", "failed", "stopped"):
             if name in known:
@@ -470,8 +473,8 @@ class History:
         if known.get("is_extreme") is False:
             found["is_extreme"] = any(e.is_extreme for e in told)
         for name, origin in (("confirming", Origin.CONFIRM), ("by_hand", Origin.HAND)):
-            if known.get(name) == ():  # then none of what is told is of that origin, either
-                found[name] = tuple(t for t in asked if t.origin is origin)
+            if known.get(name) == () and not any(t.origin is origin for t in asked):
+                found[name] = ()
         return self
 
 

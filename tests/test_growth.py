@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 
 from benchmarks import growth
 from spot_dask.codec import from_json, to_json
+from spot_dask.fold import Fold
 from spot_dask.progress import Tally
 from spot_dask.records import (
+    Asked,
     Evaluation,
     Failure,
     History,
@@ -19,10 +22,12 @@ from spot_dask.records import (
     Outcome,
     Stage,
     Status,
+    Told,
     Trial,
 )
 from spot_dask.space import Categorical, Real, Space, space
 from spot_dask.tuner import Tuner
+from spot_dask.tuner.model import GrowingRows
 
 SPACE = Space(x=Real(0.0, 1.0, default=0.5), c=Categorical(["a", "b", "c"]))
 
@@ -41,6 +46,51 @@ def told(n, seed=0):
             outcome = Outcome(Status.OK, config["x"], {"loss": config["x"]}, curves)
         history = history.ask([trial]).tell(Evaluation(trial, outcome))
     return history
+
+
+COUNTED = ("ok", "failed", "stopped", "is_extreme", "confirming", "by_hand", "searched")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_history_counts_on_what_the_one_before_has_found(seed):
+    rng, fold, history, running = np.random.default_rng(seed), Fold(), History(), []
+    later = [Origin.DESIGN, Origin.INFILL, Origin.CONFIRM, Origin.HAND]
+    for number in range(60):
+        # Of the origins that matter there are none at first: what is so is carried on.
+        origin = later[int(rng.integers(2 if number < 25 else 4))] if number else Origin.DEFAULT
+        trial = Trial(number, SPACE.default, 1, number, origin)
+        fold.add(Asked((trial,)))
+        history, running = history.ask([trial]), [*running, trial]
+        while running and rng.random() < 0.6:
+            ended = running.pop(int(rng.integers(len(running))))
+            status = [Status.OK, Status.FAILED, Status.STOPPED][int(rng.integers(3))]
+            y = 1e300 if rng.random() < 0.02 else float(rng.random())
+            failure = Failure("E", "no") if status is Status.FAILED else None
+            evaluation = Evaluation(ended, Outcome(status, y, {"loss": y}, error=failure))
+            fold.add(Told(evaluation))
+            history = history.tell(evaluation)
+        plain = History(history.evaluations, history.pending)
+        for name in rng.permutation(COUNTED)[:4]:
+            assert getattr(history, name) == getattr(plain, name)
+            assert getattr(fold.history, name) == getattr(plain, name)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_that_grow_are_those_of_the_whole_history(seed):
+    rng, growing = np.random.default_rng(seed), GrowingRows(SPACE)
+    whole = told(30, seed)
+    for n in [*rng.permutation(30), 30, 3]:
+        order = rng.permutation(n)
+        history = History(
+            tuple(whole.evaluations[i] for i in order),
+            tuple(e.trial for e in whole.evaluations[n : n + 2]),
+        )
+        X, y, asked = growing.of(history)
+        fine = sorted(history.ok, key=lambda e: e.trial.number)
+        assert y.tolist() == [e.y for e in fine]
+        assert (SPACE.encode([e.trial.config for e in fine]) == X).all() or not len(fine)
+        configs = [e.trial.config for e in whole.evaluations[: min(30, n + 2)]]
+        assert asked.tolist() == SPACE.encode(configs).tolist()
 
 
 def test_what_evaluations_add_up_to_is_counted_on():
