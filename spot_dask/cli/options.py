@@ -151,18 +151,23 @@ def one_writer() -> Iterator[None]:
 
     These are a study, libraries in C that know descriptor 1 only, and the processes that they
     start. Where stdout is descriptor 1 it stays theirs no more, for such may write at the very end.
+    A study that closes what it has as stdout or stderr closes nothing: we go on writing there.
     """
     results = sys.stdout
     if results is sys.__stdout__ and results is not None and results.fileno() == 1:
         results.flush()
         results = os.fdopen(os.dup(1), "w", encoding=results.encoding, errors=results.errors)
         os.dup2(2, 1)
-    token = _results.set(results)
+    token, errors = _results.set(results), sys.stderr
+    if errors is not None:
+        vars(errors)["close"] = errors.flush
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(errors):
             yield
     finally:
         _results.reset(token)
+        if errors is not None:
+            vars(errors).pop("close", None)
         if results is not None:
             with _told_where_it_fails():
                 results.flush()

@@ -176,3 +176,17 @@ def test_a_long_error_is_shown_in_short_where_several_are(tmp_path: Path) -> Non
     assert told.count("RuntimeError: yyy") == 3
     assert f"spot-dask export {out} --to jsonl" in told
     assert "y" * 3000 in spot("export", out, "--to", "jsonl", "-o", "-").stdout
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_study_that_closes_its_streams_is_told_of_all_the_same(
+    stream: str, tmp_path: Path
+) -> None:
+    study = tmp_path / "study.py"
+    study.write_text(f"import sys; sys.{stream}.close()\nundefined\n")
+    command = [*PROGRAM, "check", study]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"Error: {study}:2: NameError: name 'undefined' is not defined"
+    ]
