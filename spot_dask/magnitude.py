@@ -208,7 +208,7 @@ class Magnitudes:
         ]
         units = f"{', '.join(parts)}; " if parts else ""
         return (
-            f"Values are near the ends of what numbers can be. They are shown here with {units}"
+            f"Values are near the ends of what numbers can be. All that follows has {units}"
             f"values beyond {REACH:g} units drawn closer; `export` has them as they are."
         )
 

@@ -7,9 +7,12 @@ form is not recognised.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from urllib.parse import quote
 
 from spot_dask.records import Failure, Outcome
 
@@ -19,13 +22,16 @@ SHORTEST = 8
 
 _NAME = re.compile(r"TOKEN|SECRET|PASSW|PASSPHRASE|KEY|CREDENTIAL", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?<=://)(?:[^/\s:@'\"]*:[^/\s@'\"]+|[\w.~%-]{16,})(?=@)")
+_NAMED = re.compile(  # in the query of an address, among the words of a command
+    r"(?<=[?&\s-])(?:\w*(?:password|passwd|secret|token|api[-_]?key))=[^\s&'\"]{4,}", re.IGNORECASE
+)
 _TOKEN = re.compile(
     r"""(?<![A-Za-z0-9])(?:
         (?:sk|pk|rk)[-_][\w-]{16,} | hf_\w{16,} | gh[pousr]_\w{16,} | github_pat_\w{16,}
         | glpat-[\w-]{16,} | xox[abeoprs]-[\w-]{10,} | (?:AKIA|ASIA)[A-Z0-9]{16} | AIza[\w-]{30,}
         | pypi-[\w-]{32,} | npm_\w{30,} | eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
     )
-    | (?<=Bearer\ )[\w.~+/=-]{16,}
+    | (?<=Bearer\ )[\w.~+/=-]{8,}
     | -----BEGIN[ A-Z]*PRIVATE\ KEY-----[\s\S]*?(?:-----END[ A-Z]*PRIVATE\ KEY-----|\Z)""",
     re.VERBOSE,
 )
@@ -33,10 +39,20 @@ _TOKEN = re.compile(
 
 def masked(text: str) -> str:
     """The text with ``***`` for each secret that is recognised."""
-    values = {v for name, v in os.environ.items() if len(v) >= SHORTEST and _NAME.search(name)}
+    secrets = {v for name, v in os.environ.items() if len(v) >= SHORTEST and _NAME.search(name)}
+    values = {form for secret in secrets for form in _forms(secret)}
     for value in sorted(values, key=len, reverse=True):  # one may be a part of another
         text = text.replace(value, MASK)
-    return _TOKEN.sub(MASK, _ADDRESS.sub(MASK, text))
+    return _TOKEN.sub(MASK, _NAMED.sub(MASK, _ADDRESS.sub(MASK, text)))
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """A secret as errors quote it: as it is, and as Python, JSON and addresses write it."""
+    yield secret
+    yield repr(secret)[1:-1]
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield quote(secret, safe="")
 
 
 def without_secrets(outcome: Outcome) -> Outcome:

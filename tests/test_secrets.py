@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -152,3 +153,20 @@ def test_without_its_source_a_store_still_knows_whether_the_study_is_the_same(tm
     assert "has changed since the run began" in capsys.readouterr().err
     assert load(str(file), ["no_source=true"]).study.no_source
     assert "no_source" not in json.dumps(Run.open(path).header.settings)
+
+
+def test_a_secret_is_found_in_the_forms_that_errors_write_it_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secret = "a'b\\c\"é longish"
+    monkeypatch.setenv("ODD_SECRET", secret)
+    for form in (secret, repr(secret), json.dumps(secret), quote(secret, safe="")):
+        assert "longish" not in masked(f"refused: {form}")
+    for text in (
+        "postgres://bob:dbpass77@db/x?password=qpass88&n=1",
+        "Authorization: Bearer bearertok99zz",
+        "python main.py --api-key=x --db_password=qpass88",
+    ):
+        said = masked(text)
+        assert not any(s in said for s in ("dbpass77", "qpass88", "bearertok99zz")), said
+    assert masked("the key=value pairs of a token=") == "the key=value pairs of a token="

@@ -377,8 +377,10 @@ def _sources(options: Mapping[str, Any]) -> list[WarmStart]:
         seen, colon, meant = new.rpartition(":")
         if colon:
             values.setdefault(old, {})[seen] = meant
-        else:
-            rename[old] = new
+        elif rename.setdefault(old, new) != new:
+            raise click.UsageError(
+                f"--rename {text}: {old} is renamed to {rename[old]} already; give one of them"
+            )
     data = [WarmStart(path, "data", rename, values) for path in options["warm_start"]]
     data += [WarmStart(path, "prior", rename, values) for path in options["prior"]]
     if options["rename"] and not data:

@@ -22,7 +22,7 @@ from spot_dask.codec import number_to_json
 from spot_dask.errors import StoreError
 from spot_dask.outputs import write_texts
 from spot_dask.report import sections, text
-from spot_dask.report.blocks import Block, How, NotShown, Text
+from spot_dask.report.blocks import Block, How, NotShown, Sentences, Text
 from spot_dask.report.context import Missing, ReportContext
 from spot_dask.report.markdown import markdown
 from spot_dask.report.summary import MOST, summary
@@ -103,8 +103,9 @@ def parts(context: ReportContext) -> tuple[Part, ...]:
     with rare_collections():
         found = [_part(name, section, context) for name, section in sections.found()]
     if context.magnitudes is not None:
-        first, note = found[0], Text(context.magnitudes.note)
-        found[0] = dataclasses.replace(first, blocks=[*first.blocks, note])
+        # Before all figures, and first among the lines that a terminal shows.
+        first, note = found[0], Sentences((context.magnitudes.note,))
+        found[0] = dataclasses.replace(first, blocks=[note, *first.blocks])
     return tuple(found)
 
 

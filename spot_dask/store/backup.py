@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from spot_dask.buckets import is_address
+from spot_dask.errors import StoreError
 from spot_dask.records import widened
 from spot_dask.store import tables
 from spot_dask.store.backend import backend_at
@@ -39,6 +41,8 @@ def backup(path: str | Path, target: str | Path) -> Backup:
     ``target``, StoreCorrupt if anything is damaged.
     """
     journal, new = Journal.open(path), backend_at(target, "fsync")
+    if _is_within(new.where, journal.backend.where):
+        raise StoreError(f"{target} is inside {path}: give the copy a place of its own")
     end = journal.count()
     journal.read(end)
     assert journal.fold is not None
@@ -50,6 +54,13 @@ def backup(path: str | Path, target: str | Path) -> Backup:
     finally:
         lock.release()
     return Backup(end, fold.told)
+
+
+def _is_within(inner: str, outer: str) -> bool:
+    """Whether a place is inside another one, both paths or both addresses."""
+    if is_address(inner) or is_address(outer):
+        return inner.startswith(f"{outer.rstrip('/')}/")
+    return Path(inner).resolve().is_relative_to(Path(outer).resolve())
 
 
 def _objects(backend: Backend, end: int) -> Iterator[tuple[str, bytes]]:

@@ -237,7 +237,10 @@ class SklearnTask:
                     f"{part} is {shown(given)}; expected (X, y), (X, y, groups) or a Bunch"
                 )
             X, y, groups = (*given, None)[:3]
-            known[part] = tuple(indexable(X, y, groups))
+            try:
+                known[part] = tuple(indexable(X, y, groups))
+            except ValueError as error:
+                raise ValueError(f"{part}: {error}") from error
         found: tuple[Any, Any, Any] = known[part]
         return found
 
@@ -300,7 +303,10 @@ class SklearnTask:
             raise ValueError(f"{self.objective} of {which} is nan{why}")
         if self.test is not None:
             X_test, y_test, _ = self._read("test")
-            tested = self._scored(estimator, X_test, y_test)
+            try:
+                tested = self._scored(estimator, X_test, y_test)
+            except ValueError as error:
+                raise ValueError(f"test data: {error}") from error
             found |= {f"test_{name}": value for name, value in tested.items()}
         return found
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from store_examples import HEADER, SPACE, succeeded, trial
 
+from spot_dask import Budget, FunctionTask, Real, Space, Study
 from spot_dask.cli import main
 from spot_dask.errors import StoreCorrupt, StoreError
 from spot_dask.fold import Fold
@@ -258,3 +259,13 @@ def test_the_command_makes_a_backup_and_refuses_what_is_there(path, tmp_path, ca
     assert "log/c/0/2 is damaged" in told.err
     assert "--salvage NEW saves the rest" in told.err
     assert not (tmp_path / "c.zarr").exists()
+
+
+def test_a_backup_is_no_part_of_what_it_copies(tmp_path):
+    store = tmp_path / "run.zarr"
+    Study(Space(x=Real(0.0, 1.0)), FunctionTask(lambda cfg: cfg.x), search="random").run(
+        Budget(evaluations=2), local=0, store=store
+    )
+    with pytest.raises(StoreError, match=r"is inside .*run\.zarr: give the copy a place"):
+        backup(store, store / "sub.zarr")
+    assert not (store / "sub.zarr").exists()

@@ -100,6 +100,10 @@ def test_test_data_are_scored_and_never_chosen_by() -> None:
     ]
     with pytest.raises(ValueError, match="test is 3; expected \\(X, y\\), "):
         run(all_folds(pipeline(), (X, Y), test=3))
+    with pytest.raises(ValueError, match=r"^test data: X has 2 features"):
+        run(all_folds(pipeline(), (X, Y), test=(X[:, :2], Y)))
+    with pytest.raises(ValueError, match=r"^test: .* inconsistent numbers of samples"):
+        run(all_folds(pipeline(), (X, Y), test=(X, Y[:7])))
 
 
 @pytest.mark.parametrize(
