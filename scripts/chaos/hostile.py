@@ -235,9 +235,12 @@ class Forge:
         path.write_text(json.dumps(document))
 
     def side(self, store: Path) -> None:
-        """A file beside the records: the lock, requests, the inbox, artifacts."""
+        """A file beside the records: the lock, requests, the inbox, artifacts.
+
+        But for ``log/.pause``, of which only the name counts: a paused run waits, as it should.
+        """
         name = self.chance.choice(
-            ("log/.writer", "log/.stop", "log/.pause", "log/.wishes/0-a", "log/.ranges/0-a",
+            ("log/.writer", "log/.stop", "log/.wishes/0-a", "log/.ranges/0-a",
              "log/.inbox/4.0", "log/.inbox/x", "tables/zarr.json", "../run.zarr.artifacts/.run",
              "../run.zarr.artifacts/0/model.pt", "curves/zarr.json", "curves/x/c/0")
         )  # fmt: skip

@@ -259,7 +259,7 @@ class Journal:
     def reaches(self, tail: Tail) -> bool:
         """Whether ``tail`` is, or was, the end of this journal's chain."""
         data = self._backend.get(chunk_key(tail.seq - 1))
-        return data is not None and checksum(data) == tail.checksum
+        return data is not None and len(data) >= 4 and checksum(data) == tail.checksum
 
     def count(self) -> int:
         """The number of records there are now; looks at names only."""

@@ -131,7 +131,7 @@ class ArtifactDirectory(ArtifactPlace):
     @property
     def owner(self) -> str | None:
         try:
-            return Path(self.root, OWNER).read_text()
+            return Path(self.root, OWNER).read_text("utf-8", "replace")
         except OSError:
             return None
 
@@ -204,7 +204,7 @@ class ArtifactBucket(ArtifactPlace):
     @property
     def owner(self) -> str | None:
         signed = self._get(OWNER)
-        return None if signed is None else signed.decode()
+        return None if signed is None else signed.decode("utf-8", "replace")
 
     def begin(self) -> None:
         if self._get(OWNER) is None:

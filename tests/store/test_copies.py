@@ -269,3 +269,17 @@ def test_a_backup_is_no_part_of_what_it_copies(tmp_path):
     with pytest.raises(StoreError, match=r"is inside .*run\.zarr: give the copy a place"):
         backup(store, store / "sub.zarr")
     assert not (store / "sub.zarr").exists()
+
+
+def test_a_record_of_two_bytes_is_told_of_by_name(tmp_path):
+    store = tmp_path / "run.zarr"
+    Study(Space(x=Real(0.0, 1.0)), FunctionTask(lambda cfg: cfg.x), search="random").run(
+        Budget(evaluations=2), local=0, store=store
+    )
+    records = sorted((store / "log" / "c").rglob("*"), key=lambda p: (len(p.name), p.name))
+    for record in (path for path in records if path.is_file()):
+        whole = record.read_bytes()
+        record.write_bytes(whole[:2])
+        assert verify(store).problems
+        record.write_bytes(whole)
+    assert not verify(store).problems

@@ -80,7 +80,7 @@ def told(evaluation, sign):
         "origin": trial.origin.value,
         "status": outcome.status.value,
         "objective": sign * outcome.y,
-        "seconds": outcome.finished - outcome.started,
+        "seconds": outcome.seconds,
         "started": microseconds(outcome.started),
         "finished": microseconds(outcome.finished),
         "worker": utf8(outcome.worker) or None,

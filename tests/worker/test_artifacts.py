@@ -235,6 +235,15 @@ def test_the_artifacts_of_the_best_are_kept_and_few_others(tmp_path: Path) -> No
     assert not (tmp_path / "r.zarr").exists()
 
 
+def test_who_has_signed_by_no_text_is_another_run(tmp_path: Path) -> None:
+    run = study(keep="all", budget=Budget(evaluations=2)).run(local=0, store=tmp_path / "r.zarr")
+    (tmp_path / "r.zarr.artifacts" / ".run").write_bytes(b"\x80\x04\xb5")
+    with pytest.raises(StoreError, match="artifacts"):
+        Run.open(run.path).artifacts()
+    with pytest.raises(StoreError, match="has the artifacts of another run"):
+        study(keep="all").resume(run.path, Budget(evaluations=3), local=0)
+
+
 def test_all_or_none_are_kept_where_the_study_says(tmp_path: Path) -> None:
     budget = Budget(evaluations=9)
     run = study(keep="all", budget=budget, artifacts=tmp_path / "kept").run(
