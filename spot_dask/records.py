@@ -70,6 +70,10 @@ class Expected:
     sd: float
 
 
+MOST_FOLDS = 10_000
+"""Trainings of a configuration: a table has a column for each."""
+
+
 @dataclass(frozen=True)
 class FoldPlan:
     """How often a configuration is trained: once on each of k folds, of ``repeats`` partitions.
@@ -89,6 +93,11 @@ class FoldPlan:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"folds: {name} is {value!r:.40}; expected a whole number from 1")
+        if self.count > MOST_FOLDS:
+            raise ValueError(
+                f"folds: {self.k} folds of {self.repeats} partitions are {self.count:.3g} trainings"
+                f" of a configuration; expected at most {MOST_FOLDS:,}"
+            )
         for name in ("stop", "draws"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"folds: {name} is {getattr(self, name)!r:.40}; expected a bool")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from spot_dask import Folds, FunctionTask, Study, TimeSplit
+from spot_dask.errors import StoreCorrupt
 from spot_dask.records import Evaluation, FoldPlan, History, Origin, Outcome, Stage, Status, Trial
 from spot_dask.settings import Budget, Design
 from spot_dask.space import Integer, Real, Space
@@ -332,3 +333,12 @@ def test_a_study_takes_its_folds_from_the_task_and_records_them() -> None:
     for wrong in ({"k": 0}, {"q": 1}):
         with pytest.raises(ValueError, match="folds"):
             Study.restored({"folds": wrong})
+
+
+def test_more_folds_than_a_table_has_columns_for_are_refused() -> None:
+    with pytest.raises(ValueError, match="5 folds of 1000000 partitions .* at most 10,000"):
+        FoldPlan(5, repeats=10**6)
+    trial = Trial(0, SPACE.default, 1, 2**60, Origin.DEFAULT)
+    history = History().ask([trial]).tell(trial.result(1.0))
+    with pytest.raises(StoreCorrupt, match="replicate 1152921504606846976"):
+        _ = table_of(PLAN, history).fit

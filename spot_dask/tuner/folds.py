@@ -19,7 +19,17 @@ from functools import cached_property
 
 import numpy as np
 
-from spot_dask.records import Configuration, Evaluation, FoldPlan, History, Origin, Trial, Value
+from spot_dask.errors import StoreCorrupt
+from spot_dask.records import (
+    MOST_FOLDS,
+    Configuration,
+    Evaluation,
+    FoldPlan,
+    History,
+    Origin,
+    Trial,
+    Value,
+)
 from spot_dask.stats.two_way import TwoWay, two_way
 from spot_dask.tuner.model import bounded
 
@@ -105,6 +115,8 @@ class FoldTable:
         rows, columns = (np.array([cell[i] for cell in cells], dtype=np.int64) for i in (0, 1))
         y = bounded(np.array([y for _, _, y in cells], dtype=float))
         size = max(self.plan.count, int(columns.max(initial=0)) + 1)
+        if size > 10 * MOST_FOLDS:
+            raise StoreCorrupt(f"replicate {size - 1} of a trial is none that a run has asked for")
         return two_way(rows, columns, y, (len(self._rows), size))
 
     def effect(self, replicate: int) -> float:
