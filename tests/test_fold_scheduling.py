@@ -336,7 +336,7 @@ def test_a_study_takes_its_folds_from_the_task_and_records_them() -> None:
 
 
 def test_more_folds_than_a_table_has_columns_for_are_refused() -> None:
-    with pytest.raises(ValueError, match="5 folds of 1000000 partitions .* at most 10,000"):
+    with pytest.raises(ValueError, match=r"5 folds of 1000000 partitions .* at most 10,000"):
         FoldPlan(5, repeats=10**6)
     trial = Trial(0, SPACE.default, 1, 2**60, Origin.DEFAULT)
     history = History().ask([trial]).tell(trial.result(1.0))
