@@ -130,7 +130,7 @@ search_cv
 series spot_dask
 study_file
 cli.from_help cli.options cli.pickling
-cli cli.check cli.compare cli.hands cli.progress cli.worker
+cli cli.check cli.compare cli.hands cli.help cli.progress cli.worker
 cli.stores
 cli.run
 cli.fit

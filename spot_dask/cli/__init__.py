@@ -45,6 +45,7 @@ COMMANDS = {
     "scheduler": "spot_dask.cli.worker",
     "worker": "spot_dask.cli.worker",
     "certificates": "spot_dask.cli.worker",
+    "help": "spot_dask.cli.help",
 }
 """Which module has which command; the module's attribute has its name, with _ after a keyword."""
 
@@ -133,7 +134,8 @@ def _told(error: BaseException) -> tuple[int, str]:
 def main() -> None:
     """Tune a model's hyperparameters by Kriging-guided search on Dask.
 
-    Start with `spot-dask init`, then `spot-dask run spot.toml`. STUDY is file.py, file.py:name or
+    Start with `spot-dask init`, then `spot-dask run spot.toml`; `spot-dask help` lists the pages
+    of the documentation. STUDY is file.py, file.py:name or
     file.toml; STORE is where a run keeps its evaluations: a path, or s3://bucket/run.zarr.
 
     Options can also be given in the environment: --local as SPOT_DASK_LOCAL, and so on.

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 VERBOSE = "spot_dask.verbose"
+WIDEST = 100
+"""Columns of a page: longer lines are hard to read."""
+
 ENVIRONMENT: dict[str, Any] = {
     "auto_envvar_prefix": "SPOT_DASK",
     "help_option_names": ["-h", "--help"],
@@ -294,6 +297,27 @@ def say(line: str, *, err: bool = False) -> None:
 def show(text: str, *, err: bool = False) -> None:
     """Write several lines for people, such as code."""
     _write(visible(text), err)
+
+
+def show_page(page: str, on_a_terminal: Callable[[str], str]) -> None:
+    """Show a page of ours in Markdown: as it stands, or on a terminal formatted, by a pager.
+
+    What a terminal gets is formatted from what ``on_a_terminal`` makes of the page.
+    """
+    stream = _stdout()
+    if not stream.isatty():
+        show(page)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console(file=stream)
+    text = encodable(on_a_terminal(page), console.encoding)
+    with console.capture() as formatted:
+        console.print(Markdown(text), width=min(console.width, WIDEST))
+    os.environ.setdefault("LESS", "FRX")  # a page that fits is shown without waiting for a key
+    with _told_where_it_fails():
+        click.echo_via_pager(formatted.get(), color=True)
 
 
 def _write(text: str, err: bool) -> None:

@@ -50,6 +50,8 @@ def modules(*args: str, cwd: Path | None = None, **env: str) -> tuple[int, set[s
         (["run", "gone.py", "--local", "many"], 2),
         (["nonsense"], 2),
         (["init", "new"], 0),
+        (["help"], 0),
+        (["help", "settings"], 0),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
