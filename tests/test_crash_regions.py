@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sizes import size
 
-from spot_dask.records import Configuration, History
+from spot_dask.records import Configuration, History, Origin
 from spot_dask.space import Categorical, Integer, Real, Space
 from spot_dask.tuner import Tuner
 
@@ -78,6 +78,20 @@ def test_out_of_memory_is_learnt_in_a_mixed_space() -> None:
         history = run(Tuner(NETWORK, seed=seed), out_of_memory, 50, 4)
         assert len(history.failed) <= 16
         assert best(history) < 0.3
+
+
+def test_where_most_of_the_design_fails_more_of_it_lies_elsewhere() -> None:
+    space = Space({f"x{j}": Real(0.0, 1.0, default=0.2) for j in range(12)})
+    failed = []
+    for seed in range(3):
+        tuner = Tuner(space, seed=seed, infill="log_ei")
+        fails = lambda c: math.nan if c["x0"] > 0.35 else float(sum(c.values()))  # noqa: E731
+        history = run(tuner, fails, 24, 1)
+        design = [e for e in history.evaluations if e.trial.origin is Origin.DESIGN]
+        failed.append(np.mean([e.failed for e in design[7:]]))
+        assert len(design) > 10
+    # By chance .65 of what fills the space would fail.
+    assert np.mean(failed) < 0.45
 
 
 def test_failures_by_chance_do_no_harm() -> None:

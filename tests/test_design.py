@@ -165,6 +165,15 @@ def test_space_filling_keeps_far_from_what_is_known() -> None:
     assert len(space_filling(space, 2000, known, rng())) == 2000
 
 
+def test_space_filling_counts_a_distance_by_the_chances_of_success() -> None:
+    space = Space(x=Real(0, 1, default=0.5), y=Real(0, 1, default=0.5))
+    known = space.snap(rng().random((20, 2)) * [0.5, 1.0])
+    new = space_filling(space, 5, known, rng(), lambda X: (X[:, 0] < 0.5).astype(float))
+    assert (space_filling(space, 1, known, rng())[:, 0] > 0.5).all()
+    assert (new[:, 0] < 0.5).all()
+    assert pdist(new).min() > 0.1
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

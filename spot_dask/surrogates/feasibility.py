@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import lapack, solve_triangular
 from scipy.spatial.distance import cdist
-from scipy.special import log_ndtr, ndtri
+from scipy.special import log_ndtr, ndtr, ndtri
 
 from spot_dask.errors import warn_once
 from spot_dask.surrogates import FloatArray, IntArray
@@ -85,6 +85,10 @@ class Feasibility:
         mean, _, spread = self._latent(R)
         u: FloatArray = mean / spread
         return u
+
+    def probability(self, X: FloatArray) -> FloatArray:
+        """P(success) at X (m x e)."""
+        return np.asarray(ndtr(self.score(X)))
 
     def score_gradient(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """u at X (m x e) and its gradient with respect to X (m x e)."""

@@ -59,6 +59,7 @@ from spot_dask.tuner.model import (
     Model,
     bounded,
     condition_above,
+    failures_of,
     learnt,
     risk_of,
     rows_of,
@@ -743,8 +744,8 @@ class Tuner:
     ) -> list[Trial]:
         """q trials of new configurations; fewer only when no more are left.
 
-        Without a model they are space-filling points of the origin ``filling``. With one, those
-        that the criterion should have chosen and did not are fallbacks.
+        Without a model they are space-filling points of the origin ``filling``, away from what
+        failed. With one, those that the criterion should have chosen and did not are fallbacks.
         """
         trials = [e.trial for e in history.evaluations] + list(history.pending)
         configs = [t.config for t in sorted(trials, key=lambda t: t.number)]
@@ -774,7 +775,9 @@ class Tuner:
             fresh, expected, origin = self._propose(infill, model, request, rng)
         fresh = fresh[:q]
         taken = np.vstack([known, fresh])
-        more = space_filling(self.space, q - len(fresh), taken, rng)
+        failures = failures_of(self.space, history) if len(fresh) < q else None
+        chances = None if failures is None else failures.probability
+        more = space_filling(self.space, q - len(fresh), taken, rng, chances)
         rows = np.vstack([fresh, more])
         if model is not None:
             filling = Origin.FALLBACK  # new configurations are left, and the criterion gave none

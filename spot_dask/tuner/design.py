@@ -6,7 +6,7 @@ and inactive parameters count as they do there. All rows are snapped and distinc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -62,11 +62,19 @@ def best_of_each(
     return list(found.values())
 
 
-def space_filling(space: Space, n: int, known: FloatArray, rng: np.random.Generator) -> FloatArray:
+def space_filling(
+    space: Space,
+    n: int,
+    known: FloatArray,
+    rng: np.random.Generator,
+    chances: Callable[[FloatArray], FloatArray] | None = None,
+) -> FloatArray:
     """At most n new rows (m x d), distinct and not among known rows (k x d), far from all others.
 
-    Greedy maximin among candidates: all configurations of a small space, else random ones. Fewer
-    than n only if no more exist or can be found by chance.
+    Greedy maximin among candidates: all configurations of a small space, else random ones. With
+    ``chances``, the probabilities (m) that trainings at features (m x e) succeed, a distance counts
+    by them, so that known failures are not surrounded by more. Fewer than n only if no more exist
+    or can be found by chance.
     """
     if n <= 0:
         return np.empty((0, space.d))
@@ -75,9 +83,10 @@ def space_filling(space: Space, n: int, known: FloatArray, rng: np.random.Genera
     nearest = np.full(len(candidates), np.inf)
     if len(known):
         nearest = cdist(features, space.features(known)).min(axis=1)
+    weights = np.ones(len(candidates)) if chances is None else chances(features)
     picked: list[int] = []
     for _ in range(min(n, len(candidates))):
-        best = int(np.argmax(nearest))
+        best = int(np.argmax(weights * nearest))
         picked.append(best)
         nearest = np.minimum(nearest, cdist(features, features[best : best + 1])[:, 0])
     return candidates[picked]

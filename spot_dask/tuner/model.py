@@ -34,7 +34,7 @@ from spot_dask.records import Configuration, Evaluation, History, Import, Status
 from spot_dask.space import Space
 from spot_dask.stats.diagnostics import leave_one_out
 from spot_dask.surrogates import FloatArray, Posterior
-from spot_dask.surrogates.feasibility import fit_feasibility, hazard
+from spot_dask.surrogates.feasibility import Feasibility, fit_feasibility, hazard
 
 logger = logging.getLogger(__name__)
 
@@ -233,6 +233,15 @@ def condition_above(posterior: Posterior, X: FloatArray, bound: float) -> Poster
 
 
 def risk_of(space: Space, history: History) -> Risk | None:
+    """Where trainings fail and what a gain is worth; None while none failed."""
+    feasibility = failures_of(space, history)
+    if feasibility is None:
+        return None
+    y = bounded(succeeded(history))
+    return Risk(feasibility, float(y.std()) or abs(float(y.mean())) or 1.0)
+
+
+def failures_of(space: Space, history: History) -> Feasibility | None:
     """Where trainings fail, as learnt from all that succeeded, failed or crashed.
 
     None while none failed. A lost trial says nothing about its configuration; one that was stopped
@@ -247,9 +256,7 @@ def risk_of(space: Space, history: History) -> Risk | None:
     rows = rows_of(space, [i.config for i in history.imports] + [e.trial.config for e in told])
     success = np.array([True] * len(history.imports) + [not e.failed for e in told])
     try:
-        feasibility = fit_feasibility(space.features(rows), success, space.groups)
+        return fit_feasibility(space.features(rows), success, space.groups)
     except np.linalg.LinAlgError as error:
         warn_once(logger, "failures could not be learnt from (%s): they are left out", error)
         return None
-    y = bounded(succeeded(history))
-    return Risk(feasibility, float(y.std()) or abs(float(y.mean())) or 1.0)
