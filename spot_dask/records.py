@@ -30,7 +30,7 @@ _LATER = {"later": True}  # a field that older records do not have
 class Status(StrEnum):
     """How an attempt at a trial ended."""
 
-    OK = "ok"
+    OK = "ok"  # the training returned a finite objective
     FAILED = "failed"  # the training raised, diverged or returned no finite objective
     CRASHED = "crashed"  # the training's process died (segmentation fault, kill)
     MEMORY = "memory"  # the training ran out of memory, of its device or of its machine
@@ -42,8 +42,8 @@ class Status(StrEnum):
 class Origin(StrEnum):
     """Where a trial's configuration came from."""
 
-    DEFAULT = "default"
-    USER = "user"
+    DEFAULT = "default"  # the default of every parameter
+    USER = "user"  # among the configurations that the study starts with
     PRIOR = "prior"  # among the best of a related objective
     DESIGN = "design"  # space-filling: the initial design, or more of it
     INFILL = "infill"  # by the criterion, on the surrogate
