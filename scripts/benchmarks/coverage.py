@@ -183,6 +183,16 @@ def _by_cell(found: Sequence[Share], claims: Sequence[str]) -> str:
 
 
 def _over_all(found: Sequence[Share]) -> str:
+    return table(OVER_ALL, over_all(found))
+
+
+OVER_ALL = [
+    "claim", "nominal", "observed", "MC error", "cells", "too low", "too high", "lowest",
+]  # fmt: skip
+
+
+def over_all(found: Sequence[Share]) -> list[list[str]]:
+    """Each claim over all cells with noise, in %: the columns are ``OVER_ALL``."""
     rows = []
     found = [s for s in found if SCENARIOS[s.scenario].noise.sd > 0]
     for claim, nominal in NOMINAL.items():
@@ -197,8 +207,7 @@ def _over_all(found: Sequence[Share]) -> str:
         shown = [f"{100 * value:.1f}" for value in (nominal, mean, error)]
         worst = f"{100 * least.observed:.1f} ({least.scenario}, {least.budget})"
         rows.append([claim, *shown, str(len(mine)), str(low), str(high), worst])
-    head = ["claim", "nominal", "observed", "MC error", "cells", "too low", "too high", "lowest"]
-    return table(head, rows)
+    return rows
 
 
 if __name__ == "__main__":

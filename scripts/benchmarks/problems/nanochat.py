@@ -59,9 +59,9 @@ def make(name: str) -> Problem:
     """The problem ``trials``; ValueError for any other name."""
     if name not in NAMES:
         raise ValueError(f"no nanochat/{name}; there is: trials")
-    rows = _rows()
-    X, ok = _features(rows), np.array([row["success"] == "1" for row in rows])
-    y = np.array([float(row["val_bpb"]) for row in rows if row["success"] == "1"])
+    trainings = rows()
+    X, ok = _features(trainings), np.array([row["success"] == "1" for row in trainings])
+    y = np.array([float(row["val_bpb"]) for row in trainings if row["success"] == "1"])
     classifier = HistGradientBoostingClassifier(random_state=0).fit(X, ok)
     regressor = HistGradientBoostingRegressor(max_iter=300, learning_rate=0.06, random_state=0).fit(
         X[ok], np.log(y - _FLOOR)
@@ -99,7 +99,7 @@ def published(evaluations: int) -> dict[str, tuple[float, float, int]]:
     """Of each method's published runs, cut off after so many trainings: mean best bits per byte,
     mean number of failures, number of runs."""
     found: dict[str, dict[str, list[float]]] = {}
-    for row in _rows():
+    for row in rows():
         if int(row["trial"]) < evaluations:
             value = float(row["val_bpb"]) if row["success"] == "1" else np.inf
             found.setdefault(row["method"], {}).setdefault(row["seed"], []).append(value)
@@ -114,7 +114,8 @@ def published(evaluations: int) -> dict[str, tuple[float, float, int]]:
 
 
 @cache
-def _rows() -> list[dict[str, str]]:
+def rows() -> list[dict[str, str]]:
+    """All published trainings: method, seed, number, success, value and configuration."""
     with gzip.open(data.find(_FILE), "rt", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
