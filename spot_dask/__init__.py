@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from spot_dask.run import Run
     from spot_dask.search_cv import SpotSearchCV
     from spot_dask.settings import Budget, Design
-    from spot_dask.space import Categorical, Integer, Real, Space
+    from spot_dask.space import Categorical, Config, Integer, Real, Space
     from spot_dask.study import Study
+    from spot_dask.tasks import Context, StoppedEarly
     from spot_dask.tasks.function import FunctionTask
     from spot_dask.tasks.huggingface import HuggingFaceTask as HuggingFaceTask
     from spot_dask.tasks.huggingface import ReportCallback as ReportCallback
@@ -28,14 +29,18 @@ if TYPE_CHECKING:
     from spot_dask.tasks.torch import Data, Fit, Metric, TorchTask
     from spot_dask.trackers import Listener
     from spot_dask.tuner import Tuner
+    from spot_dask.tuner.model import Best
     from spot_dask.warmstart import WarmStart
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Best": "tuner.model",
     "Budget": "settings",
     "Categorical": "space",
     "ClusterError": "errors",
+    "Config": "space",
+    "Context": "tasks",
     "Data": "tasks.torch",
     "Design": "settings",
     "Evaluation": "records",
@@ -59,6 +64,7 @@ _HOMES = {
     "RunWarning": "errors",
     "SpotDaskError": "errors",
     "SpotSearchCV": "search_cv",
+    "StoppedEarly": "tasks",
     "StoreError": "errors",
     "Study": "study",
     "StudyError": "errors",
@@ -75,9 +81,12 @@ _HOMES = {
 
 # Without what needs a package that may not be there: `from spot_dask import *` loads all of it.
 __all__ = [
+    "Best",
     "Budget",
     "Categorical",
     "ClusterError",
+    "Config",
+    "Context",
     "Data",
     "Design",
     "Evaluation",
@@ -98,6 +107,7 @@ __all__ = [
     "Split",
     "SpotDaskError",
     "SpotSearchCV",
+    "StoppedEarly",
     "StoreError",
     "Study",
     "StudyError",

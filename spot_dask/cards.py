@@ -1,11 +1,14 @@
-"""Small tables of our values: as text, and as HTML for a notebook, with every text escaped."""
+"""How values show themselves at a prompt: as small tables, and which names of theirs are listed.
+
+A table is text, or HTML for a notebook, with every text escaped.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 from spot_dask.texts import printable
 
@@ -61,6 +64,20 @@ class Card:
 
     def _more(self) -> list[str]:
         return [f"{MOST} of {len(self.rows)} shown"] if len(self.rows) > MOST else []
+
+
+class Listed:
+    """Its ``dir()``, and so the completion at a prompt, shows what users of the package need.
+
+    That is every name without a leading underscore but those that a class has as ``_unlisted``,
+    which other parts of the package use.
+    """
+
+    _unlisted: ClassVar[frozenset[str]] = frozenset()
+
+    def __dir__(self) -> list[str]:
+        found = super().__dir__()
+        return sorted(n for n in found if not n.startswith("_") and n not in self._unlisted)
 
 
 def brief(value: Any) -> str:

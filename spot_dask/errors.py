@@ -25,23 +25,50 @@ from collections.abc import Iterable
 
 
 class RunWarning(UserWarning):
-    """What needs the attention of whoever started a run from Python; the run goes on, or ended."""
+    """What needs the attention of whoever started a run from Python; the run goes on, or ended.
+
+    >>> import warnings
+    >>> from spot_dask import RunWarning
+    >>> warnings.simplefilter("error", RunWarning)  # end a script where a run needs attention
+    """
 
 
 class SpotDaskError(Exception):
-    """Base of all errors that spot-dask raises while running; the message is one line."""
+    """Base of all errors that spot-dask raises while running; the message is one line.
+
+    >>> from spot_dask import Run, SpotDaskError
+    >>> try:
+    ...     Run.open("nowhere.zarr")
+    ... except SpotDaskError as error:
+    ...     print(type(error).__name__)
+    StoreError
+    """
 
     exit_code = 1
 
 
 class StudyError(SpotDaskError):
-    """The study cannot be loaded or is inconsistent."""
+    """The study cannot be loaded or is inconsistent.
+
+    >>> from spot_dask import SpotDaskError, StudyError
+    >>> issubclass(StudyError, SpotDaskError), StudyError.exit_code
+    (True, 2)
+    """
 
     exit_code = 2
 
 
 class StoreError(SpotDaskError):
-    """The evaluation store cannot be used as asked."""
+    """The evaluation store cannot be used as asked.
+
+    >>> from spot_dask import Real, Space, StoreError, Study
+    >>> study = Study(Space(lr=Real(0.0, 1.0)), lambda cfg: cfg.lr)
+    >>> try:
+    ...     study.run(store="run.zarr", local=0, progress="none")
+    ... except StoreError as error:
+    ...     print("is already there" in str(error))
+    True
+    """
 
     exit_code = 2
 
@@ -69,7 +96,12 @@ class RunTakenOver(StoreError):
 
 
 class ClusterError(SpotDaskError):
-    """The Dask scheduler is unreachable or lost; the store is intact."""
+    """The Dask scheduler is unreachable or lost; the store is intact.
+
+    >>> from spot_dask import Budget, ClusterError, Real, Space, Study
+    >>> issubclass(ClusterError, Exception), ClusterError.exit_code
+    (True, 5)
+    """
 
     exit_code = 5
 

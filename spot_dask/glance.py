@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Self
 
+from spot_dask.cards import Listed
 from spot_dask.errors import StoreCorrupt
 from spot_dask.fold import Fold
 from spot_dask.records import (
@@ -42,7 +43,7 @@ STOPPED = ("SIGHUP", "SIGINT", "SIGTERM", STOP)
 
 
 @dataclass(frozen=True, repr=False)
-class Glance:
+class Glance(Listed):
     """A run as its records tell it, read at one moment.
 
     ``path`` is the store's address: text if it is the URL of an object store.
@@ -90,6 +91,7 @@ class Glance:
 
     @property
     def history(self) -> History:
+        """All that is known of the run's trials."""
         return self.fold.history
 
     @cached_property

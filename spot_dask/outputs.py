@@ -41,6 +41,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     A reader of ``path`` in the meantime, or after a crash, finds the old content; what ``path``
     linked to stays as it is. Raises OSError, also where ``path`` is a device or a pipe.
+
+    >>> from pathlib import Path
+    >>> from spot_dask import replacing
+    >>> with replacing(Path("weights.bin")) as file:
+    ...     _ = file.write(b"1234")
+    >>> Path("weights.bin").read_bytes()
+    b'1234'
     """
     if path.exists() and not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
         raise OSError(errno.EINVAL, "it is no regular file")

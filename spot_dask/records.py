@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from spot_dask.cards import Card, settings_text
+from spot_dask.cards import Card, Listed, settings_text
 
 Value = bool | int | float | str
 """What a parameter can hold: exactly what JSON can hold."""
@@ -133,7 +133,7 @@ ONE_FOLD = FoldPlan()
 
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(Listed):
     """A configuration to be run once, under one seed.
 
     ``number`` counts the trials of a study from 0 and is the trial's identity; trial 0 is the
@@ -142,8 +142,14 @@ class Trial:
     seeds of its own, which no other trial has. ``expected`` is there where a criterion chose.
     ``partition`` is the seed of the partition of the data of which the trial takes ``fold``; None
     is the trial's own seed.
+
+    >>> from spot_dask import Trial
+    >>> trial = Trial(7, {"lr": 0.01}, seed=1)
+    >>> trial.config["lr"], trial.origin.value
+    (0.01, 'infill')
     """
 
+    _unlisted = frozenset(("confirms",))
     number: int
     config: Configuration
     seed: int
@@ -159,7 +165,12 @@ class Trial:
         return self.origin is Origin.CONFIRM
 
     def result(self, y: float) -> Evaluation:
-        """This trial's evaluation with objective y (minimised), failed where y is not finite."""
+        """This trial's evaluation with objective y (minimised), failed where y is not finite.
+
+        >>> from spot_dask import Trial
+        >>> Trial(0, {"lr": 0.01}, seed=1).result(float("nan")).failed
+        True
+        """
         if math.isfinite(y):
             return Evaluation(self, Outcome(Status.OK, float(y)))
         error = Failure("NotFinite", f"the objective is {y}")
@@ -268,32 +279,47 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Listed):
     """The result of a trial: the outcome of its last attempt.
 
     ``spared`` is the epoch after which early stopping would have ended it, had chance not let it go
     on; 0 where it would not have. So what stopping costs can be told.
+
+    >>> from spot_dask import Trial
+    >>> evaluation = Trial(7, {"lr": 0.01}, seed=1).result(0.25)
+    >>> evaluation.y, evaluation.ok, evaluation.config["lr"]
+    (0.25, True, 0.01)
     """
 
+    _unlisted = frozenset(("is_extreme", "sizes"))
     trial: Trial
     outcome: Outcome
     attempt: int = 0
     spared: int = field(default=0, metadata=_LATER)
 
     @property
+    def config(self) -> Configuration:
+        """The configuration of its trial."""
+        return self.trial.config
+
+    @property
     def ok(self) -> bool:
+        """Whether it has an objective."""
         return self.outcome.ok
 
     @property
     def stopped(self) -> bool:
+        """Whether it was stopped early."""
         return self.outcome.stopped
 
     @property
     def failed(self) -> bool:
+        """Neither a result nor stopped early."""
         return self.outcome.failed
 
     @property
     def y(self) -> float:
+        """The objective, minimised: of one that is maximised, the negative. NaN without one."""
         return self.outcome.y
 
     @cached_property
@@ -334,17 +360,43 @@ class Import:
 
 
 @dataclass(frozen=True)
-class History:
+class History(Listed):
     """Everything known about a study: evaluations, pending trials and imported evaluations.
+
+    It has the length of its ``evaluations`` and iterates over them, in the order they arrived.
 
     ``imports`` are evaluations of the same objective. ``priors`` are those of other ones (other
     data, another budget), one tuple per source: they inform proposals and count as nothing else.
+
+    >>> from spot_dask import History, Trial
+    >>> trials = [Trial(i, {"lr": lr}, seed=1) for i, lr in enumerate([0.1, 0.2, 0.4])]
+    >>> history = History().ask(trials)
+    >>> history = history.tell(trials[0].result(0.5)).tell(trials[1].result(0.25))
+    >>> history, len(history)
+    (History(2 ok, 1 pending), 2)
+    >>> [evaluation.y for evaluation in history]
+    [0.5, 0.25]
+    >>> history.incumbent.config["lr"]
+    0.2
     """
 
+    _unlisted = frozenset(
+        ("asked", "by_hand", "confirming", "counting_on", "is_extreme", "searched", "take_over")
+    )
     evaluations: tuple[Evaluation, ...] = ()
     pending: tuple[Trial, ...] = ()
     imports: tuple[Import, ...] = ()
     priors: tuple[tuple[Import, ...], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.evaluations)
+
+    def __iter__(self) -> Iterator[Evaluation]:
+        return iter(self.evaluations)
+
+    def __bool__(self) -> bool:
+        """True: a history without evaluations may have pending trials, or imports."""
+        return True
 
     def __repr__(self) -> str:
         """How many there are of each kind."""
@@ -379,10 +431,12 @@ class History:
 
     @cached_property
     def ok(self) -> tuple[Evaluation, ...]:
+        """Those that have an objective."""
         return tuple([e for e in self.evaluations if e.outcome.status is Status.OK])
 
     @cached_property
     def failed(self) -> tuple[Evaluation, ...]:
+        """Those that have none and were not stopped early."""
         return tuple(e for e in self.evaluations if e.failed)
 
     @cached_property
@@ -443,7 +497,12 @@ class History:
         return min(found, key=lambda e: (e.y, e.trial.number), default=None)
 
     def ask(self, trials: Iterable[Trial]) -> History:
-        """The history after these trials were asked."""
+        """The history after these trials were asked.
+
+        >>> from spot_dask import History, Trial
+        >>> History().ask([Trial(0, {"lr": 0.1}, seed=1)])
+        History(1 pending)
+        """
         asked = tuple(trials)
         return replace(self, pending=self.pending + asked).counting_on(self, (), asked)
 
@@ -460,7 +519,13 @@ class History:
         return replace(self, priors=(*self.priors, fresh)) if fresh else self
 
     def tell(self, evaluation: Evaluation) -> History:
-        """The history after this evaluation arrived; KeyError if its trial is not pending."""
+        """The history after this evaluation arrived; KeyError if its trial is not pending.
+
+        >>> from spot_dask import History, Trial
+        >>> trial = Trial(0, {"lr": 0.1}, seed=1)
+        >>> History().ask([trial]).tell(trial.result(0.5))
+        History(1 ok)
+        """
         number = evaluation.trial.number
         pending = tuple(t for t in self.pending if t.number != number)
         if len(pending) == len(self.pending):

@@ -68,8 +68,22 @@ class Run(Glance):
     """A run read from its store at one moment; open it again to see what came after.
 
     ``path`` is the store's address: text if it is the URL of an object store.
+
+    >>> from spot_dask import Run
+    >>> run = Run.open("run.zarr")
+    >>> run
+    Run('run.zarr': digits, minimises loss)
+    >>> run.state, len(run.history)
+    ('done', 25)
+
+    The examples of its methods are of this run.
     """
 
+    _unlisted = frozenset(
+        ("being_written", "best_json", "by", "context", "end", "epochs_end_it", "fold", "folds",
+         "header", "journal", "least_budget", "not_loaded", "observed", "of", "sign", "signed",
+         "study", "tabulated")
+    )  # fmt: skip
     study: Settings | None = field(default=None, repr=False)
 
     @classmethod
@@ -79,6 +93,10 @@ class Run(Glance):
         What it holds is read when it is asked for, up to the record that is the last one now.
         ``study`` is needed where the run's surrogate or criterion is the study's own: what a store
         names of other code is not loaded.
+
+        >>> from spot_dask import Run
+        >>> Run.open("run.zarr").header.name
+        'digits'
         """
         return replace(super().open(path), study=study)
 
@@ -110,6 +128,12 @@ class Run(Glance):
         ``status``, the objective in the user's direction (None without a result), ``constraints``
         (fulfilled, broken or unknown; where there are any), ``seconds`` and the parameters (None
         where inactive). ``to_dataframe`` has all there is.
+
+        >>> table = run.table()
+        >>> table.columns
+        ('trial', 'origin', 'status', 'loss', 'seconds', 'lr', 'optimizer')
+        >>> table[0][:3]
+        (0, 'default', 'ok')
         """
         names, limits = self.space.names, parsed(self.settings["constraints"])
         objective = Objective(self.header.objective, self.header.direction)
@@ -154,11 +178,19 @@ class Run(Glance):
 
         The columns are described in the README; a parameter ``lr`` is ``config.lr``. Raises
         SpotDaskError if pandas is not installed.
+
+        >>> frame = run.to_dataframe()
+        >>> len(frame), frame["config.optimizer"][0]
+        (25, 'sgd')
         """
         return export.to_dataframe(self.tabulated)
 
     def curves(self) -> pd.DataFrame:
-        """The learning curves in long form: trial, metric, epoch (from 1), value."""
+        """The learning curves in long form: trial, metric, epoch (from 1), value.
+
+        >>> run.curves().columns.tolist()
+        ['trial', 'metric', 'epoch', 'value']
+        """
         return export.curves(self.tabulated)
 
     def to_xarray(self) -> xr.Dataset:
@@ -185,6 +217,9 @@ class Run(Glance):
         """The recommended configuration: lowest surrogate mean; None if none succeeded.
 
         Where nothing fulfils the constraints, it is the nearest, and not ``feasible``.
+
+        >>> run.best["optimizer"], 0.0 < run.best["lr"] < 0.3
+        ('adam', True)
         """
         return self._tuner.recommend(self.history, self.model)
 
@@ -198,6 +233,9 @@ class Run(Glance):
         """The evaluation with the best observed value, which noise has made look too good.
 
         Under constraints, of those that were seen to fulfil them, if there is any.
+
+        >>> run.luckiest.observed <= run.best.observed
+        True
         """
         found = self._tuner.seen(self.history.searched.ok, self.history)
         return min(found, key=lambda b: (*rank(b, b.observed), b.trial or 0), default=None)
@@ -207,6 +245,9 @@ class Run(Glance):
         """What fresh seeds say of the recommended configuration; None before they say anything.
 
         Values are in the user's direction.
+
+        >>> run.confirmed.value.n
+        5
         """
         best = self.best
         return None if best is None else self._confirmation(best)
@@ -218,6 +259,10 @@ class Run(Glance):
         """By how much the recommended configuration is better than the default on fresh seeds.
 
         None while it is not confirmed, where it is the default itself, or where the default failed.
+
+        >>> gain = run.gain()
+        >>> f"better by {gain.mean:.1f}, of {gain.n} pairs of seeds"
+        'better by 0.5, of 5 pairs of seeds'
         """
         return None if self.confirmed is None else self.confirmed.gain
 
@@ -314,6 +359,9 @@ class Run(Glance):
         """Which parameters matter, near the best and in the whole space; or why that is not told.
 
         As in the report: posterior medians of Sobol indices with 95 % intervals.
+
+        >>> sorted(run.importances().order)
+        ['lr', 'optimizer']
         """
         from spot_dask.report.sections.importance import ImportanceSection
 
@@ -323,6 +371,10 @@ class Run(Glance):
         """How the objective varies with a parameter, in the user's direction; or why not told.
 
         ValueError for a parameter that does not exist or is fixed.
+
+        >>> effect = run.effects("optimizer")
+        >>> effect.values
+        ('sgd', 'adam')
         """
         from spot_dask.report.plots import effect
 
@@ -340,6 +392,9 @@ class Run(Glance):
 
         A range stays at least ``width`` of the old one wide, on its scale. Raises StoreError where
         the evaluations cannot tell what may be left out.
+
+        >>> run.narrowed().space["optimizer"].fixed
+        True
         """
         from spot_dask.report.context import Missing
 
@@ -371,7 +426,12 @@ class Run(Glance):
         return ReportContext(header, fold, self.model, best, self.not_loaded, found)
 
     def status(self) -> dict[str, Any]:
-        """How the run stands, as JSON (schema ``spot-dask/status/1``)."""
+        """How the run stands, as JSON (schema ``spot-dask/status/1``).
+
+        >>> status = run.status()
+        >>> status["state"], status["trials"]["done"], status["budget"]["limit"]
+        ('done', 25, 25)
+        """
         found, told = super().status(), foretold(self.history, self.folds)
         found["budget"]["enough"] = None if self.enough is None else str(self.enough)
         found["incumbent"] = self.best_json(self.best)
@@ -435,6 +495,9 @@ class Run(Glance):
         an object store that folder is in the current directory. Raises ValueError for a path that
         does not end in .html, StoreError where it cannot be written, or where its .json or .md
         would replace what is no report.
+
+        >>> print(run.report("report.html"))
+        report.html
         """
         from spot_dask import report
 
@@ -473,6 +536,9 @@ class Run(Glance):
         What is not given is as in the configuration that it is to be ``like``, or has its default.
         Returns the whole configuration. Raises ValueError where the space has none like it, or
         where something given would do nothing, StoreError where it was asked for or tried before.
+
+        >>> run.try_next({"lr": 0.025, "optimizer": "adam"})
+        {'lr': 0.025, 'optimizer': 'adam'}
         """
         space = self.space
         for wish in self.journal.range_wishes():
@@ -524,6 +590,9 @@ class Run(Glance):
         A running run takes them at once, another one when it is resumed. What was evaluated stays,
         and informs the search. Returns the space to be searched then; raises ValueError where a
         parameter cannot have such a range, or where nothing would change.
+
+        >>> run.change_ranges({"lr": "0.001:0.1"})["lr"]
+        Real(0.001, 0.1, default=0.01, scale='log')
         """
         box = self.within
         for wish in self.journal.range_wishes():
@@ -549,6 +618,9 @@ class Run(Glance):
 
         A run is repeated exactly by its seed and the recorded order of its evaluations, also if
         it was parallel; with other versions of the libraries it need not be.
+
+        >>> run.deviations()
+        []
         """
         return list(self._deviations())
 
@@ -572,6 +644,9 @@ class Run(Glance):
 
         The default path is ``evaluations.<to>`` in the folder where ``report`` writes by default.
         Raises StoreError if something is there, unless ``force``.
+
+        >>> print(run.export("csv", "evaluations.csv"))
+        evaluations.csv
         """
         if to not in export.FORMATS:
             raise ValueError(f"no format {to!r}; there are: {', '.join(export.FORMATS)}")

@@ -44,6 +44,14 @@ class SpotSearchCV(BaseSearchCV):  # type: ignore[misc]
 
     A configuration that cannot be fitted on any fold is not in ``cv_results_``; the run tells why.
     Where none can, or with ``error_score="raise"`` at the first failure, its error is raised.
+
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.svm import SVC
+    >>> from spot_dask import Real, SpotSearchCV
+    >>> search = SpotSearchCV(SVC(), {"C": Real(0.01, 100.0, scale="log")}, n_iter=4, cv=3)
+    >>> search = search.fit(*load_iris(return_X_y=True))
+    >>> len(search.cv_results_["params"]), bool(search.best_score_ > 0.9)
+    (4, True)
     """
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 - as scikit-learn has it

@@ -18,6 +18,7 @@ from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, get_args
 
 from spot_dask import constraints, plugins
+from spot_dask.cards import Listed
 from spot_dask.errors import StudyError, did_you_mean, shown
 from spot_dask.records import FoldPlan
 
@@ -263,9 +264,12 @@ def setting(
     return field(default=default, metadata={"setting": declared})
 
 
-class SettingsTable:
+class SettingsTable(Listed):
     """A dataclass of settings, whose values are checked when it is made; tables may be nested."""
 
+    _unlisted = frozenset(
+        ("all_declared", "declared", "expect", "nested", "restored", "settings", "table")
+    )
     table: ClassVar[str] = "study"
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -352,6 +356,13 @@ class Budget(SettingsTable):
     ``until`` ends the search before that, and what it found is confirmed then: ``"noise"`` where
     the bound of the regret is below the noise of a single training, or a number, in units of the
     objective, that it must fall below. ``"never"`` takes such a rule back when a run is resumed.
+
+    >>> from spot_dask import Budget
+    >>> Budget(evaluations=40, wall=6 * 3600).limit
+    40
+    >>> Budget(evaluations=0)
+    Traceback (most recent call last):
+    ValueError: budget.evaluations is 0; expected a whole number, at least 1
     """
 
     table = "budget"
@@ -395,6 +406,12 @@ class Design(SettingsTable):
     sequence. ``initial`` counts distinct configurations, the default and the user's included;
     None is max(8, d / 2): with 64 evaluations at d <= 10 the regret after 8 points of design was
     measured to be a quarter below that after 2 d. Each is evaluated ``replicates`` times.
+
+    >>> from spot_dask import Design, Real, Space
+    >>> Design(kind="sobol", initial=16)
+    Design(kind='sobol', initial=16, replicates=1)
+    >>> Design().size(Space(lr=Real(0.0, 1.0)))
+    8
     """
 
     table = "design"

@@ -84,6 +84,14 @@ if TYPE_CHECKING:
     import xarray as xr
     from distributed import Client
 
+    class _GivenTask:
+        """What a type checker makes of ``Study.task``: a function may be given, a task is kept."""
+
+        def __get__(self, study: object, kind: object = None) -> Task: ...
+
+        def __set__(self, study: object, given: Task | Callable[..., Any]) -> None: ...
+
+
 logger = logging.getLogger(__name__)
 
 
@@ -116,10 +124,25 @@ class Study(Settings):
     ``budget.wall`` and ``timeout`` are seconds. ``surrogate``, ``infill`` and ``early_stopping``
     are names or objects. Raises ValueError, with the setting's name, what was seen and what was
     expected.
+
+    >>> from spot_dask import Budget, Real, Space, Study
+    >>> def loss(cfg):
+    ...     return (cfg.lr - 0.1) ** 2
+    >>> study = Study(Space(lr=Real(1e-4, 1.0, scale="log")), loss, name="parabola",
+    ...               budget=Budget(evaluations=8))
+    >>> study
+    Study(parabola: 1 parameter, minimises loss)
+    >>> run = study.run(local=0, progress="none")
+    >>> run.history
+    History(8 ok)
     """
 
+    _unlisted = Settings._unlisted | {"goal", "limits", "source", "training", "under"}
     space: Space
-    task: Task
+    if TYPE_CHECKING:
+        task: _GivenTask = _GivenTask()
+    else:
+        task: Task
     source: dict[str, Any] = field(default_factory=dict, repr=False, kw_only=True)
     _last: Run | None = field(default=None, init=False, repr=False)
 
@@ -201,6 +224,12 @@ class Study(Settings):
         hyperparameters, epochs, batch size and SPOT's optimizers with theirs; ``space`` replaces
         some or adds others. ``task`` holds arguments of ``TorchTask``, ``settings`` the study's.
         Raises ValueError for data that no core model can be trained on.
+
+        >>> from sklearn.datasets import load_digits
+        >>> from spot_dask import Study
+        >>> study = Study.of("mlp", load_digits(return_X_y=True), name="digits")
+        >>> study.space["batch_size"]
+        Integer(8, 256, default=32, scale='power2')
         """
         from spot_dask.tasks.core import core_study
 
@@ -255,6 +284,16 @@ class Study(Settings):
         attention is a ``RunWarning``, unless it is "none". A run in which no training succeeds is
         such a warning and no error, so that it can be looked at. Raises StoreError if the store
         exists, ClusterError if the scheduler does not answer.
+
+        >>> from spot_dask import Budget, Real, Space, Study
+        >>> def loss(cfg, trial):
+        ...     for epoch in range(1, 4):
+        ...         trial.report(epoch, loss=cfg.lr / epoch)
+        ...     return cfg.lr / 3
+        >>> study = Study(Space(lr=Real(0.0, 1.0)), loss)
+        >>> run = study.run(Budget(evaluations=4), local=0, store="four.zarr", progress="none")
+        >>> len(run.history), run.history.evaluations[0].outcome.epochs
+        (4, 3)
         """
         study = self if budget is None else replace(self, budget=budget)
         path = address(store) if store is not None else default_store(self.name)
@@ -295,6 +334,13 @@ class Study(Settings):
 
         The seed, design and all other settings are those the run began with; ``budget`` raises
         (or lowers) its budget. Raises StoreError if the store holds a run of another space.
+
+        >>> from spot_dask import Budget, Real, Space, Study
+        >>> study = Study(Space(lr=Real(0.0, 1.0)), lambda cfg: cfg.lr)
+        >>> run = study.run(Budget(evaluations=4), local=0, store="grows.zarr", progress="none")
+        >>> run = study.resume("grows.zarr", Budget(evaluations=6), local=0, progress="none")
+        >>> len(run.history)
+        6
         """
         if budget is not None:
             Budget.expect("budget", budget)
@@ -329,6 +375,15 @@ class Study(Settings):
 
         Until each has ``seeds`` of them, those of earlier confirmations included. The search's
         evaluations alone decide which configurations these are. Raises what ``resume`` does.
+
+        >>> from spot_dask import Budget, Real, Space, Study
+        >>> study = Study(Space(lr=Real(0.0, 1.0)), lambda cfg: cfg.lr)
+        >>> run = study.run(Budget(evaluations=4), local=0, store="short.zarr", progress="none")
+        >>> run.confirmed is None
+        True
+        >>> run = study.confirm_more(run, seeds=3, local=0, progress="none")
+        >>> run.confirmed.value.n, len(run.history.confirmations)
+        (3, 6)
         """
         if seeds < 1 or top < 1:
             raise ValueError(f"seeds is {seeds} and top is {top}; expected at least 1")
@@ -352,6 +407,13 @@ class Study(Settings):
         """Add ``count`` space-filling evaluations to a run, from which the whole space is judged.
 
         Raises what ``resume`` does.
+
+        >>> from spot_dask import Budget, Real, Space, Study
+        >>> study = Study(Space(lr=Real(0.0, 1.0)), lambda cfg: cfg.lr)
+        >>> run = study.run(Budget(evaluations=4), local=0, store="wide.zarr", progress="none")
+        >>> run = study.explore(run, 3, local=0, progress="none")
+        >>> [evaluation.trial.origin.value for evaluation in run.history][4:]
+        ['explore', 'explore', 'explore']
         """
         if count < 1:
             raise ValueError(f"count is {count}; expected at least 1")
@@ -452,7 +514,13 @@ class Study(Settings):
 
     @property
     def tuner(self) -> Tuner:
-        """The study's tuner, for asking and telling without a cluster."""
+        """The study's tuner, for asking and telling without a cluster.
+
+        >>> from spot_dask import History, Real, Space, Study
+        >>> study = Study(Space(lr=Real(0.0, 1.0)), lambda cfg: cfg.lr)
+        >>> study.tuner.ask(History(), 1)[0].config
+        {'lr': 0.5}
+        """
         return tuner_of(self.space, self, self.objective)
 
     @property

@@ -56,7 +56,13 @@ class CoreModel(Protocol):
 
 
 def core_model(name: str | CoreModel) -> CoreModel:
-    """The core model of that name; a model is returned as it is. Raises ValueError for no such."""
+    """The core model of that name; a model is returned as it is. Raises ValueError for no such.
+
+    >>> from spot_dask import Config, core_model
+    >>> mlp = core_model("mlp")
+    >>> sorted(mlp.space())
+    ['act_fn', 'batch_norm', 'dropout_prob', 'initialization', 'l1']
+    """
     if not isinstance(name, str):
         return name
     found: CoreModel = plugins.find(__name__, "build", name, also=("torchvision:NAME",))

@@ -11,6 +11,11 @@ class Config(Mapping[str, Any]):
 
     ``cfg.optim`` holds the parameters whose names begin with "optim.", without that, so that
     ``cfg.optim.lr`` is ``cfg["optim.lr"]``. Levels with a name are what they stand for.
+
+    >>> from spot_dask import Config
+    >>> cfg = Config({"optim.lr": 0.01, "width": 64})
+    >>> cfg.width, cfg.optim.lr, cfg["optim.lr"], cfg.get("momentum", 0.9)
+    (64, 0.01, 0.01, 0.9)
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
@@ -38,6 +43,10 @@ class Config(Mapping[str, Any]):
         raise AttributeError(
             f"no active parameter {name!r} in this configuration; active: {active}"
         ) from None
+
+    def __dir__(self) -> list[str]:
+        """The active parameters, or the groups they are in, and the methods of a mapping."""
+        return sorted({*TAKEN, *(name.partition(".")[0] for name in self._values)})
 
     def __repr__(self) -> str:
         return f"Config({self._values!r})"

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, final
 import numpy as np
 import numpy.typing as npt
 
+from spot_dask.cards import Listed
 from spot_dask.errors import did_you_mean, shown
 from spot_dask.records import Value
 
@@ -107,7 +108,7 @@ def naming(name: str) -> Iterator[None]:
         raise ValueError(f"{name}: {error}") from None
 
 
-class Parameter(ABC):
+class Parameter(Listed, ABC):
     """One axis of a search space.
 
     ``conditions`` holds the parents and those of their values that make the parameter active; all
@@ -115,6 +116,10 @@ class Parameter(ABC):
     ``centred`` says that no default was given.
     """
 
+    _unlisted = frozenset(
+        ("canonical", "centred", "code", "codes", "conditions", "default_code", "held", "kind",
+         "meaning", "meanings", "parse", "position", "value")
+    )  # fmt: skip
     kind: ClassVar[str]
     default: Value
     centred: bool
@@ -179,6 +184,10 @@ class Parameter(ABC):
         """A copy that is active only if every named parent has (one of) the given value(s).
 
         Raises ValueError for a parent without values and for a value that is no scalar.
+
+        >>> from spot_dask import Categorical, Real
+        >>> Real(0.0, 0.99).when(optimizer="sgd")
+        Real(0.0, 0.99).when(optimizer='sgd')
         """
         conditions = dict(self.conditions)
         for name, given in parents.items():
@@ -195,7 +204,12 @@ class Parameter(ABC):
         return replace(self, conditions=tuple(sorted(conditions.items())))  # type: ignore[type-var]
 
     def hold(self, value: Value) -> Self:
-        """A copy that is fixed at a value; its bounds are kept."""
+        """A copy that is fixed at a value; its bounds are kept.
+
+        >>> from spot_dask import Integer
+        >>> Integer(16, 256, scale="power2").hold(64).fixed
+        True
+        """
         return replace(self, default=value, centred=False, held=True)  # type: ignore[type-var]
 
     def __repr__(self) -> str:
@@ -278,6 +292,12 @@ class Real(Parameter):
     scale, of the value on the log scale); low and high are always possible as given. A range so
     narrow that float64 leaves no room for such a lattice uses every float64 in it. With a ``step``
     only low, low + step, ... are possible; the code is then the number of steps.
+
+    >>> from spot_dask import Real
+    >>> Real(1e-4, 1.0, scale="log").default
+    0.01
+    >>> Real(0.0, 0.5, step=0.1, default=0.2).size
+    6
     """
 
     kind = "real"
@@ -414,6 +434,13 @@ class Integer(Parameter):
 
     Every value has a cell in the unit interval: cells of equal width (linear, power2), or from
     log(k - 1/2) to log(k + 1/2) on the log scale.
+
+    >>> from spot_dask import Integer
+    >>> Integer(16, 256, scale="power2").default
+    64
+    >>> Integer(1, 4, default=5)
+    Traceback (most recent call last):
+    ValueError: default 5 is outside the bounds; give an integer from 1 to 4
     """
 
     kind = "integer"
@@ -496,6 +523,12 @@ class Categorical(Parameter):
     Levels are told apart with their types: ``True`` is not ``1``. Given ``{NAME: VALUE}``, or None,
     tuples, classes and functions, whose names are their own (``label``), stores and reports hold
     the names, and a training gets what they stand for; ``meanings`` holds it by name.
+
+    >>> from spot_dask import Categorical
+    >>> Categorical(["sgd", "adam"]).default
+    'sgd'
+    >>> Categorical({"none": None, "64x64": (64, 64)}).levels
+    ('none', '64x64')
     """
 
     if TYPE_CHECKING:  # what can be given is more than what is kept

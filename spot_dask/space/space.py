@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -28,7 +28,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from spot_dask.cards import Card, counted
+from spot_dask.cards import Card, Listed, counted
 from spot_dask.errors import did_you_mean, shown
 from spot_dask.records import Configuration, Value
 from spot_dask.space.conditions import (
@@ -69,8 +69,30 @@ Codes = dict[str, FloatArray]
 
 
 @final
-class Space:
-    """Named parameters; immutable. Raises ValueError naming the parameter that is wrong."""
+class Space(Listed):
+    """Named parameters; immutable. Raises ValueError naming the parameter that is wrong.
+
+    ``space["lr"]`` is a parameter; a space iterates over the names in the order of declaration.
+
+    >>> from spot_dask import Categorical, Real, Space
+    >>> space = Space(
+    ...     lr=Real(1e-4, 1.0, scale="log"),
+    ...     optimizer=Categorical(["sgd", "adam"]),
+    ...     momentum=Real(0.0, 0.99, default=0.9).when(optimizer="sgd"),
+    ... )
+    >>> list(space), len(space), "lr" in space
+    (['lr', 'optimizer', 'momentum'], 3, True)
+    >>> space["lr"]
+    Real(0.0001, 1.0, scale='log')
+    >>> space.default
+    {'lr': 0.01, 'optimizer': 'sgd', 'momentum': 0.9}
+    """
+
+    _unlisted = frozenset(
+        ("active", "allowed", "checked", "climbable", "columns", "compared", "conditions_text",
+         "continuous", "features", "groups", "hash", "keys", "meanings", "meant", "neighbours",
+         "predicates", "rows", "snap")
+    )  # fmt: skip
 
     def __init__(self, mapping: Mapping[str, Parameter] | None = None, /, **more: Parameter):
         parameters = dict(mapping or {}) | more
@@ -119,6 +141,21 @@ class Space:
         self.groups = np.array(groups, dtype=np.int64)
         self.columns = np.array(columns, dtype=np.int64)
 
+    def __getitem__(self, name: str) -> Parameter:
+        """The parameter of that name; KeyError, which tells of the nearest, if there is none."""
+        if name not in self.parameters:
+            raise KeyError(self._unknown(name))
+        return self.parameters[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.parameters
+
     @property
     def default(self) -> dict[str, Value]:
         """The default configuration."""
@@ -126,7 +163,12 @@ class Space:
 
     @property
     def centred(self) -> tuple[str, ...]:
-        """The free parameters that no default was given for: it is the centre of their ranges."""
+        """The free parameters that no default was given for: it is the centre of their ranges.
+
+        >>> from spot_dask import Real, Space
+        >>> Space(lr=Real(0.0, 1.0), dropout=Real(0.0, 0.5, default=0.1)).centred
+        ('lr',)
+        """
         return tuple(n for n in self.free if self.parameters[n].centred)
 
     # Predicates
@@ -138,6 +180,13 @@ class Space:
         ``where(lambda c: c.low < c.high, "low < high")``; the text of a function is all that a
         store holds of it. Raises ValueError for what is no condition, and if the default or
         hardly any configuration meets it.
+
+        >>> from spot_dask import Integer, Space
+        >>> space = Space(layers=Integer(1, 4), width=Integer(16, 256, scale="power2"))
+        >>> small = space.where("layers * width <= 512")
+        >>> small.validate({"layers": 4, "width": 256})
+        Traceback (most recent call last):
+        ValueError: 'layers * width <= 512' does not hold for layers = 4, width = 256
         """
         if isinstance(condition, str):
             if text is not None:
@@ -205,6 +254,16 @@ class Space:
 
         Raises ValueError for an unknown name, a wrong type, a value out of bounds, an unknown
         level, a value of a fixed parameter other than the fixed one, and what a predicate excludes.
+
+        >>> from spot_dask import Categorical, Real, Space
+        >>> space = Space(
+        ...     optimizer=Categorical(["sgd", "adam"]),
+        ...     momentum=Real(0.0, 0.99, default=0.9).when(optimizer="sgd"),
+        ... )
+        >>> space.validate({})
+        {'optimizer': 'sgd', 'momentum': 0.9}
+        >>> space.validate({"optimizer": "adam", "momentum": 0.5})
+        {'optimizer': 'adam'}
         """
         self._check_names(config)
         given = {name: float(self._parse(name, [value])[0]) for name, value in config.items()}
@@ -244,7 +303,13 @@ class Space:
         return {}
 
     def encode(self, configs: Sequence[Mapping[str, Any]]) -> FloatArray:
-        """Configurations as snapped rows (n x d); accepts what ``validate`` accepts."""
+        """Configurations as snapped rows (n x d); accepts what ``validate`` accepts.
+
+        >>> from spot_dask import Categorical, Real, Space
+        >>> space = Space(lr=Real(1e-4, 1.0, scale="log"), optimizer=Categorical(["sgd", "adam"]))
+        >>> space.encode([{"lr": 0.01}, {"lr": 1.0, "optimizer": "adam"}]).tolist()
+        [[0.5, 0.25], [1.0, 0.75]]
+        """
         for config in configs:
             self._check_names(config)
         codes = {
@@ -254,7 +319,14 @@ class Space:
         return self._positions(codes, len(configs))
 
     def decode(self, X: FloatArray) -> list[dict[str, Value]]:
-        """Rows (n x d) of [0, 1] as canonical configurations; snaps."""
+        """Rows (n x d) of [0, 1] as canonical configurations; snaps.
+
+        >>> import numpy as np
+        >>> from spot_dask import Categorical, Real, Space
+        >>> space = Space(lr=Real(1e-4, 1.0, scale="log"), optimizer=Categorical(["sgd", "adam"]))
+        >>> space.decode(np.array([[0.5, 0.9]]))
+        [{'lr': 0.01, 'optimizer': 'adam'}]
+        """
         X = self._rows(X)
         codes = self._column_codes(X)
         configs: list[dict[str, Value]] = [{} for _ in range(len(X))]
@@ -310,6 +382,10 @@ class Space:
         """Number of distinct configurations; ``math.inf`` with a free real.
 
         With predicates an upper bound where they are too many to be listed.
+
+        >>> from spot_dask import Categorical, Integer, Space
+        >>> Space(layers=Integer(1, 4), act=Categorical(["relu", "tanh"])).size
+        8
         """
         size = self._unbounded
         return len(self.grid()) if self.predicates and size <= _LARGEST_GRID else size
@@ -322,7 +398,13 @@ class Space:
         return count(dict(zip(self.free, self._free, strict=True)), self._needs)
 
     def grid(self) -> FloatArray:
-        """The rows of all distinct configurations; ValueError above 100,000 of them."""
+        """The rows of all distinct configurations; ValueError above 100,000 of them.
+
+        >>> from spot_dask import Categorical, Integer, Space
+        >>> space = Space(layers=Integer(1, 2), act=Categorical(["relu", "tanh"]))
+        >>> [tuple(config.values()) for config in space.decode(space.grid())]
+        [(1, 'relu'), (1, 'tanh'), (2, 'relu'), (2, 'tanh')]
+        """
         size = self._unbounded
         if size > _LARGEST_GRID:
             raise ValueError(
@@ -362,13 +444,25 @@ class Space:
     # JSON, identity and changes
 
     def to_json(self) -> JSON:
+        """The space as JSON, as a store's header has it.
+
+        >>> from spot_dask import Integer, Space
+        >>> space = Space(layers=Integer(1, 4))
+        >>> Space.from_json(space.to_json()) == space
+        True
+        """
         entries = [{"name": n, **p.to_json()} for n, p in self.parameters.items()]
         where = [predicate.to_json() for predicate in self.predicates]
         return {"format": _FORMAT, "parameters": entries} | ({"where": where} if where else {})
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Space:
-        """The space that ``to_json`` wrote; raises ValueError for anything else, whatever it is."""
+        """The space that ``to_json`` wrote; raises ValueError for anything else, whatever it is.
+
+        >>> from spot_dask import Integer, Space
+        >>> Space.from_json(Space(layers=Integer(1, 4)).to_json())
+        Space(layers=Integer(1, 4))
+        """
         seen = data.get("format") if isinstance(data, Mapping) else data
         if seen != _FORMAT:
             raise ValueError(f"format {shown(seen)} is not a space; expected {_FORMAT!r}")
@@ -396,6 +490,13 @@ class Space:
         ``changes`` replaces keys of entries, such as ``units={"upper": 6}``, in the entries' own
         units and before they are read. Raises ValueError naming the entry that is wrong or has no
         equivalent.
+
+        >>> from spot_dask import Space
+        >>> Space.from_hyperdict(
+        ...     {"units": {"type": "int", "transform": "transform_power_2_int",
+        ...                "lower": 3, "upper": 8, "default": 4}}
+        ... )
+        Space(units=Integer(8, 256, default=16, scale='power2'))
         """
         return Space(parameters_from_hyperdict(data, changes))
 
@@ -407,6 +508,11 @@ class Space:
         both levels, a ``Literal`` or an ``Enum`` its levels; any other argument that has a default
         is left alone. Where a range has no default of its own the argument's is taken if it lies
         within. Raises ValueError for a range of an argument that there is not.
+
+        >>> from spot_dask import Integer, Space
+        >>> def network(width=64, bias: bool = True): ...
+        >>> Space.from_signature(network, width=Integer(16, 256))
+        Space(width=Integer(16, 256, default=64), bias=Categorical([False, True], default=True))
         """
         return Space(parameters_from_signature(function, ranges))
 
@@ -454,7 +560,13 @@ class Space:
         return Card(title, (), ("name", "parameter", "default"), rows)._repr_html_()
 
     def difference(self, other: Space) -> list[str]:
-        """What differs, one line each, such as ``lr: high 0.1 here, 1.0 there``; empty if equal."""
+        """What differs, one line each, such as ``lr: high 0.1 here, 1.0 there``; empty if equal.
+
+        >>> from spot_dask import Real, Space
+        >>> here = Space(lr=Real(0.0, 0.1, default=0.01))
+        >>> here.difference(Space(lr=Real(0.0, 1.0, default=0.01)))
+        ['lr: high 0.1 here, 1.0 there']
+        """
         lines = [f"{n}: only here" for n in self.names if n not in other.parameters]
         lines += [f"{n}: only there" for n in other.names if n not in self.parameters]
         shared = [n for n in self.names if n in other.parameters]
@@ -479,6 +591,10 @@ class Space:
         Fields are those of the JSON form: low, high, scale, levels, ordered, default, fixed, when.
         Condition values that a parent can no longer take are dropped; a condition that loses all
         its values is a ValueError.
+
+        >>> from spot_dask import Real, Space
+        >>> Space(lr=Real(1e-4, 1.0, scale="log", default=0.01)).modify(lr={"high": 0.1})
+        Space(lr=Real(0.0001, 0.1, default=0.01, scale='log'))
         """
         self._check_names(changes)
         parameters = dict(self.parameters)
@@ -495,7 +611,13 @@ class Space:
         return Space(parameters)._under(self.predicates).checked()
 
     def fix(self, /, **values: Value) -> Space:
-        """A space in which parameters are held at values; their bounds are kept."""
+        """A space in which parameters are held at values; their bounds are kept.
+
+        >>> from spot_dask import Integer, Real, Space
+        >>> space = Space(lr=Real(0.0, 1.0), layers=Integer(1, 4)).fix(layers=2)
+        >>> space.default, space.free
+        ({'lr': 0.5, 'layers': 2}, ('lr',))
+        """
         self._check_names(values)
         parameters = dict(self.parameters)
         for name, value in values.items():
@@ -509,6 +631,11 @@ class Space:
         A parameter that is new here takes its default. One that does not exist or is not active
         here must have been at the source's default. Anything else that does not fit (another
         type, out of the bounds, no such level) is a ValueError with the reason.
+
+        >>> from spot_dask import Real, Space
+        >>> old, new = Space(lr=Real(0.0, 1.0)), Space(lr=Real(0.0, 1.0), dropout=Real(0.0, 0.5))
+        >>> new.adopt({"lr": 0.1}, old)
+        {'lr': 0.1, 'dropout': 0.25}
         """
         given = source.validate(config)
         shared = {n: v for n, v in given.items() if n in self.parameters}
@@ -531,10 +658,11 @@ class Space:
     def _check_names(self, given: Mapping[str, Any]) -> None:
         for name in given:
             if name not in self.parameters:
-                near = did_you_mean(name, self.names)
-                raise ValueError(
-                    f"no parameter {shown(name)}, there are {', '.join(self.names)}{near}"
-                )
+                raise ValueError(self._unknown(name))
+
+    def _unknown(self, name: object) -> str:
+        near = did_you_mean(name, self.names)
+        return f"no parameter {shown(name)}, there are {', '.join(self.names)}{near}"
 
     def _parse(self, name: str, values: list[Any]) -> FloatArray:
         """The canonical codes of values of one parameter; every error names it."""

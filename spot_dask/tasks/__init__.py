@@ -31,6 +31,15 @@ class Context(Protocol):
     slot (from 0) that the training occupies. In a study with folds the trial trains on ``fold``
     (from 0) of the partition whose seed is ``partition``: the same for all folds of a partition,
     whatever is trained on them. Without folds they are 0 and the trial's seed.
+
+    >>> from spot_dask import Config, Context
+    >>> def train(cfg: Config, trial: Context) -> float:
+    ...     loss = 1.0
+    ...     for epoch in range(1, 11):
+    ...         loss *= 1.0 - cfg.lr
+    ...         trial.report(epoch, loss=loss)
+    ...     (trial.artifacts / "loss.txt").write_text(f"{loss}")
+    ...     return loss
     """
 
     number: int
@@ -145,6 +154,21 @@ class StoppedEarly(BaseException):
     """Raised by ``report`` in a training whose remaining epochs are not worth their time.
 
     It is no Exception, so a training that continues after its own errors still ends here.
+
+    >>> from spot_dask import StoppedEarly
+    >>> def train(cfg, trial):
+    ...     log = open("training.log", "w")
+    ...     try:
+    ...         for epoch in range(1, 11):
+    ...             trial.report(epoch, loss=cfg.lr / epoch)
+    ...     except StoppedEarly:
+    ...         print("stopped early", file=log)
+    ...         raise
+    ...     finally:
+    ...         log.close()
+    ...     return cfg.lr / epoch
+    >>> issubclass(StoppedEarly, Exception)
+    False
     """
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
+from spot_dask.cards import Listed
 from spot_dask.tasks import check_call
 from spot_dask.tasks.columns import as_numbers, is_frame, missing
 from spot_dask.tasks.nested import leaves, mapped, rows
@@ -31,7 +32,7 @@ SMALL_INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32)
 
 
 @dataclass(frozen=True)
-class Data:
+class Data(Listed):
     """Data in parts, each a Dataset or arrays (X, y), and how they are read.
 
     A part of the training data validates where no ``validation`` is given. ``transform`` is a
@@ -46,6 +47,13 @@ class Data:
     that was interrupted goes on with the same draws.
 
     Raises ValueError for a function that cannot be called so.
+
+    >>> import numpy as np
+    >>> from spot_dask import Data
+    >>> x, y = np.random.default_rng(0).random((10, 3)), np.arange(10) % 2
+    >>> data = Data((x[:8], y[:8]), validation=(x[8:], y[8:]), train_transform=lambda x: x + 0.01)
+    >>> data.test is None
+    True
     """
 
     train: Any

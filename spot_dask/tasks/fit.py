@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from spot_dask.cards import Listed
 from spot_dask.tasks import Config, together
 from spot_dask.tasks.batches import Batches
 from spot_dask.tasks.metrics import Averages, Judge, LossReading, Measure, Metric, scalar
@@ -49,14 +50,23 @@ class Recipe(Protocol):
     def direction(self) -> str: ...
 
 
-class Fit:
+class Fit(Listed):
     """A model in training on one device, as a step of the user's own sees it.
 
     ``model``, ``optimizer``, ``scheduler`` (None without one), ``cfg`` and ``device`` are what they
     are called; ``memory`` is a dictionary of tensors, numbers and texts that is kept from step to
     step, also where a training is interrupted. A step is usually made of ``forward``, ``loss``,
     ``backward`` and ``update``.
+
+    >>> def step(fit, batch):  # TorchTask(..., step=step)
+    ...     x, target = batch
+    ...     loss = fit.loss(fit.forward(x), target)
+    ...     fit.backward(loss)
+    ...     fit.update()
+    ...     return loss
     """
+
+    _unlisted = frozenset(("judge_of", "judged", "restore", "state"))
 
     memory: dict[str, Any]
 

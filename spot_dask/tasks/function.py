@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from spot_dask.cards import Listed
 from spot_dask.records import FoldPlan
 from spot_dask.tasks import (
     MEMBERS,
@@ -33,7 +34,7 @@ def as_task(given: object) -> Task:
 
 
 @dataclass(frozen=True)
-class FunctionTask:
+class FunctionTask(Listed):
     """A function ``f(cfg)`` or ``f(cfg, trial)`` that trains and returns what it measured.
 
     It returns the objective as one number, or a mapping of metrics that contains it. ``trial`` is
@@ -49,7 +50,15 @@ class FunctionTask:
 
     Raises ValueError if the function cannot be called so, for another direction than min, max and
     for folds that are none.
+
+    >>> from spot_dask import FunctionTask, Real, Space, Study
+    >>> def accuracy(cfg, trial):
+    ...     return {"accuracy": 1 - (cfg.lr - 0.1) ** 2, "seconds": 3.0}
+    >>> Study(Space(lr=Real(0.0, 1.0)), FunctionTask(accuracy, "accuracy", "max"))
+    Study(study: 1 parameter, maximises accuracy)
     """
+
+    _unlisted = frozenset(("shortened",))
 
     function: Callable[..., Any]
     objective: str = "loss"

@@ -20,6 +20,7 @@ except ImportError as missing:
         f"HuggingFaceTask needs transformers ({missing}): pip install 'spot-dask[huggingface]'"
     ) from missing
 
+from spot_dask.cards import Listed
 from spot_dask.errors import shown
 from spot_dask.tasks import (
     Config,
@@ -86,6 +87,13 @@ class ReportCallback(TrainerCallback):  # type: ignore[misc]
     Where it is evaluated by steps, each evaluation counts as an epoch. It ends by StoppedEarly.
     It saves at most once every ``seconds`` and in at most a twentieth of the time; the last epoch
     is not saved. What the last attempt has reported is reported again.
+
+    >>> from spot_dask import ReportCallback  # pip install 'spot-dask[huggingface]'
+    >>> def train(cfg, trial):
+    ...     trainer = Trainer(model, TrainingArguments(learning_rate=cfg.lr), ...)
+    ...     trainer.add_callback(ReportCallback(trial))
+    ...     trainer.train()
+    ...     return trainer.evaluate()["eval_loss"]
     """
 
     def __init__(self, trial: Context, seconds: float = 30.0) -> None:
@@ -125,7 +133,7 @@ class ReportCallback(TrainerCallback):  # type: ignore[misc]
 
 
 @dataclass(frozen=True, eq=False)
-class HuggingFaceTask:
+class HuggingFaceTask(Listed):
     """Train by a Trainer of transformers and judge by what it evaluates.
 
     ``trainer(cfg, args)`` returns a Trainer; ``args`` are arguments for its TrainingArguments,
@@ -145,7 +153,16 @@ class HuggingFaceTask:
     its metrics, with ``test_`` before them, are recorded and never chosen by.
 
     Raises ValueError for a function that cannot be called so, a wrong count or direction.
+
+    >>> from spot_dask import HuggingFaceTask  # pip install 'spot-dask[huggingface]'
+    >>> def trainer(cfg, args):
+    ...     args = TrainingArguments(**args, learning_rate=cfg.lr)
+    ...     return Trainer(model(cfg), args, train_dataset=train, eval_dataset=validation)
+    >>> HuggingFaceTask(trainer).objective
+    'eval_loss'
     """
+
+    _unlisted = frozenset(("shortened",))
 
     trainer: Callable[[Any, dict[str, Any]], Any]
     objective: str = "eval_loss"

@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from spot_dask.cards import Listed
 from spot_dask.errors import shown, warn_once
 from spot_dask.outputs import PARTIAL
 from spot_dask.tasks import (
@@ -54,7 +55,7 @@ Metrics = dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
-class LightningTask:
+class LightningTask(Listed):
     """Train a LightningModule by Lightning's own Trainer and judge it by what it logs.
 
     ``module(cfg)`` returns the LightningModule. ``data`` is a LightningDataModule, loaders (train,
@@ -82,7 +83,14 @@ class LightningTask:
 
     Raises ValueError for a function that cannot be called so, an argument that Trainer has not, a
     wrong count or direction, and where Lightning is not installed.
+
+    >>> from spot_dask import LightningTask  # pip install 'spot-dask[lightning]'
+    >>> task = LightningTask(lambda cfg: Net(cfg.lr), lambda cfg: DigitsData(), epochs=10)
+    >>> task.objective
+    'val_loss'
     """
+
+    _unlisted = frozenset(("shortened",))
 
     module: Callable[[Any], Any]
     data: Any = None

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spot_dask.cards import Listed
 from spot_dask.errors import did_you_mean
 from spot_dask.tasks import Direction, nearest, number
 from spot_dask.tasks.nested import joined, leaves, mapped, samples
@@ -60,7 +61,7 @@ MEANS = (*LABEL_LOSSES, *VALUE_LOSSES, *OTHER_MEANS)
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(Listed):
     """Something to be measured, with a name and what is known of it.
 
     ``measure`` is a function (output, target) -> number, a metric of scikit-learn, a function
@@ -69,6 +70,11 @@ class Metric:
     with ``over="samples"`` it is called with each batch instead, and what it returns, which must be
     a mean over the batch's samples, is averaged: for outputs too large to be kept. ``better`` is
     "max" or "min", None where not known. Raises ValueError for anything else.
+
+    >>> from spot_dask import Metric
+    >>> def largest_error(output, target):
+    ...     return (output - target).abs().max()
+    >>> metric = Metric(largest_error, name="largest", better="min", over="set")
     """
 
     measure: Any

@@ -71,6 +71,11 @@ def optimizers(*names: str) -> dict[str, Parameter]:
     """The parameters ``optimizer`` (one of the names, without any the usual ones) and ``lr_mult``.
 
     And what each of them has of its own. Raises ValueError for a name that torch does not know.
+
+    >>> from spot_dask import Integer, Space, optimizers
+    >>> space = Space({"width": Integer(16, 256), **optimizers("SGD", "AdamW")})
+    >>> space.default
+    {'width': 136, 'optimizer': 'SGD', 'lr_mult': 1.0, 'sgd_momentum': 0.9, 'nesterov': False}
     """
     chosen = names or USUAL
     for name in chosen:
@@ -90,6 +95,13 @@ def optimizer(parameters: Iterable[Any], cfg: Any) -> torch.optim.Optimizer:
     """The optimizer of a configuration of ``optimizers``; TorchTask takes it as it is.
 
     ``parameters`` are a model's, or groups of them as torch has them.
+
+    >>> import torch
+    >>> from spot_dask import Config, optimizer
+    >>> net = torch.nn.Linear(4, 2)
+    >>> made = optimizer(net.parameters(), Config({"optimizer": "AdamW", "lr_mult": 2.0}))
+    >>> type(made).__name__, made.defaults["lr"]
+    ('AdamW', 0.002)
     """
     own = {name: cfg[name] for name in _OWN if name in cfg}
     return made(cfg.optimizer, parameters, cfg.get("lr_mult", 1.0), **own)

@@ -22,6 +22,7 @@ from typing import IO, Any, Literal
 
 import psutil
 
+from spot_dask.cards import Listed
 from spot_dask.errors import did_you_mean, shown
 from spot_dask.records import FoldPlan
 from spot_dask.tasks import Config, Context, Direction, check_direction, nearest
@@ -43,7 +44,7 @@ class ProgramFailed(RuntimeError):
 
 
 @dataclass(frozen=True)
-class ProgramTask:
+class ProgramTask(Listed):
     """Run a command for each training and read the metrics that it prints.
 
     In ``command``, a text or a list of words, ``{name}`` is the value of a parameter; ``{seed}``,
@@ -67,7 +68,15 @@ class ProgramTask:
     It is ended, with all that it started, where its training is stopped.
 
     Raises ValueError for what cannot be a command, a pattern or an environment.
+
+    >>> from spot_dask import ProgramTask, Real, Space, Study
+    >>> task = ProgramTask("python main.py --lr={lr} --seed={seed}",
+    ...                    read={"val_loss": "Average loss: {}"}, objective="val_loss")
+    >>> Study(Space(lr=Real(1e-4, 1.0, scale="log")), task)
+    Study(study: 1 parameter, minimises val_loss)
     """
+
+    _unlisted = frozenset(("arguments", "check_names", "shortened"))
 
     command: str | Sequence[str]
     read: Literal["json"] | Mapping[str, str] = "json"

@@ -27,6 +27,7 @@ from sklearn.utils import indexable
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.multiclass import type_of_target
 
+from spot_dask.cards import Listed
 from spot_dask.errors import did_you_mean, shown
 from spot_dask.outputs import replacing
 from spot_dask.records import FoldPlan
@@ -51,7 +52,7 @@ Metrics = dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
-class SklearnTask:
+class SklearnTask(Listed):
     """Train an estimator on each of k folds and judge it by its mean scores.
 
     ``estimator`` is an estimator, of which each training gets a clone with the configuration as its
@@ -80,7 +81,16 @@ class SklearnTask:
     training begins its fold anew, for estimators keep no checkpoints; folds that are over count.
 
     Raises ValueError for what is no estimator, an unknown scoring, objective or direction.
+
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.svm import SVC
+    >>> from spot_dask import Real, SklearnTask, Space, Study
+    >>> task = SklearnTask(SVC(), load_iris(return_X_y=True), cv=5)
+    >>> Study(Space(C=Real(0.01, 100.0, scale="log")), task)
+    Study(study: 1 parameter, maximises score)
     """
+
+    _unlisted = frozenset(("check_names", "parallel_folds", "scorers", "shortened"))
 
     estimator: Any
     data: Any

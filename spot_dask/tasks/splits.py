@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from spot_dask.cards import Listed
 from spot_dask.errors import did_you_mean, shown
 from spot_dask.records import FoldPlan
 from spot_dask.tasks import check_call
@@ -44,8 +45,10 @@ class Parted(Protocol):
         ...
 
 
-class Splitting:
+class Splitting(Listed):
     """What ways to split the training data have in common; ``places`` is each one's own."""
+
+    _unlisted = frozenset(("assigned", "doubts", "folds", "parts", "places"))
 
     @property
     def folds(self) -> FoldPlan:
@@ -93,6 +96,10 @@ class Split(Splitting):
     numbers that are known without reading the items (arrays, or a dataset with ``targets`` or
     ``labels``, as torchvision's), else random. Raises ValueError unless ``validation`` is between
     0 and 1.
+
+    >>> from spot_dask import Split
+    >>> Split(0.2)
+    Split(validation=0.2, stratify=True)
     """
 
     validation: float = 0.2
@@ -143,6 +150,10 @@ class Folds(Splitting):
     ``stop``: a configuration that is hopeless after some folds is not trained on the others.
 
     Raises ValueError for fewer than two folds.
+
+    >>> from spot_dask import Folds
+    >>> Folds(5, repeats=2, groups="patient").folds.count
+    10
     """
 
     k: int
@@ -256,6 +267,10 @@ class TimeSplit(Splitting):
     scikit-learn's TimeSeriesSplit. ``stop`` is that of ``Folds``.
 
     Raises ValueError for other numbers than these.
+
+    >>> from spot_dask import TimeSplit
+    >>> TimeSplit(3, share=0.1, gap=7).folds.count
+    3
     """
 
     k: int = 1
@@ -297,8 +312,18 @@ class TimeSplit(Splitting):
 
 
 @dataclass(frozen=True)
-class Given:
-    """The validation set that the data have, which is required."""
+class Given(Listed):
+    """The validation set that the data have, which is required.
+
+    >>> import numpy as np
+    >>> from spot_dask import Data, Given
+    >>> x, y = np.zeros((8, 2)), np.zeros(8)
+    >>> data = Data((x, y), validation=(x[:2], y[:2]))
+    >>> Given()
+    Given()
+    """
+
+    _unlisted = frozenset(("folds", "parts"))
 
     folds = FoldPlan()
 

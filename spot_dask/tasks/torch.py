@@ -22,6 +22,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from spot_dask.cards import Listed
 from spot_dask.records import FoldPlan
 from spot_dask.tasks import (
     Config,
@@ -67,7 +68,7 @@ BIAS = (
 
 
 @dataclass(frozen=True, eq=False)
-class TorchTask:
+class TorchTask(Listed):
     """Train a model on part of the data and judge it on the rest.
 
     ``data()`` returns a Dataset or arrays (X, y), a part of which validates; (train, test); (train,
@@ -125,7 +126,25 @@ class TorchTask:
 
     Raises ValueError for a function that cannot be called as above, an unknown metric, a wrong
     count, direction or objective, and a loss that is no mean.
+
+    >>> import torch
+    >>> from sklearn.datasets import load_digits
+    >>> from spot_dask import Integer, Real, Space, Study, TorchTask
+    >>> def data():
+    ...     X, y = load_digits(return_X_y=True)
+    ...     return X / 16, y
+    >>> def model(cfg):
+    ...     return torch.nn.Sequential(
+    ...         torch.nn.Linear(64, cfg.width), torch.nn.ReLU(), torch.nn.Linear(cfg.width, 10))
+    >>> def optimizer(parameters, cfg):
+    ...     return torch.optim.SGD(parameters, cfg.lr)
+    >>> task = TorchTask(model, data, optimizer, loss=torch.nn.CrossEntropyLoss(), epochs=5)
+    >>> space = Space(lr=Real(1e-3, 1.0, scale="log"), width=Integer(16, 64, scale="power2"))
+    >>> Study(space, task)
+    Study(study: 2 parameters, minimises val_loss)
     """
+
+    _unlisted = frozenset(("caution", "check_names", "doubts", "measures", "shortened"))
 
     model: Callable[[Any], nn.Module]
     data: Callable[[], Any]

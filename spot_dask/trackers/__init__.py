@@ -47,6 +47,15 @@ class Listener(Protocol):
 
     An exception that one raises is logged, the first one only, and what comes later is told all the
     same. What a killed run or a failing listener has missed is told when the run is resumed.
+
+    >>> from spot_dask import Budget, Listener, Real, Space, Study
+    >>> class Printed(Listener):
+    ...     def evaluated(self, evaluation, place):
+    ...         print(place, f"{evaluation.y:.3f}")
+    >>> study = Study(Space(lr=Real(0.0, 1.0)), lambda cfg: cfg.lr, trackers=[Printed()])
+    >>> _ = study.run(Budget(evaluations=2), local=0, store="heard.zarr", progress="none")
+    1 0.500
+    2 0.402
     """
 
     def begin(self, run: Tracked) -> Collection[int] | None:
@@ -60,15 +69,18 @@ class Listener(Protocol):
 
     def asked(self, trial: Trial) -> None:
         """A trial was proposed. A later session tells it again while it has no evaluation."""
+        return
 
     def evaluated(self, evaluation: Evaluation, place: int) -> None:
         """A trial has its evaluation, with its curves; it is the ``place``-th of the run, from 1.
 
         ``evaluation.y`` is minimised; the metrics of its outcome are as they were reported.
         """
+        return
 
     def end(self, reason: str) -> None:
         """The session has ended; ``reason`` as in the journal, such as "budget"."""
+        return
 
 
 METHODS = {"begin": ("run",), "asked": ("trial",), "evaluated": ("evaluation", "place"),

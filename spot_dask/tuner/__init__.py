@@ -21,6 +21,7 @@ import numpy as np
 from spot_dask import baselines, early_stopping, surrogates
 from spot_dask import infill as criteria
 from spot_dask.baselines import SPOT, Baseline, Known
+from spot_dask.cards import Listed
 from spot_dask.constraints import Constraint, Limits, parsed
 from spot_dask.early_stopping import Rule
 from spot_dask.early_stopping.ruler import Ruler
@@ -80,7 +81,7 @@ RANDOM = 64
 
 
 @dataclass(frozen=True)
-class Tuner:
+class Tuner(Listed):
     """Proposes trials for a search space.
 
     ``start`` holds configurations the user wants evaluated right after the defaults. ``prior`` is
@@ -104,8 +105,20 @@ class Tuner:
     that are not ``trusted``, because a store gave them, load no foreign code: ``ask`` and ``model``
     raise ``plugins.NotLoaded``. With several ``folds`` a configuration is worth its mean over them;
     ``tuner/folds.py`` says which are trained.
+
+    >>> from spot_dask import Design, History, Real, Space, Tuner
+    >>> tuner = Tuner(Space(lr=Real(1e-4, 1.0, scale="log")), seed=1, design=Design(initial=4))
+    >>> history = History()
+    >>> for _ in range(3):
+    ...     trials = tuner.ask(history, 2)
+    ...     history = history.ask(trials)
+    ...     for trial in trials:
+    ...         history = history.tell(trial.result((trial.config["lr"] - 0.1) ** 2))
+    >>> history
+    History(6 ok)
     """
 
+    _unlisted = frozenset(("beyond", "finalists", "seen", "trusted", "within"))
     space: Space
     seed: int = 0
     design: Design = field(default_factory=Design)
@@ -134,6 +147,13 @@ class Tuner:
         Of the search there are fewer, or none, only when no new configuration is left and the
         budget is not known, and none once there is ``enough``; of a confirmation, where all is
         asked that can be by now: the finalists are known when no trial of the search is pending.
+
+        >>> from spot_dask import History, Real, Space, Tuner
+        >>> tuner = Tuner(Space(lr=Real(1e-4, 1.0, scale="log")), seed=1)
+        >>> [trial.origin.value for trial in tuner.ask(History(), 3)]
+        ['default', 'design', 'design']
+        >>> tuner.ask(History(), 3) == tuner.ask(History(), 3)
+        True
         """
         if (tamed := self._tamed(history)) is not None:
             tuner, tame = tamed
@@ -449,6 +469,16 @@ class Tuner:
         nothing is better than the best value observed. Without a surrogate the configuration of
         lowest mean value is recommended. Imported evaluations of the same objective take part;
         confirmations do not.
+
+        >>> from spot_dask import History, Real, Space, Tuner
+        >>> tuner, history = Tuner(Space(lr=Real(0.0, 1.0)), seed=1), History()
+        >>> trials = tuner.ask(history, 6)
+        >>> history = history.ask(trials)
+        >>> for trial in trials:
+        ...     history = history.tell(trial.result(trial.config["lr"]))
+        >>> best = tuner.recommend(history, tuner.model(history))
+        >>> best["lr"] == min(trial.config["lr"] for trial in trials)
+        True
         """
         return next(iter(self.ranked(history.searched, model)), None)
 

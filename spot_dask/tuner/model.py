@@ -20,17 +20,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, KeysView
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from spot_dask.cards import Card, counted, settings_text
+from spot_dask.cards import Card, Listed, counted, settings_text
 from spot_dask.constraints import Fulfilment, feasible
 from spot_dask.errors import warn_once
 from spot_dask.infill.feasible import Risk
 from spot_dask.magnitude import mean_of
-from spot_dask.records import Configuration, Evaluation, History, Import, Status
+from spot_dask.records import Configuration, Evaluation, History, Import, Status, Value
 from spot_dask.space import Space
 from spot_dask.stats.diagnostics import leave_one_out
 from spot_dask.surrogates import FloatArray, Posterior
@@ -70,16 +70,24 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Best:
+class Best(Listed):
     """A configuration that succeeded, with its evaluations and what the surrogate says of it.
+
+    ``best["lr"]`` is a value of its configuration, over whose names it iterates.
 
     The evaluations are ordered by trial number; more than one if it was replicated, none if it was
     only imported. ``mean`` and ``sd`` are NaN while too little is known to fit a surrogate.
     ``fulfilments`` say how it stands to each outcome constraint. ``key`` is the configuration's in
     its space. In a study with folds ``level`` is its mean over them (of some, without what is
     particular to these), and it is ``complete`` with all of them.
+
+    >>> from spot_dask import Best, Trial
+    >>> best = Best((Trial(7, {"lr": 0.01}, seed=1).result(0.25),))
+    >>> best["lr"], best.trial, best.observed, dict(best.config)
+    (0.01, 7, 0.25, {'lr': 0.01})
     """
 
+    _unlisted = frozenset(("complete", "fulfilments", "key", "level"))
     evaluations: tuple[Evaluation, ...] = ()
     mean: float = math.nan
     sd: float = math.nan
@@ -88,6 +96,22 @@ class Best:
     key: bytes = field(default=b"", repr=False, compare=False)
     level: float = math.nan
     complete: bool = True
+
+    def __getitem__(self, name: str) -> Value:
+        return self.config[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.config)
+
+    def __len__(self) -> int:
+        return len(self.config)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.config
+
+    def keys(self) -> KeysView[str]:
+        """The names of its parameters, so that ``dict(best)`` is its configuration."""
+        return self.config.keys()
 
     def __repr__(self) -> str:
         """The configuration, without values: what they are worth, ``Run.confirmed`` tells."""
@@ -114,6 +138,7 @@ class Best:
 
     @property
     def config(self) -> Configuration:
+        """The configuration: values of the active parameters by name."""
         return self.evaluations[0].trial.config if self.evaluations else self.imports[0].config
 
     @property

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from spot_dask import plugins
+from spot_dask.cards import Listed
 from spot_dask.errors import StoreError, did_you_mean, shown
 from spot_dask.records import Header, Import, Imported, Value
 from spot_dask.space import Categorical, Integer, Parameter, Real, Space
@@ -52,7 +53,7 @@ Mode = Literal["data", "prior"]
 
 
 @dataclass(frozen=True)
-class WarmStart:
+class WarmStart(Listed):
     """A source and what it is to the study.
 
     ``data``: evaluations of the same objective, which count as known. ``prior``: those of another
@@ -60,6 +61,14 @@ class WarmStart:
     the source's names (parameters, or the objective's column) to those of the study; a name mapped
     to ``""`` is left out. ``values`` maps texts of values to others, by the source's names:
     ``{"act": {"None": "none"}}``. Raises ValueError for another mode.
+
+    >>> from spot_dask import Budget, Real, Space, Study, WarmStart
+    >>> study = Study(Space(lr=Real(0.0, 1.0)), lambda cfg: cfg.lr)
+    >>> first = study.run(Budget(evaluations=4), local=0, store="old.zarr", progress="none")
+    >>> second = study.run(Budget(evaluations=2), local=0, store="new.zarr", progress="none",
+    ...                    warm_start=[WarmStart("old.zarr")])
+    >>> second.history
+    History(2 ok, 4 imported)
     """
 
     path: str | Path
