@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -813,8 +814,14 @@ def _component(name: str, own: Any, theirs: str | None) -> Any:
 
 
 def default_store(name: str) -> Path:
-    """Where a run is kept unless told otherwise: ``runs/<name>-<UTC time>.zarr``."""
-    return Path("runs") / f"{safe(name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zarr"
+    """Where a run is kept unless told otherwise: ``runs/<name>-<UTC time>.zarr``.
+
+    A second one of the same second ends in ``-2.zarr``, and so on.
+    """
+    begun = f"{safe(name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    ends = chain([""], (f"-{n}" for n in count(2)))
+    paths = (Path("runs", f"{begun}{end}.zarr") for end in ends)
+    return next(path for path in paths if not path.exists())
 
 
 def safe(name: str) -> str:

@@ -139,6 +139,17 @@ def test_a_run_of_extreme_numbers_is_told_and_written(tmp_path):
     json.loads((tmp_path / "report.json").read_text())
 
 
+def test_what_is_drawn_on_a_logarithmic_scale_is_no_infinity(tmp_path):
+    study = made(Case("any magnitude"))
+    path = tmp_path / "r.zarr"
+    past = [(1.7e9 + i, entry) for i, entry in enumerate(study.entries)]
+    Journal.create(path, study.header, durability="process", past=past).close()
+    model = Run.open(path).context.inference
+    values = model.user(np.array([-1e4, -20.0, 0.0, 20.0, 1e4]))
+    assert np.isfinite(values).all()
+    assert (np.diff(values) >= 0).all()
+
+
 def test_a_section_that_fails_costs_itself_alone(tmp_path, monkeypatch, caplog):
     study = made(Case(n=4))
     path = tmp_path / "r.zarr"
