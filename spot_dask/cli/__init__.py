@@ -6,9 +6,22 @@ errors and shell completion are quick; a command imports what it needs when it r
 
 from __future__ import annotations
 
+import signal
+import threading
+
+# Ctrl-C while this is imported ends the command without a traceback; below it is Python's again.
+_usual = signal.getsignal(signal.SIGINT)
+_guarded = (
+    _usual is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+)
+if _guarded:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import importlib
 import logging
+import os
 import traceback
+from collections.abc import Iterable
 from keyword import iskeyword
 from typing import Any
 
@@ -48,6 +61,9 @@ COMMANDS = {
     "help": "spot_dask.cli.help",
 }
 """Which module has which command; the module's attribute has its name, with _ after a keyword."""
+
+NO_OPTIONS = {f"SPOT_DASK_{name}" for name in ("TRIAL", "CHECKPOINT", "ARTIFACTS", "CLUSTER")}
+"""Variables that programs are given, and that the scripts in cluster/ read."""
 
 INTERRUPTED = 130
 
@@ -91,6 +107,8 @@ class Commands(click.Group):
             raise _legible(error) from None
 
     def invoke(self, ctx: click.Context) -> Any:
+        for line in misspelt(ctx, os.environ):
+            say(line, err=True)
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
@@ -103,6 +121,27 @@ class Commands(click.Group):
             code, message = _told(error)
         say(f"Error: {printable(masked(message), LONGEST)}", err=True)
         ctx.exit(code)
+
+
+def misspelt(ctx: click.Context, environment: Iterable[str]) -> list[str]:
+    """A line for each variable that looks like one of ours, and is none."""
+    ours = [name for name in environment if name.startswith("SPOT_DASK_")]
+    if not ours:
+        return []
+    commands = (main.get_command(ctx, name) for name in COMMANDS)
+    known = {
+        name
+        for command in commands
+        if command is not None
+        for option in command.params
+        for name in (option.envvar or (), f"SPOT_DASK_{option.name}".upper())
+        if isinstance(name, str)
+    }
+    return [
+        f"{name} is set, and no option has that variable{near}"
+        for name in ours
+        if name not in known | NO_OPTIONS and (near := did_you_mean(name, known))
+    ]
 
 
 def _legible(error: click.ClickException) -> click.ClickException:
@@ -145,3 +184,7 @@ def main() -> None:
     """
     assert logging.lastResort is not None
     logging.lastResort.setFormatter(VisibleLog())  # for what is logged where nobody asked for a log
+
+
+if _guarded:
+    signal.signal(signal.SIGINT, _usual)

@@ -190,3 +190,39 @@ def test_a_study_that_closes_its_streams_is_told_of_all_the_same(
     assert done.stderr.splitlines() == [
         f"Error: {study}:2: NameError: name 'undefined' is not defined"
     ]
+
+
+def test_ctrl_c_while_the_command_line_is_imported_is_no_traceback() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Importing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Importing())\n"
+        "import spot_dask.cli\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+def test_once_it_is_imported_ctrl_c_is_what_it_was() -> None:
+    code = "import signal; import spot_dask.cli; print(signal.getsignal(signal.SIGINT).__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert done.stdout == b"default_int_handler\n"
+
+
+def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+    for name in (
+        "SPOT_DASK_LOKAL",
+        "SPOT_DASK_EVALUATIONS",
+        "SPOT_DASK_JSON_",
+        "SPOT_DASK_CHECKPOINT",
+    ):
+        monkeypatch.setenv(name, "1")
+    done = CliRunner().invoke(main, ["status", str(store)])
+    assert done.exit_code == 0
+    said = [line for line in done.stderr.splitlines() if line.startswith("SPOT_DASK_")]
+    assert said == [
+        "SPOT_DASK_LOKAL is set, and no option has that variable; did you mean 'SPOT_DASK_LOCAL'?",
+        "SPOT_DASK_JSON_ is set, and no option has that variable; did you mean 'SPOT_DASK_JSON'?",
+    ]
