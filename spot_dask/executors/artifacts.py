@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from spot_dask.buckets import is_address
@@ -41,17 +41,12 @@ class ArtifactFolder:
         What pending trials have is theirs: they may be trained on some worker.
         """
         counts = {e.trial.number: e for e in history.evaluations}
-        self._remover.submit(self._settle, counts, kept)
+        self._remover.submit(self._settle, counts, kept).add_done_callback(_tell)
 
     def _settle(self, counts: Mapping[int, Evaluation], kept: Collection[int] | None) -> None:
-        try:
-            if not self._remade():
-                return
-            names = self.place.names()
-        except (OSError, StoreError) as error:
-            warn_once(logger, "artifacts that are not to be kept stay: %s", error)
+        if not self._remade():
             return
-        for name, number, attempt, complete in names:
+        for name, number, attempt, complete in self.place.names():
             evaluation = counts.get(number)
             if evaluation is None:
                 continue
@@ -73,6 +68,12 @@ class ArtifactFolder:
         """Wait for what is being removed; without any artifacts the directory goes, too."""
         self._remover.shutdown()
         self.place.end()
+
+
+def _tell(removal: Future[None]) -> None:
+    """Log why artifacts could not be removed; nobody else looks at the result of the thread."""
+    if (error := removal.exception()) is not None:
+        warn_once(logger, "artifacts that are not to be kept stay: %s", error)
 
 
 def check_owner(place: ArtifactPlace) -> None:

@@ -206,6 +206,24 @@ def test_what_counts_is_kept_and_orphans_are_removed(place: ArtifactPlace) -> No
     assert [n for n in names(place) if n[0] != "."] == ["3", "4", "5", "mine"]
 
 
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O error"), ValueError("a defect")])
+def test_what_cannot_be_removed_is_told(
+    place: ArtifactPlace,
+    error: Exception,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(self: ArtifactPlace, name: str) -> None:
+        raise error
+
+    Path(place.root, "0").mkdir(parents=True)
+    folder = ArtifactFolder(place)
+    monkeypatch.setattr(type(place), "remove", fail)
+    folder.settle(History((Evaluation(Trial(0, {}, 0), Outcome(Status.FAILED)),)), None)
+    folder.close()
+    assert f"artifacts that are not to be kept stay: {error}" in caplog.text
+
+
 # ---------------------------------------------------------------- whole runs
 
 
