@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from spot_dask.early_stopping.asha import Asha
 from spot_dask.executors.open import place_of
 from spot_dask.progress import Update
 from spot_dask.records import Imported, Opened, Origin
+from spot_dask.study import default_store
 from spot_dask.surrogates.kriging import Kriging
 from spot_dask.surrogates.sklearn import SklearnSurrogate
 from spot_dask.warmstart import summary
@@ -108,6 +111,18 @@ def test_a_store_is_never_overwritten(tmp_path: Path) -> None:
     study().run(Budget(evaluations=1), local=0, store=tmp_path / "run.zarr")
     with pytest.raises(StoreError, match="resume"):
         study().run(Budget(evaluations=1), local=0, store=tmp_path / "run.zarr")
+
+
+def test_runs_that_begin_in_one_second_have_stores_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    noon = SimpleNamespace(now=lambda zone: datetime(2026, 11, 26, 12, tzinfo=zone))
+    monkeypatch.setattr("spot_dask.study.datetime", noon)
+    for name in ("a-20261126-120000", "a-20261126-120000-2", "a-20261126-120000-3"):
+        path = default_store("a")
+        assert path == Path("runs", f"{name}.zarr")
+        path.mkdir(parents=True)
 
 
 def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path: Path) -> None:

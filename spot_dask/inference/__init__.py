@@ -28,6 +28,8 @@ from spot_dask.stats.region import Box
 from spot_dask.surrogates import FloatArray, IntArray
 from spot_dask.surrogates.points import good_near_and_spread
 
+FARTHEST = 1e300  # so that sums of thousands and differences are still numbers
+
 LEAST = 4
 """Evaluations below which there is no model."""
 
@@ -144,8 +146,12 @@ class Inference:
         return self.process.mode.data.z
 
     def user(self, z: FloatArray) -> FloatArray:
-        """z (any shape) as the objective in the user's sign; medians stay medians."""
-        return self.transform.back(self.sign * (self.offset + self.scale * np.asarray(z)))
+        """z (any shape) as the objective in the user's sign; medians stay medians.
+
+        Finite: what a logarithmic scale gives back beyond the reach of floats is ``FARTHEST``.
+        """
+        back = self.transform.back(self.sign * (self.offset + self.scale * np.asarray(z)))
+        return np.clip(back, -FARTHEST, FARTHEST)
 
     def internal(self, v: FloatArray) -> FloatArray:
         """Values v (any shape) of the objective in the user's sign as z."""
