@@ -126,7 +126,7 @@ warmstart
 warmstart.store warmstart.table
 warmstart.*
 study
-search_cv
+optuna search_cv
 series spot_dask
 study_file
 cli.from_help cli.options cli.pickling
