@@ -29,6 +29,23 @@ def test_an_image_gets_what_an_installation_needs_and_nothing_else() -> None:
     assert "**/*.pem" in others[others.index("!spot_dask") :]
 
 
+def test_the_image_has_the_environment_only_and_runs_as_a_user() -> None:
+    """Of the Dockerfile's text: what is copied into the last stage, and who runs there."""
+    text = "\n".join(lines("cluster/kubernetes/Dockerfile")).replace("\\\n", "")
+    stages = [stage.splitlines() for stage in text.split("FROM ")[1:]]
+    assert [stage[0] for stage in stages] == ["python:3.11-slim AS build", "python:3.11-slim"]
+    build, last = ([line.split(maxsplit=1) for line in stage[1:]] for stage in stages)
+    assert [line for word, line in build if word in ("COPY", "ADD")] == [". /src"]
+    assert [line for word, line in last if word in ("COPY", "ADD")] == [
+        "--from=build /opt/spot-dask /opt/spot-dask"
+    ]
+    words = [word for word, _ in last]
+    assert words[-1] == "ENTRYPOINT"
+    assert last[words.index("USER")][1] == "1000"  # a number: runAsNonRoot can tell
+    assert words.index("RUN") < words.index("USER")
+    assert not {"ARG", "SECRET"} & {word for word, _ in [*build, *last]}
+
+
 @pytest.mark.parametrize("name", ["certificates/ca.pem", "a/b/cluster-key.pem", "cluster-1/x.sh",
                                   ".certificates-x/ca.pem"])  # fmt: skip
 def test_keys_and_environments_are_ignored_by_git(name: str) -> None:

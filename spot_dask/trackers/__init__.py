@@ -137,8 +137,8 @@ def opened(trackers: Iterable[str | Listener]) -> list[tuple[str, Listener]]:
         needed: tuple[str, ...] = getattr(listener, "needs", ())
         lost = [name for name in needed if importlib.util.find_spec(name) is None]
         if lost:
-            raise StudyError(
-                f"tracker {shown(label)} needs {', '.join(lost)}: pip install 'spot-dask[trackers]'"
-            )
+            room, _, extra = type(listener).__module__.rpartition(".")
+            how = f"pip install 'spot-dask[{extra}]'" if room == __name__ else "install them"
+            raise StudyError(f"tracker {shown(label)} needs {', '.join(lost)}: {how}")
         found.append((label, listener))
     return found
