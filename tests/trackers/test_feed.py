@@ -231,7 +231,7 @@ def test_what_is_not_installed_is_told_before_there_is_a_store(
     monkeypatch.setattr(
         util, "find_spec", lambda name, *more: None if name == "alembic" else real(name, *more)
     )
-    with pytest.raises(StudyError, match=r"'mlflow' needs alembic: pip install 'spot-dask\[track"):
+    with pytest.raises(StudyError, match=r"'mlflow' needs alembic: pip install 'spot-dask\[mlflow"):
         study(trackers=["mlflow"]).run(local=0, store=tmp_path / "run.zarr")
     assert list(tmp_path.iterdir()) == []
     assert [label for label, _ in opened(["mlflow(uri='http://localhost:1')"])] == ["mlflow"]
