@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from chaos.extremes import LARGEST, LEAST, OBJECTIVES, SPACES, Case, made, pages, proposals, rules
 from spot_dask.magnitude import REACH, Scale, magnitudes, mean_of
 from spot_dask.records import Objective
-from spot_dask.report import html, sections
+from spot_dask.report import figures, html, sections
 from spot_dask.report.sections.gain import GainSection
 from spot_dask.run import Run
 from spot_dask.stats.intervals import mean_interval
@@ -148,6 +149,16 @@ def test_what_is_drawn_on_a_logarithmic_scale_is_no_infinity(tmp_path):
     values = model.user(np.array([-1e4, -20.0, 0.0, 20.0, 1e4]))
     assert np.isfinite(values).all()
     assert (np.diff(values) >= 0).all()
+
+
+@pytest.mark.parametrize("ends", [(5e-324, 1.0), (1.0, 1.7e308)])
+def test_a_logarithmic_axis_holds_the_ends_of_floats(ends):
+    figure = Figure()
+    axes = figure.add_subplot()
+    axes.set_yscale("log")
+    figures.limit_to_bulk(axes, np.array(ends))
+    low, high = axes.get_ylim()
+    assert 0 < low < high < math.inf
 
 
 def test_a_section_that_fails_costs_itself_alone(tmp_path, monkeypatch, caplog):

@@ -246,7 +246,8 @@ def limit_to_bulk(ax: Axes, *parts: FloatArray) -> None:
     log = ax.get_yscale() == "log"
     ranges = [bulk(np.log(part) if log else part) for part in finite if len(part)]
     low, high = padded(min(r[0] for r in ranges), max(r[1] for r in ranges))
-    low, high = (math.exp(low), math.exp(high)) if log else (low, high)
+    if log:  # within what floats hold, beside values at their ends, too
+        low, high = (math.exp(min(max(end, -700.0), 700.0)) for end in (low, high))
     ax.set_ylim(low, high)
     values = np.concatenate(finite)
     if outside := int(np.sum((values < low) | (values > high))):
