@@ -11,12 +11,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Self
 
 from spot_dask.cards import Listed
 from spot_dask.errors import StoreCorrupt
 from spot_dask.fold import Fold
+from spot_dask.magnitude import mean_of
 from spot_dask.records import (
     STOP,
     Evaluation,
@@ -240,7 +240,7 @@ class Glance(Listed):
             seeds = max(fresh.values(), key=len)
             config = seeds[0].trial.config
             first = next(e for e in found if e.trial.config == config)
-            return first, self.signed(fmean(e.y for e in seeds)), len(seeds)
+            return first, self.signed(mean_of(e.y for e in seeds)), len(seeds)
         best = min(found, key=lambda e: e.y, default=None)
         return None if best is None else (best, self.signed(best.y), 0)
 

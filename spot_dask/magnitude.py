@@ -48,13 +48,14 @@ _BESIDE = ("test_", "val_", "valid_", "validation_", "train_")
 
 
 def mean_of(values: Iterable[float]) -> float:
-    """The mean of finite values, of which there is at least one, also where their sum overflows."""
+    """The mean of values, of which there is at least one, also where their sum overflows."""
     found = np.array(list(values), dtype=np.float64)
     if len(found) == 1:
         return float(found[0])
     largest = float(np.abs(found).max())
-    if largest < 1e300:
-        return float(found.mean())
+    if not 1e300 <= largest < math.inf:
+        with np.errstate(invalid="ignore"):  # of infinities of both signs
+            return float(found.mean())
     return float((found / largest).mean()) * largest
 
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from chaos.extremes import LARGEST, LEAST, OBJECTIVES, SPACES, Case, made, pages, proposals, rules
 from spot_dask.magnitude import REACH, Scale, magnitudes, mean_of
-from spot_dask.records import Objective
+from spot_dask.records import Evaluation, FoldPlan, History, Objective, Outcome, Status, Trial
 from spot_dask.report import figures, html, sections
 from spot_dask.report.sections.gain import GainSection
 from spot_dask.run import Run
@@ -26,6 +26,7 @@ from spot_dask.stats.intervals import mean_interval
 from spot_dask.stats.paired import compare_paired
 from spot_dask.store.journal import Journal
 from spot_dask.tuner import Tuner
+from spot_dask.tuner.folds import table_of
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -138,6 +139,19 @@ def test_a_run_of_extreme_numbers_is_told_and_written(tmp_path):
     told = (tmp_path / "e.csv").read_text()
     assert "e+30" in told
     json.loads((tmp_path / "report.json").read_text())
+
+
+def test_means_over_folds_and_of_metrics_are_no_infinity():
+    metrics = {"loss": 1.7e308, "size": -1.7e308, "odd": math.inf}
+    ended = [
+        Evaluation(Trial(r, {"a": 0.5}, 0, r), Outcome(Status.OK, 1.7e308, metrics))
+        for r in range(3)
+    ]
+    history = History(tuple(ended))
+    (mean,) = table_of(FoldPlan(3), history).means(history.ok)
+    assert mean.y == mean.outcome.metrics["loss"] == pytest.approx(1.7e308)
+    assert mean.outcome.metrics["size"] == pytest.approx(-1.7e308)
+    assert mean.outcome.metrics["odd"] == math.inf
 
 
 def test_what_is_drawn_on_a_logarithmic_scale_is_no_infinity(tmp_path):

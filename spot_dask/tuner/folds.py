@@ -20,6 +20,7 @@ from functools import cached_property
 import numpy as np
 
 from spot_dask.errors import StoreCorrupt
+from spot_dask.magnitude import mean_of
 from spot_dask.records import (
     MOST_FOLDS,
     Configuration,
@@ -154,8 +155,8 @@ class FoldTable:
         if mine is None or not mine.known:
             return math.nan
         if len(mine.known) == self.plan.count and self._complete(mine):  # effects add up to 0
-            return math.fsum(mine.known.values()) / len(mine.known)
-        return math.fsum(y - self.effect(r) for r, y in mine.known.items()) / len(mine.known)
+            return mean_of(mine.known.values())
+        return mean_of(y - self.effect(r) for r, y in mine.known.items())
 
     @cached_property
     def _hopeless(self) -> frozenset[Key]:
@@ -240,7 +241,7 @@ class FoldTable:
         for key, own in found.items():
             if self._complete(self.candidates.get(key)) or not complete:
                 metrics = {
-                    name: math.fsum(e.outcome.metrics[name] for e in own) / len(own)
+                    name: mean_of(e.outcome.metrics[name] for e in own)
                     for name in own[0].outcome.metrics
                     if all(name in e.outcome.metrics for e in own)
                 }

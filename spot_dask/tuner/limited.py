@@ -21,6 +21,7 @@ from spot_dask.constraints import Constraint, Fulfilment, feasible, nearness, va
 from spot_dask.errors import warn_once
 from spot_dask.inference.transform import Transform, candidates
 from spot_dask.infill.constrained import Constrained, MetricLimit
+from spot_dask.magnitude import mean_of
 from spot_dask.records import Evaluation, History, Import, Objective
 from spot_dask.space import Space
 from spot_dask.surrogates import FloatArray, IntArray
@@ -133,9 +134,7 @@ def observed(
     items: list[Evaluation | Import] = [*best.imports, *best.evaluations]
     values = [value_of(constraint.metric, item, objective) for item in items]
     known = [v for v in values if not math.isnan(v)]
-    return Fulfilment(
-        constraint, math.fsum(known) / len(known) if known else math.nan, len(known), unit=unit
-    )
+    return Fulfilment(constraint, mean_of(known) if known else math.nan, len(known), unit=unit)
 
 
 def eligible(
