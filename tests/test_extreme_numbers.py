@@ -154,6 +154,25 @@ def test_means_over_folds_and_of_metrics_are_no_infinity():
     assert mean.outcome.metrics["odd"] == math.inf
 
 
+def test_effects_of_folds_are_those_of_any_unit():
+    rng = np.random.default_rng(0)
+    values = rng.choice([-1.0, 1.0], (4, 3)) * rng.random((4, 3))
+
+    def table(unit):
+        ended = [
+            Evaluation(Trial(3 * i + r, {"a": i / 4}, 0, r), Outcome(Status.OK, unit * y))
+            for i, row in enumerate(values)
+            for r, y in enumerate(row[: 3 - i % 2])
+        ]
+        return table_of(FoldPlan(3), History(tuple(ended)))
+
+    one, far = table(1.0), table(LARGEST)
+    for r in range(3):
+        assert far.effect(r) / LARGEST == pytest.approx(one.effect(r))
+    levels = [t.level({"a": 0.25}) for t in (one, far)]
+    assert levels[1] / LARGEST == pytest.approx(levels[0])
+
+
 def test_what_is_drawn_on_a_logarithmic_scale_is_no_infinity(tmp_path):
     study = made(Case("any magnitude"))
     path = tmp_path / "r.zarr"

@@ -20,7 +20,7 @@ from functools import cached_property
 import numpy as np
 
 from spot_dask.errors import StoreCorrupt
-from spot_dask.magnitude import mean_of
+from spot_dask.magnitude import LARGEST, mean_of
 from spot_dask.records import (
     MOST_FOLDS,
     Configuration,
@@ -106,15 +106,23 @@ class FoldTable:
         return {key: i for i, key in enumerate(k for k, c in self.candidates.items() if c.known)}
 
     @cached_property
+    def unit(self) -> float:
+        """1, but of values whose squares are no numbers: what divides them to such as are."""
+        largest = max(
+            (abs(y) for c in self.candidates.values() for y in c.known.values()), default=0
+        )
+        return max(1.0, largest / 1e150)
+
+    @cached_property
     def fit(self) -> TwoWay:
         """The values of configurations (the rows) and the effects of folds (the columns).
 
-        Runaway values are pulled in as for the surrogate.
+        In ``unit``; runaway values are pulled in as for the surrogate.
         """
         known = [(row, self.candidates[key].known) for key, row in self._rows.items()]
         cells = [(row, r, y) for row, values in known for r, y in sorted(values.items())]
         rows, columns = (np.array([cell[i] for cell in cells], dtype=np.int64) for i in (0, 1))
-        y = bounded(np.array([y for _, _, y in cells], dtype=float))
+        y = bounded(np.array([y for _, _, y in cells], dtype=float) / self.unit)
         size = max(self.plan.count, int(columns.max(initial=0)) + 1)
         if size > 10 * MOST_FOLDS:
             raise StoreCorrupt(f"replicate {size - 1} of a trial is none that a run has asked for")
@@ -123,7 +131,11 @@ class FoldTable:
     def effect(self, replicate: int) -> float:
         """By how much the values of a replicate are worse than the mean over all folds."""
         effects = self.fit.effects
-        return float(effects[replicate] - effects[: self.plan.count].mean())
+        return self.unit * float(effects[replicate] - effects[: self.plan.count].mean())
+
+    def _without_effect(self, y: float, replicate: int) -> float:
+        """A value less the effect of its replicate: finite, as it is."""
+        return min(max(y - self.effect(replicate), -LARGEST), LARGEST)
 
     def levelled(self, evaluations: Iterable[Evaluation]) -> tuple[Evaluation, ...]:
         """Evaluations whose values are without the effects of their folds.
@@ -132,7 +144,7 @@ class FoldTable:
         """
         seen = (self.fit.counts > 0).sum(axis=0) > 1
         return tuple(
-            replace(e, outcome=replace(e.outcome, y=e.y - self.effect(e.trial.replicate)))
+            replace(e, outcome=replace(e.outcome, y=self._without_effect(e.y, e.trial.replicate)))
             if e.ok and not e.trial.confirms
             else e
             for e in evaluations
@@ -156,7 +168,7 @@ class FoldTable:
             return math.nan
         if len(mine.known) == self.plan.count and self._complete(mine):  # effects add up to 0
             return mean_of(mine.known.values())
-        return mean_of(y - self.effect(r) for r, y in mine.known.items())
+        return mean_of(self._without_effect(y, r) for r, y in mine.known.items())
 
     @cached_property
     def _hopeless(self) -> frozenset[Key]:
