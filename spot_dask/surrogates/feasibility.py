@@ -86,9 +86,9 @@ class Feasibility:
         u: FloatArray = mean / spread
         return u
 
-    def probability(self, X: FloatArray) -> FloatArray:
-        """P(success) at X (m x e)."""
-        return np.asarray(ndtr(self.score(X)))
+    def favour(self, X: FloatArray) -> FloatArray:
+        """min(1, 2 P(success)) at X (m x e): in full where success is likelier than failure."""
+        return np.minimum(1.0, 2.0 * ndtr(self.score(X)))
 
     def score_gradient(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """u at X (m x e) and its gradient with respect to X (m x e)."""

@@ -806,7 +806,7 @@ class Tuner(Listed):
         fresh = fresh[:q]
         taken = np.vstack([known, fresh])
         failures = failures_of(self.space, history) if len(fresh) < q else None
-        chances = None if failures is None else failures.probability
+        chances = None if failures is None else failures.favour
         more = space_filling(self.space, q - len(fresh), taken, rng, chances)
         rows = np.vstack([fresh, more])
         if model is not None:

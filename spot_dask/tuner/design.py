@@ -72,7 +72,7 @@ def space_filling(
     """At most n new rows (m x d), distinct and not among known rows (k x d), far from all others.
 
     Greedy maximin among candidates: all configurations of a small space, else random ones. With
-    ``chances``, the probabilities (m) that trainings at features (m x e) succeed, a distance counts
+    ``chances``, weights (m) by how likely trainings at features (m x e) succeed, a distance counts
     by them, so that known failures are not surrounded by more. Fewer than n only if no more exist
     or can be found by chance.
     """
