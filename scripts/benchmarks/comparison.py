@@ -6,6 +6,7 @@ of regret is the mean regret of random search on the problem after 64 evaluation
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -104,6 +105,12 @@ def peers_of(found: Sequence[StoredRun]) -> list[str]:
     """The peers that have run, in their order."""
     there = {run.optimiser for run in found}
     return [peer for peer in PEERS if peer in there]
+
+
+def cpu_per_batch(found: Sequence[StoredRun], label: str) -> float:
+    """Mean CPU seconds of proposals per 8 evaluations; NaN without a run."""
+    mine = [run.cpu for run in found if run.optimiser == label]
+    return sum(mine) / len(mine) * 8 / MARKS[-1] if mine else math.nan
 
 
 def mean_ranks(found: Sequence[StoredRun], labels: Sequence[str]) -> tuple[dict[str, float], int]:

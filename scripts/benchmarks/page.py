@@ -9,152 +9,39 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import click
 
-from benchmarks import comparison, csv_rows, drawings, stored
-from benchmarks.comparison import NAMES, OURS, Compared, Trained
-from benchmarks.coverage import OVER_ALL, Share, over_all
+from benchmarks import comparison, drawings, short_form, stored
+from benchmarks.comparison import NAMES, OURS, Compared, cpu_per_batch
+from benchmarks.coverage import OVER_ALL
 from benchmarks.data import VARIABLE
+from benchmarks.evidence import (
+    EARLIER,
+    QS,
+    TABLES,
+    Evidence,
+    Tabled,
+    coverage_rows,
+    missed,
+    not_measured,
+    shown,
+    shown_bits,
+    shown_count,
+)
 from benchmarks.results import Results
-from benchmarks.score import Interval
-from benchmarks.stored import MARKS, Origin, Published, Scale, StoredRun
+from benchmarks.stored import StoredRun
 from spot_dask.report import blocks
 from spot_dask.report.blocks import Block, Cell, Code, Details, NotShown, Sentences, Text
 from spot_dask.report.page import Head, Part, page
-
-NANOCHAT = "nanochat/trials"
-QS = (1, 8)
-OTHERS = "log_ei"
-"""Our criterion of before, which is compared like a peer."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is stored in a folder."""
-
-    folder: Path
-
-    @cached_property
-    def verification(self) -> list[StoredRun]:
-        return stored.runs("verification", self.folder)
-
-    @cached_property
-    def nanochat(self) -> list[StoredRun]:
-        return stored.runs("nanochat", self.folder)
-
-    @cached_property
-    def published(self) -> list[Published]:
-        return stored.published("published", self.folder)
-
-    @cached_property
-    def scale(self) -> Scale | None:
-        return stored.scales(self.folder).get(NANOCHAT)
-
-    @cached_property
-    def origins(self) -> list[Origin]:
-        return stored.origins(self.folder)
-
-    @cached_property
-    def shares(self) -> list[Share]:
-        return csv_rows.load(Share, self.folder / "coverage.csv")
-
-    @cached_property
-    def beside(self) -> dict[str, list[Compared]]:
-        """By peer: over all kinds of problems, then kind by kind."""
-        found = {p: comparison.by_kind(self.verification, p) for p in self.rivals}
-        return {peer: rows for peer, rows in found.items() if rows}
-
-    @property
-    def rivals(self) -> list[str]:
-        ours = {run.optimiser for run in self.verification}
-        own = [OTHERS] if OTHERS in ours else []
-        return [*comparison.peers_of(self.verification), *own]
-
-    def trained(self, q: int) -> list[Trained]:
-        return comparison.trained(self.nanochat, q, self.scale) if self.scale else []
-
-
-@dataclass(frozen=True)
-class Tabled:
-    """A section that shows a stored table."""
-
-    name: str
-    title: str
-    says: str
-
-
-TABLES = (
-    Tabled(
-        "proposal", "What a proposal costs",
-        "CPU seconds of one proposal on one thread, fit included, after n evaluations in ten "
-        "dimensions, q at a time; the least of two. A cell that would take longer than its limit "
-        "is left out.",
-    ),
-    Tabled(
-        "utilisation", "How busy slots are kept",
-        "The share of slot time spent training, over the share of list scheduling, which knows all "
-        "durations; trainings of two seconds on real Dask workers, of ten minutes on virtual ones. "
-        "The others train inside the worker; spot-dask in processes of their own.",
-    ),
-    Tabled(
-        "store", "What storing an evaluation costs",
-        "Milliseconds of a commit that survives a loss of power, and what opening a run takes.",
-    ),
-    Tabled(
-        "kills", "What kills, faults and copies do",
-        "Processes were killed, stopped and cut off at random and at every step; then the "
-        "evaluations that had been acknowledged were counted by code of the judges' own.",
-    ),
-    Tabled(
-        "fuzz", "Wrong and hostile input",
-        "Every input must give the right exit code with one clear line, or work; nothing may run "
-        "code that it names.",
-    ),
-    Tabled(
-        "importance", "Are the importances true?",
-        "How many of the 95 % intervals of total Sobol indices hold the truth, on what a search "
-        "evaluated; errors are of first-order shares, beside Optuna's on the same evaluations.",
-    ),
-    Tabled(
-        "overhead", "What TorchTask costs",
-        "CPU seconds of a training over those of a tight loop that computes the same numbers.",
-    ),
-    Tabled(
-        "confirmation", "What confirmation costs",
-        "The last fifth of the budget confirms by default: what it takes from the search.",
-    ),
-    Tabled(
-        "early_stopping", "What early stopping is worth",
-        "Regret over that of no stopping with the epochs of so many full trainings, on 12 data "
-        "sets of LCBench that no rule was designed on. It is off by default.",
-    ),
-    Tabled(
-        "folds", "Folds that end early",
-        "Regret at 80 trainings of five folds each, over that of training all folds of all.",
-    ),
-    Tabled(
-        "constrained", "Outcome constraints",
-        "Ratios of feasible regrets, and mean regrets, 6 seeds in batches of 4.",
-    ),
-    Tabled(
-        "tracking", "What trackers cost",
-        "Sixteen trainings of two seconds with a tracker, over those without.",
-    ),
-    Tabled(
-        "tutorial", "The CIFAR-10 tutorial at equal budgets",
-        "Means over 5 fresh seeds of one search each: what each found, not which method is better.",
-    ),
-)  # fmt: skip
 
 
 @click.command()
 @click.option("--out", default="runs/benchmarks/page.html", show_default=True, type=Path)
 @click.option("--stored", "folder", default=stored.FOLDER, type=Path, help="Folder of the CSVs.")
 @click.option("--picture", type=Path, help="Write the chart of the README, a PNG, here, too.")
+@click.option("--documentation", is_flag=True, help="Write its short form, spot_dask/docs, too.")
 @click.option("--keep", type=click.Path(exists=True, path_type=Path), help="Runs of quality's.")
 @click.option("--into", default="verification", show_default=True, help="NAME.csv of --stored.")
 @click.option("--label", "labels", multiple=True, help="THEIRS=OURS: a label in --keep's file.")
@@ -165,6 +52,7 @@ def main(
     out: Path,
     folder: Path,
     picture: Path | None,
+    documentation: bool,
     keep: Path | None,
     into: str,
     labels: Sequence[str],
@@ -188,6 +76,9 @@ def main(
     if picture is not None:
         draw_picture(evidence, picture)
         click.echo(picture)
+    if documentation:
+        short_form.PAGE.write_text(short_form.documentation(evidence), encoding="utf-8")
+        click.echo(short_form.PAGE)
 
 
 def proof(evidence: Evidence) -> str:
@@ -216,12 +107,12 @@ def proof(evidence: Evidence) -> str:
 
 def in_short(evidence: Evidence) -> list[Block]:
     """What a reader takes along, losses first."""
-    missed = [row for table in TABLES for row in _missed(evidence, table)]
+    below = [row for table in TABLES for row in missed(evidence, table)]
     said = [_behind(peer, rows) for peer, rows in evidence.beside.items()]
     said = [text for text in said if text]
-    if missed:
-        what = "line misses its aim" if len(missed) == 1 else "lines miss their aims"
-        said.append(f"{len(missed)} measured {what}; the next section names each.")
+    if below:
+        what = "line misses its aim" if len(below) == 1 else "lines miss their aims"
+        said.append(f"{len(below)} measured {what}; the next section names each.")
     for peer, rows in evidence.beside.items():
         whole = rows[0]
         said.append(
@@ -283,13 +174,16 @@ def losses(evidence: Evidence) -> list[Block]:
             Text(f"Problems lost, by mean regret: {counts}."),
             Details("Every problem that is lost", [blocks.table(head, cells)]),
         ]
-    missed = [row for table in TABLES for row in _missed(evidence, table)]
-    if missed:
+    below = [row for table in TABLES for row in missed(evidence, table)]
+    if below:
         found += [
             Text("Aims that are missed:"),
-            blocks.table(["what", "seen", "aim"], missed),
+            blocks.table(
+                ["what", "seen", "aim"],
+                [[f"{m.section}: {m.what}", f"{m.measure} {m.seen}", m.aim] for m in below],
+            ),
         ]
-    low = [row for row in _coverage_rows(evidence) if int(row[5])]
+    low = [row for row in coverage_rows(evidence) if int(row[5])]
     if low:
         head = ["statement", "nominal %", "observed %", "cells too low", "lowest cell"]
         cells = [[r[0], r[1], r[2], f"{r[5]} of {r[4]}", r[7]] for r in low]
@@ -302,25 +196,6 @@ def losses(evidence: Evidence) -> list[Block]:
         ]
     found.append(Text(f"Not measured: {'; '.join(not_measured(evidence))}."))
     return found
-
-
-def not_measured(evidence: Evidence) -> list[str]:
-    """What a reader may look for and not find."""
-    whole = {run.problem for run in evidence.verification if run.optimiser == OURS}
-    said = []
-    for peer in comparison.PEERS:
-        done = {run.problem for run in evidence.verification if run.optimiser == peer}
-        if whole - done:
-            said.append(
-                f"{NAMES[peer]} on {len(whole - done)} of {len(whole)} verification problems"
-            )
-    for q in QS:
-        there = {run.optimiser for run in evidence.nanochat if run.q == q}
-        gone = [NAMES[p] for p in ("optuna_tpe", "optuna_gp", "smac", "ax") if p not in there]
-        if gone:
-            said.append(f"{', '.join(gone)} on nanochat with q = {q}")
-    return [*said, "batches of 1 and 32 and other budgets on the verification problems",
-            "real trainings of the verification list"]  # fmt: skip
 
 
 def quality(evidence: Evidence) -> list[Block]:
@@ -348,7 +223,11 @@ def quality(evidence: Evidence) -> list[Block]:
         found.append(drawings.regret_courses(courses, f"course-{len(labels)}", caption))
         head = [f"{what}, {problems} problems", "mean rank", "CPU s of proposals per batch of 8"]
         cells = [
-            [NAMES[label], f"{ranks[label]:.1f} of {len(labels)}", f"{_cpu(runs, label):.2f}"]
+            [
+                NAMES[label],
+                f"{ranks[label]:.1f} of {len(labels)}",
+                f"{cpu_per_batch(runs, label):.2f}",
+            ]
             for label in sorted(labels, key=lambda name: ranks[name])
         ]
         found.append(blocks.table(head, cells))
@@ -388,7 +267,7 @@ def crash_regions(evidence: Evidence) -> list[Block]:
     by_q = {q: evidence.trained(q) for q in QS}
     if not any(by_q.values()):
         return [_absent(evidence, "nanochat")]
-    elsewhere = comparison.trained_elsewhere(evidence.published)
+    elsewhere = evidence.elsewhere
     found: list[Block] = [
         Text(
             "Trainings of a language model of 50 M parameters on one GPU, 14 mixed parameters; "
@@ -425,7 +304,7 @@ def crash_regions(evidence: Evidence) -> list[Block]:
 
 def coverage(evidence: Evidence) -> list[Block]:
     """How often what is stated is true."""
-    rows = _coverage_rows(evidence)
+    rows = coverage_rows(evidence)
     if not rows:
         return [_absent(evidence, "coverage")]
     cells = len({(s.scenario, s.budget) for s in evidence.shares})
@@ -438,10 +317,6 @@ def coverage(evidence: Evidence) -> list[Block]:
         blocks.table(OVER_ALL, rows),
         *_again(evidence, "coverage"),
     ]
-
-
-def _coverage_rows(evidence: Evidence) -> list[list[str]]:
-    return over_all(evidence.shares) if evidence.shares else []
 
 
 def provenance(evidence: Evidence) -> list[Block]:
@@ -467,24 +342,6 @@ def _tabled(evidence: Evidence, section: Tabled) -> Part:
     return Part(section.name, section.title, [*parts, *_again(evidence, section.name)])
 
 
-def _missed(evidence: Evidence, section: Tabled) -> list[list[str]]:
-    """What of a table misses its aim: what, seen and aim; the aim stands right of what is seen."""
-    found = stored.table(section.name, evidence.folder)
-    if found is None:
-        return []
-    rows = []
-    for row, verdict in zip(found.rows, found.verdicts, strict=True):
-        if verdict == "no":
-            aim = found.columns.index("aim")
-            what = ", ".join(
-                f"{name} {value}" if value[:1].isdigit() else value
-                for name, value in zip(found.columns, row[: aim - 1], strict=False)
-            )
-            seen = f"{found.columns[aim - 1]} {row[aim - 1]}"
-            rows.append([f"{section.name.replace('_', ' ').capitalize()}: {what}", seen, row[aim]])
-    return rows
-
-
 def _absent(evidence: Evidence, name: str) -> Block:
     commands = _commands(evidence, name)
     again = f"; {commands[0]} measures it" if commands else ""
@@ -504,11 +361,6 @@ def _commands(evidence: Evidence, name: str) -> list[str]:
     return list(dict.fromkeys(o.command for o in evidence.origins if o.file == name))
 
 
-def _cpu(runs: Sequence[StoredRun], label: str) -> float:
-    mine = [run.cpu for run in runs if run.optimiser == label]
-    return sum(mine) / len(mine) * 8 / MARKS[-1]
-
-
 def wrapped(command: str) -> str:
     """A command in lines of 76 letters that a shell takes as one."""
     lines = textwrap.wrap(command, 76, subsequent_indent="    ", break_on_hyphens=False,
@@ -516,34 +368,24 @@ def wrapped(command: str) -> str:
     return " \\\n".join(lines)
 
 
-def shown(interval: Interval) -> str:
-    """Two decimals and the ends in brackets."""
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
-
-
-def shown_bits(interval: Interval) -> str:
-    return f"{interval.value:.4f}" + (
-        f" [{interval.low:.4f}, {interval.high:.4f}]" if interval.high < 2 else ""
-    )
-
-
-def shown_count(interval: Interval) -> str:
-    return f"{interval.value:.1f} [{max(interval.low, 0):.1f}, {interval.high:.1f}]"
-
-
 def draw_picture(evidence: Evidence, path: Path) -> None:
     """The chart of the README: regrets where most peers have run, failures of 64."""
     groups = _groups(evidence)
     what, runs, labels = groups[-1]
-    labels = [label for label in labels if label != OTHERS]
+    labels = [label for label in labels if label != EARLIER]
     courses = comparison.courses(runs, labels)
-    elsewhere = comparison.trained_elsewhere(evidence.published)
+    elsewhere = evidence.elsewhere
     heads = (
         "Regret (1: random search's mean)\n"
         f"{courses[0].problems} problems ({what.lower()}), 8 at a time",
         "Trainings that failed, of 64\na language model, 8 at a time",
     )
-    drawings.picture(path, courses, [*evidence.trained(8), *elsewhere[:2]], heads)
+    drawings.picture(
+        path,
+        courses,
+        [*(row for row in evidence.trained(8) if row.runs >= 3), *elsewhere[:2]],
+        heads,
+    )
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ from click.testing import CliRunner
 
 from benchmarks import comparison, stored
 from benchmarks.drawings import spaced
-from benchmarks.page import TABLES, Evidence, draw_picture, main, proof
+from benchmarks.evidence import TABLES, Evidence
+from benchmarks.page import draw_picture, main, proof
 from benchmarks.results import Cell, Results
+from benchmarks.short_form import PAGE, documentation
 from benchmarks.simulation import Mode, Point
 from benchmarks.stored import MARKS, StoredRun
 
@@ -38,6 +40,12 @@ def test_the_page_of_what_is_stored_has_every_section(whole: str) -> None:
         assert "Not shown because" not in section(whole, name), name
         assert len(section(whole, name)) > 200, name
     assert whole.index('id="losses"') < whole.index('id="quality"')
+
+
+def test_the_page_of_the_documentation_is_what_is_stored() -> None:
+    written = PAGE.read_text(encoding="utf-8")
+    again = "write it again: ./scripts/benchmarks/page --documentation"
+    assert written == documentation(Evidence(stored.FOLDER)), again
 
 
 def test_the_page_asks_for_nothing(whole: str) -> None:
