@@ -198,8 +198,9 @@ def _public(name: str) -> str:
     thing = getattr(spot_dask, name)
     if not inspect.isclass(thing):
         return f"### `{name}{_signature(thing)}`\n\n{first_paragraph(thing)}"
-    is_error = issubclass(thing, Exception | Warning)
-    head = f"### `{name}{'' if is_error else _signature(thing)}`"
+    is_error = issubclass(thing, BaseException)
+    bare = is_error or getattr(thing, "_is_protocol", False)
+    head = f"### `{name}{'' if bare else _signature(thing)}`"
     found = [] if is_error else [*_members(thing)]
     return "\n\n".join([head, first_paragraph(thing), *(["\n".join(found)] if found else [])])
 
@@ -222,14 +223,10 @@ def _signature(thing: Any) -> str:
     return re.sub(r"<(?:factory|function|class|object)[^>]*>", "...", text)
 
 
-PLUMBING = {*vars(settings.SettingsTable), *vars(settings.Settings)}
-"""Members that tables of settings have for the package itself."""
-
-
 def _members(kind: type) -> Iterator[str]:
     """The public methods and properties of a class of ours that have a docstring."""
     for name, member in inspect.getmembers_static(kind):
-        if issubclass(kind, settings.SettingsTable) and name in PLUMBING:
+        if name in getattr(kind, "_unlisted", ()):
             continue
         inner = inspect.unwrap(getattr(member, "__func__", getattr(member, "fget", member)))
         inner = getattr(inner, "func", inner)  # of a cached property

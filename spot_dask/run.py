@@ -176,7 +176,7 @@ class Run(Glance):
     def to_dataframe(self) -> pd.DataFrame:
         """One row per evaluation, finished or imported, in the order of the journal.
 
-        The columns are described in the README; a parameter ``lr`` is ``config.lr``. Raises
+        ``spot-dask help evaluations`` has the columns; a parameter ``lr`` is ``config.lr``. Raises
         SpotDaskError if pandas is not installed.
 
         >>> frame = run.to_dataframe()

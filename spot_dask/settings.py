@@ -3,7 +3,7 @@
 A setting is a field of a table below, made by ``setting(...)``. From the declaration come its key
 in a TOML file and for ``--set``, its flag and environment variable, its checks (the same from
 Python and from the command line), its place in a store's header, what ``resume`` restores, what
-``shared`` hands to the tuner and the coordinator, and its row of the table in the README.
+``shared`` hands to the tuner and the coordinator, and its row of ``docs/settings.md``.
 
 This module imports nothing heavy: usage errors and help must be quick.
 """

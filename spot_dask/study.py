@@ -116,7 +116,7 @@ class Course:
 
 @dataclass(repr=False)
 class Study(Settings):
-    """What is tuned and how. See the README for a complete example and the table of settings.
+    """What is tuned and how; ``spot-dask help settings`` has the table of all settings.
 
     ``task`` may be a function, which becomes a FunctionTask. ``start`` holds configurations to be
     evaluated right after the defaults, which are always trial 0. ``prior`` is what you believe of

@@ -118,7 +118,7 @@ class Page:
     def evaluations(self) -> int:
         """How many evaluations a run of the page has in the tests, at most."""
         told = _EVALUATIONS.search(self.text)
-        return int(told[1]) if told else 4
+        return int(told[1]) if told else 2
 
     @property
     def spans(self) -> list[str]:

@@ -10,8 +10,9 @@ For who writes a page (``spot_dask/docs/TOPIC.md``):
   ``toml spot.toml`` is also written to that file.
 - Lines of ``console`` that begin with ``$ spot-dask`` (and all of ``sh`` and ``bash``) are parsed;
   one whose fence says ``console run`` is run, in the page's directory, after the blocks before it.
-- Pages have the budgets that a user would take. Here runs are small (``small_runs``): at most 4
-  evaluations of one epoch, or as many as ``<!-- evaluations: 25 -->`` somewhere in the page says.
+- Pages have the budgets that a user would take. Here runs are small (``small_runs``): at most 2
+  evaluations of one epoch, or as many as ``<!-- evaluations: 25 -->`` somewhere in the page says;
+  ``spot-dask run`` writes no report of them.
 - A block that cannot run has ``<!-- not run: REASON -->`` before it.
 """
 
@@ -26,10 +27,12 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 from docs_pages import ROOT, Block, Page, all_pages, pages, spot_commands
 
@@ -38,7 +41,9 @@ import spot_dask
 from spot_dask import Study
 from spot_dask.cli import COMMANDS, main
 from spot_dask.cli.help import topics
+from spot_dask.errors import StudyError
 from spot_dask.settings import KEYS
+from spot_dask.space import Config
 from spot_dask.study_file import load
 
 LONGEST = 900
@@ -74,6 +79,25 @@ def test_a_page_is_short(page: Page) -> None:
 def test_a_reference_page_is_what_the_code_says(topic: str) -> None:
     written = (references.DOCS / f"{topic}.md").read_text(encoding="utf-8")
     assert written == references.PAGES[topic](), "write it again: ./scripts/references"
+
+
+def paragraphs(page: Page) -> list[str]:
+    """The paragraphs and items of lists of a page, without tables, headings and pictures."""
+    found = re.split(r"\n\s*\n|\n(?=[-*] )", page.prose)
+    return [text for text in map(str.strip, found) if not re.match(r"[#|!]|<!--", text)]
+
+
+def test_the_readme_is_one_that_is_read() -> None:
+    page = Page(ROOT / "README.md")
+    assert page.words <= 800
+    assert page.text.count("\n") <= 150
+    assert max(len(text.split()) for text in paragraphs(page)) <= 60
+    function, study = (block.text for block in page.blocks if block.language == "python")
+    assert function.count("\n") <= 4
+    assert study.count("\n") <= 12
+    first = page.text.partition("\n## ")[0]
+    assert "(scripts/examples/report.png)" in first
+    assert "spot-dask run study.py" in first
 
 
 # --- links and names --------------------------------------------------------------------------
@@ -242,6 +266,14 @@ def small_runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         def more(name: str) -> Callable[..., Any]:
             return lambda self, *args, **given: real[name](_short(self), *args, **_here(given))
 
+        fit = spot_dask.Run.fit
+        monkeypatch.setattr(
+            spot_dask.Run,
+            "fit",
+            lambda self, given, **more: fit(
+                self, _short(given) if isinstance(given, Study) else given, **more
+            ),
+        )
         monkeypatch.setattr(Study, "run", run)
         monkeypatch.setattr(Study, "resume", resume)
         for name in ("confirm_more", "explore"):
@@ -269,7 +301,7 @@ class Reader:
 
     def __init__(self, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
         self._page = page
-        self._names: dict[str, Any] = {"__name__": "page"}
+        self.names: dict[str, Any] = {"__name__": "page"}
         self._monkeypatch = monkeypatch
 
     def do(self, block: Block) -> None:
@@ -293,7 +325,7 @@ class Reader:
         code = "\n" * (block.line - 1) + block.text
         where = f"<{name}:{block.line}>"
         linecache.cache[where] = (len(code), None, code.splitlines(keepends=True), where)
-        exec(compile(code, where, "exec"), self._names)
+        exec(compile(code, where, "exec"), self.names)
 
 
 def check_toml(block: Block) -> None:
@@ -331,7 +363,18 @@ def imports_of(text: str) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@of_the_documentation
+def what_python_shows(names: dict[str, Any]) -> None:
+    """A confirmed run has a gain, and what was told is in the history."""
+    assert names["run"].gain() is not None
+    assert len(names["history"].evaluations) == 4
+    assert not names["history"].pending
+
+
+AFTERWARDS: dict[str, Callable[[dict[str, Any]], None]] = {"from-python": what_python_shows}
+"""What is looked at when the code of a page has run."""
+
+
+@pytest.mark.parametrize("page", [Page(ROOT / "README.md"), *pages()], ids=lambda page: page.name)
 def test_the_code_of_a_page_runs(
     page: Page,
     tmp_path: Path,
@@ -341,6 +384,7 @@ def test_the_code_of_a_page_runs(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.setenv("SPOT_DASK_PROGRESS", "plain")
+    monkeypatch.setenv("SPOT_DASK_REPORT", "0")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     small_runs(page.evaluations)
     reader = Reader(page, monkeypatch)
@@ -349,6 +393,23 @@ def test_the_code_of_a_page_runs(
             reader.do(block)
         elif block.language == "python":
             assert all(map(resolves, imports_of(block.text)))
+    AFTERWARDS.get(page.path.stem, lambda names: None)(reader.names)
+
+
+def test_the_loop_with_a_checkpoint_goes_on(tmp_path: Path) -> None:
+    """The one of the page on loops, cut off in the middle."""
+    blocks = Page(ROOT / "spot_dask/docs/own-loop.md").blocks
+    (code,) = (b.text for b in blocks if "trial.checkpoint" in b.text and b.language == "python")
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(code.partition("\nStudy(")[0], names)
+    reported: list[int] = []
+    trial = SimpleNamespace(checkpoint=tmp_path, report=lambda epoch, loss: reported.append(epoch))
+    cfg = Config({"lr": 0.01, "layers": 2})
+    whole = names["train"](cfg, trial)
+    epochs, *state = torch.load(tmp_path / "state.pt", weights_only=True)
+    torch.save((epochs - 2, *state), tmp_path / "state.pt")
+    assert names["train"](cfg, trial) != whole  # it did go on from what was there
+    assert reported == [*range(1, 21), 19, 20]
 
 
 def test_few_blocks_are_not_run() -> None:
@@ -361,25 +422,31 @@ def test_few_blocks_are_not_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "text"),
+    ("language", "text", "error"),
     [
-        ("python", "raise ValueError\n"),
-        ("toml", "[study]\nnonsense = 3\n"),
-        ("toml", "[program]\ncommand = 'a --lr={lr}'\n[space.lr]\ntype = 'real'\nlow = 3\n"),
-        ("console", "$ spot-dask run study.py --nonsense\n"),
-        ("console", "$ spot-dask walk\n"),
-        ("sh", "cd x && spot-dask export STORE --to nonsense > file\n"),
-        ("console run", "$ spot-dask status gone.zarr\n"),
+        ("python", "raise OverflowError\n", OverflowError),
+        ("toml", "[study]\nnonsense = 3\n", KeyError),
+        ("toml", "[nonsense]\nx = 1\n[budget]\nwall = '1h'\n", AssertionError),
+        ("toml", "[budget]\nwall = 90\n", ValueError),
+        ("toml", "[program]\ncommand = 'a {x}'\n[space.x]\ntype = 'real'\nlow = 3\n", StudyError),
+        ("console", "$ spot-dask run study.py --nonsense\n", click.UsageError),
+        ("console", "$ spot-dask walk\n", AssertionError),
+        ("sh", "cd x && spot-dask export STORE --to nonsense > file\n", click.UsageError),
+        ("console run", "$ spot-dask status gone.zarr\n", AssertionError),
     ],
 )
 def test_a_block_that_is_wrong_is_found(
-    language: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    language: str,
+    text: str,
+    error: type[Exception],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     page = tmp_path / "page.md"
     page.write_text(f"# Page\n\n```{language}\n{text}```\n")
     (block,) = Page(page).blocks
-    with pytest.raises((ValueError, AssertionError, KeyError, click.ClickException, Exception)):
+    with pytest.raises(error):
         Reader(Page(page), monkeypatch).do(block)
 
 

@@ -25,7 +25,6 @@ from spot_dask.settings import (
     Settings,
     duration,
     parse_override,
-    reference,
 )
 from spot_dask.study_file import locate
 
@@ -220,12 +219,6 @@ def test_a_setting_that_a_store_is_too_old_for_is_what_the_run_did_without_it() 
 def test_settings_of_a_store_are_checked(document: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected"):
         Settings(**Settings.restored(document))
-
-
-def test_the_readme_has_the_table_of_all_settings() -> None:
-    command = 'python -c "from spot_dask.settings import reference; print(reference())"'
-    there = reference() in (ROOT / "README.md").read_text()
-    assert there, f"the table of the README is the output of: {command}"
 
 
 DECLARATION = """

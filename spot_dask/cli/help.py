@@ -8,7 +8,7 @@ and a sentence on it. So the list of topics is one small file, read without anyt
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -125,12 +125,12 @@ def help(ctx: click.Context, topic: str | None, as_json: bool) -> None:
     raise click.UsageError(f"no topic {shown(topic)}{near or '; `spot-dask help` lists them'}")
 
 
-def _listed(ctx: click.Context, known: Any) -> str:
+def _listed(ctx: click.Context, known: Collection[Topic]) -> str:
     """The topics by group, as ``--help`` shows commands."""
-    formatter = ctx.make_formatter()
+    formatter, width = ctx.make_formatter(), max(len(each.topic) for each in known)
     for group, members in groupby(known, lambda topic: topic.group):
         with formatter.section(group):
-            formatter.write_dl([(each.topic, each.title) for each in members])
+            formatter.write_dl([(each.topic.ljust(width), each.title) for each in members])
     formatter.write_paragraph()
     formatter.write_text("`spot-dask help TOPIC` shows a page.")
     return formatter.getvalue().strip("\n")

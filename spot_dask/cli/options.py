@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 VERBOSE = "spot_dask.verbose"
-WIDEST = 100
-"""Columns of a page: longer lines are hard to read."""
+WIDEST = 104
+"""Columns of a page: longer lines are hard to read, and code of 100 columns fits."""
 
 ENVIRONMENT: dict[str, Any] = {
     "auto_envvar_prefix": "SPOT_DASK",
@@ -310,11 +310,14 @@ def show_page(page: str, on_a_terminal: Callable[[str], str]) -> None:
         return
     from rich.console import Console
     from rich.markdown import Markdown
+    from rich.theme import Theme
 
-    console = Console(file=stream)
+    # No background of its own: it would be dark on a light terminal, or the other way round.
+    console = Console(file=stream, theme=Theme({"markdown.code": "bold cyan"}))
     text = encodable(on_a_terminal(page), console.encoding)
     with console.capture() as formatted:
-        console.print(Markdown(text), width=min(console.width, WIDEST))
+        shown = Markdown(text, code_theme="ansi_dark")
+        console.print(shown, width=min(console.width, WIDEST))
     os.environ.setdefault("LESS", "FRX")  # a page that fits is shown without waiting for a key
     with _told_where_it_fails():
         click.echo_via_pager(formatted.get(), color=True)

@@ -222,24 +222,6 @@ def test_a_tuning_on_slurm_survives_the_preemption_of_a_worker(slurm: Shell) -> 
     wait_until(lambda: "PENDING" in output("squeue", "--jobs", worker, "--format", "%T"))
 
 
-@needs("slurmctld", "slurmd", "sbatch")
-@pytest.mark.dask
-def test_a_run_in_a_job_that_is_cancelled_goes_on_where_it_was(slurm: Shell) -> None:
-    study, log = slurm.study(seconds=0.5), slurm.home / "job.log"
-    words = f"exec srun --mpi=none {SPOT_DASK} run {study} --local 1 --store run.zarr"
-    told = output("sbatch", f"--output={log}", f"--wrap={words}", cwd=slurm.home)
-    job = told.split()[-1]
-    wait_until(lambda: log.exists() and " 2/12" in log.read_text())
-    output("scancel", job)  # SIGTERM, and SIGKILL after KillWait
-    wait_until(lambda: output("squeue", "--noheader", "--jobs", job) == "")
-    assert "stopped by SIGTERM" in log.read_text()
-    assert "Traceback" not in log.read_text()
-    done = slurm.spot("resume", "run.zarr", "--local", "1")
-    assert done.returncode == 0, done.stderr
-    history = Run.open(slurm.home / "run.zarr").history
-    assert sorted(e.trial.number for e in history.ok) == list(range(12))
-
-
 def jobqueue(slurm: Shell, *words: str | Path) -> subprocess.Popen[str]:
     """The script, with two workers, in the shell's directory."""
     pytest.importorskip("dask_jobqueue")
