@@ -1,5 +1,9 @@
 """spot-dask: Sequential Parameter Optimization for PyTorch on Dask.
 
+A ``Study`` is a ``Space`` and a task; ``study.run()`` returns a ``Run``, which tells what it found.
+``help(spot_dask.Study)`` has an example, as has every public name; ``spot-dask help`` in a terminal
+shows the documentation. ``spot_dask.optuna.SpotSampler`` is the search as a sampler of Optuna.
+
 The public names are loaded when they are first used, so that importing the package (which the
 command line does for ``--help``) costs nothing.
 """

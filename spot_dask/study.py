@@ -223,8 +223,9 @@ class Study(Settings):
         or a function that returns it. Sizes, loss and metrics follow from the data; ``classes`` is
         the number of classes where the training data do not have all. Tuned are the model's
         hyperparameters, epochs, batch size and SPOT's optimizers with theirs; ``space`` replaces
-        some or adds others. ``task`` holds arguments of ``TorchTask``, ``settings`` the study's.
-        Raises ValueError for data that no core model can be trained on.
+        some or adds others. ``task`` holds arguments of ``TorchTask``, such as ``{"epochs": 5}``,
+        which is then not tuned; ``settings`` are the study's. Raises ValueError for data that no
+        core model can be trained on.
 
         >>> from sklearn.datasets import load_digits
         >>> from spot_dask import Study

@@ -201,19 +201,27 @@ def value_scale(ax: Axes, *parts: FloatArray, side: Literal["x", "y"] = "y") -> 
     axis.set_minor_locator(NullLocator())
 
 
+_NO_LENGTH = 1e-9
+
+
 def dots(ax: Axes, x: FloatArray, y: FloatArray, colour: str, size: float = 4.0) -> None:
-    """Round points as one path: a tenth of the size of a marker each."""
+    """Round points as one path: a tenth of the size of a marker each.
+
+    They are lines of no length in an SVG. A raster image has none such, so they end beside it.
+    """
     keep = np.isfinite(x) & np.isfinite(y)
     if not keep.any():
         return
     at = np.column_stack([x[keep], y[keep]])
+    ends = at.copy()
+    ends[:, 0] += _NO_LENGTH * np.maximum(np.abs(at[:, 0]), np.ptp(at[:, 0]) or 1.0)
     codes = np.tile(np.array([Path.MOVETO, Path.LINETO], dtype=np.uint8), len(at))
-    path = Path(np.repeat(at, 2, axis=0), codes)
+    path = Path(np.stack([at, ends], axis=1).reshape(-1, 2), codes)
     path.should_simplify = False
+    patch = PathPatch(path, facecolor="none", edgecolor=colour, linewidth=size, capstyle="round")
+    patch.set_snap(False)
     # An artist, not a patch: of those matplotlib looks at each point for the limits.
-    ax.add_artist(
-        PathPatch(path, facecolor="none", edgecolor=colour, linewidth=size, capstyle="round")
-    )
+    ax.add_artist(patch)
     ax.update_datalim(at)
     ax.autoscale_view()
 

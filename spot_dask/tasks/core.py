@@ -68,10 +68,13 @@ def core_study(
     core = core_model(name)
     load: Callable[[], Any] = data if _is_loader(data) else AtHand(data)
     sizes = sizes_of(as_data(load()), classes)
-    parameters: dict[str, Parameter] = {
-        **core.space(),
+    usual: dict[str, Parameter] = {
         "epochs": Integer(4, 64, default=16, scale="power2"),
         "batch_size": Integer(8, 256, default=32, scale="power2"),
+    }
+    parameters: dict[str, Parameter] = {
+        **core.space(),
+        **{name: p for name, p in usual.items() if settings.get(name, name) == name},
         **optimizers(),
         **(space or {}),
     }

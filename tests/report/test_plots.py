@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from spot_dask import Budget, Categorical, Design, FunctionTask, Real, Run, Space, Study
+from spot_dask.report import figures
 from spot_dask.report.context import Missing
 from spot_dask.report.plots import Plots
 
@@ -105,3 +107,19 @@ def test_what_the_report_does_not_show_is_refused_with_the_reason(tmp_path: Path
     for name in ("gain", "severity", "importance", "effects", "contour", "trust", "curves"):
         with pytest.raises(ValueError, match="no figure, because "):
             getattr(run.plot, name)(*ARGUMENTS.get(name, ()))
+
+
+def test_dots_are_seen_in_a_raster_image_too() -> None:
+    """As a notebook shows figures; a line of no length is one in an SVG only."""
+    for scale, at in (
+        ("linear", [0.0, 1.0, 2.0]), ("linear", [0.0, 0.0, 0.0]), ("log", [1e-6, 1e-3, 1.0]),
+    ):  # fmt: skip
+        figure = Figure(figsize=(3, 2))
+        canvas = FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        axes.set_xscale(scale)
+        axes.set_axis_off()
+        figures.dots(axes, np.array(at), np.array([1.0, 2.0, 3.0]), "#000000", 8.0)
+        canvas.draw()
+        dark = np.asarray(canvas.buffer_rgba())[:, :, 0] < 100
+        assert dark.sum() > 150

@@ -93,6 +93,15 @@ def test_data_that_no_core_model_takes_are_told(data: Any, message: str) -> None
     assert "\n" not in str(caught.value)
 
 
+def test_what_the_task_is_given_as_a_number_is_not_tuned() -> None:
+    study = Study.of("mlp", digits, task={"epochs": 5})
+    assert "epochs" not in study.space
+    assert "batch_size" in study.space
+    named = Study.of("mlp", digits, task={"batch_size": 16}, space={"epochs": Integer(1, 3)})
+    assert "batch_size" not in named.space
+    assert named.space["epochs"] == Integer(1, 3)
+
+
 def test_a_core_model_of_ones_own_and_arguments_of_the_task(tmp_path: Path) -> None:
     class Linear:
         def space(self) -> Any:
