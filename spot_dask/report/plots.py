@@ -225,6 +225,8 @@ class Plots:
                 ax = pyplot.figure(figsize=figures.SIZE, layout="constrained").subplots()
             draw(ax)
             ax.get_xticklabels(), ax.get_yticklabels()  # made now, they are no mathematics
+            interactive = mpl.is_interactive()
+        mpl.interactive(interactive)  # as a backend wants it that was loaded for this figure
         return ax
 
 

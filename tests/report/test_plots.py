@@ -123,3 +123,22 @@ def test_dots_are_seen_in_a_raster_image_too() -> None:
         canvas.draw()
         dark = np.asarray(canvas.buffer_rgba())[:, :, 0] < 100
         assert dark.sum() > 150
+
+
+def test_a_backend_that_is_loaded_for_the_first_figure_stays_interactive(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a notebook, which would show no other figure of the session."""
+    made = pyplot.figure
+
+    def figure(*given: Any, **named: Any) -> Figure:
+        mpl.interactive(True)
+        return made(*given, **named)
+
+    monkeypatch.setattr(pyplot, "figure", figure)
+    try:
+        run.plot.progress()
+        assert mpl.is_interactive()
+    finally:
+        mpl.interactive(False)
+        pyplot.close("all")
