@@ -124,7 +124,9 @@ class Release:
         for name in inside:
             if any(fnmatch.fnmatch(name, pattern) for pattern in FOREIGN):
                 yield f"the wheel has {name}, which is none of the package's"
-        yield from self._problems_of_metadata(email.message_from_bytes(metadata_bytes(wheel)))
+        yield from self._problems_of_metadata(
+            email.message_from_string(metadata_bytes(wheel).decode())
+        )
 
     def _problems_of_metadata(self, told: Message) -> Iterator[str]:
         project = self.project
