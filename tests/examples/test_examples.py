@@ -88,10 +88,25 @@ def test_a_notebook_runs_from_its_first_cell_to_its_last(
     for cell in document["cells"]:
         assert cell["cell_type"] in ("code", "markdown")
         if cell["cell_type"] == "code":
-            assert (cell["outputs"], cell["execution_count"]) == ([], None)
             shown = run_cell("".join(cell["source"]), namespace)
             getattr(shown, "_repr_html_", lambda: None)()
     assert len(namespace["run"].history.evaluations) == int(EVALUATIONS)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=named)
+def test_a_notebook_keeps_outputs_that_are_small_and_without_errors(path: Path) -> None:
+    """They are those of one run from the first cell to the last, without this machine's paths."""
+    cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+    assert [c["execution_count"] for c in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert not [o for o in outputs if o["output_type"] == "error"]
+    pictures = [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
+    assert len(pictures) >= 4
+    assert max(map(len, pictures)) < 60_000
+    assert path.stat().st_size < 200_000
+    told = json.dumps([{k: v for k, v in o.items() if k != "data"} for o in outputs])
+    assert "/tmp/" not in told
+    assert "Warning" not in told
 
 
 def run_cell(source: str, namespace: dict[str, Any]) -> Any:
