@@ -208,4 +208,4 @@ def shown_bits(interval: Interval) -> str:
 
 
 def shown_count(interval: Interval) -> str:
-    return f"{interval.value:.1f} [{max(interval.low, 0):.1f}, {interval.high:.1f}]"
+    return f"{interval.value:.1f} [{max(interval.low, 0):.1f}, {min(interval.high, 64):.1f}]"

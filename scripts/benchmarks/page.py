@@ -74,8 +74,7 @@ def main(
     out.write_text(proof(evidence), encoding="utf-8")
     click.echo(out)
     if picture is not None:
-        draw_picture(evidence, picture)
-        click.echo(picture)
+        click.echo(f"{picture}: {draw_picture(evidence, picture)}")
     if documentation:
         short_form.PAGE.write_text(short_form.documentation(evidence), encoding="utf-8")
         click.echo(short_form.PAGE)
@@ -368,23 +367,23 @@ def wrapped(command: str) -> str:
     return " \\\n".join(lines)
 
 
-def draw_picture(evidence: Evidence, path: Path) -> None:
-    """The chart of the README: regrets where most peers have run, failures of 64."""
-    groups = _groups(evidence)
-    what, runs, labels = groups[-1]
-    labels = [label for label in labels if label != EARLIER]
-    courses = comparison.courses(runs, labels)
-    elsewhere = evidence.elsewhere
+def draw_picture(evidence: Evidence, path: Path) -> str:
+    """Write the chart of the README: regrets over all kinds of problems beside those who ran all of
+    them, and failures of 64; its words for who cannot see it."""
+    what, runs, labels = _groups(evidence)[0]
+    courses = comparison.courses(runs, [label for label in labels if label != EARLIER])
+    rows = [row for row in evidence.trained(8) if row.runs >= 3] + evidence.elsewhere[:2]
+    problems = f"{courses[0].problems} problems ({what.lower()}), 8 at a time"
     heads = (
-        "Regret (1: random search's mean)\n"
-        f"{courses[0].problems} problems ({what.lower()}), 8 at a time",
+        f"Regret (1: random search's mean)\n{problems}",
         "Trainings that failed, of 64\na language model, 8 at a time",
     )
-    drawings.picture(
-        path,
-        courses,
-        [*(row for row in evidence.trained(8) if row.runs >= 3), *elsewhere[:2]],
-        heads,
+    drawings.picture(path, courses, rows, heads)
+    ends = ", ".join(f"{NAMES[c.label]} {c.rel[-1]:.2f}" for c in courses)
+    failed = ", ".join(f"{row.title} {row.failed.value:.0f}" for row in rows)
+    return (
+        f"Regret after 64 evaluations on {problems}, in units of random search's: {ends}. "
+        f"Failed trainings of 64 of a language model: {failed}."
     )
 
 

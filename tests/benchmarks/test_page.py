@@ -157,6 +157,7 @@ def test_labels_are_moved_apart_as_little_as_need_be() -> None:
 
 def test_the_picture_is_small(tmp_path: Path) -> None:
     path = tmp_path / "regret.png"
-    draw_picture(Evidence(stored.FOLDER), path)
+    words = draw_picture(Evidence(stored.FOLDER), path)
+    assert re.search(r"spot-dask 0\.\d\d, Optuna GPSampler 0\.\d\d", words)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.stat().st_size < 80_000
