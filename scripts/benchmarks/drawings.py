@@ -255,7 +255,10 @@ def _failure_panel(ax: Axes, rows: Sequence[Trained], head: str) -> None:
     by_name = {NAMES[label]: colour for label, colour in COLOURS.items()}
     colours = ["#B8BEC8" if row.published else by_name[row.name] for row in ordered]
     ax.barh(range(len(ordered)), [row.failed.value for row in ordered], color=colours, height=0.68)
-    names = [f"{row.name}, published" if row.published else row.name for row in ordered]
+    names = [
+        f"{row.name.partition(' (')[0]}, published" if row.published else row.name
+        for row in ordered
+    ]
     ax.set_yticks(range(len(ordered)), names)
     for i, row in enumerate(ordered):
         ax.annotate(
