@@ -246,6 +246,33 @@ def test_a_tuning_with_dask_jobqueue(slurm: Shell) -> None:
     assert not list(slurm.home.glob(".certificates-*"))
 
 
+RUNNER = """
+from dask_jobqueue.slurm import SLURMRunner
+from distributed import Client
+from spot_dask import Budget
+from study import study
+
+with SLURMRunner(scheduler_file="{job_id}.json", worker_options={"nthreads": 1}) as runner:
+    with Client(runner) as client:
+        client.wait_for_workers(runner.n_workers)
+        study.run(Budget(evaluations=6), client=client, store="run.zarr")
+"""
+
+
+@needs("slurmctld", "slurmd", "sbatch")
+@pytest.mark.dask
+def test_a_tuning_in_one_job_with_slurm_runner(slurm: Shell) -> None:
+    pytest.importorskip("dask_jobqueue")
+    slurm.study()
+    (slurm.home / "main.py").write_text(RUNNER)
+    log, words = slurm.home / "job.log", f"srun --mpi=none {sys.executable} main.py"
+    told = output("sbatch", "--ntasks=4", f"--output={log}", f"--wrap={words}", cwd=slurm.home)
+    wait_until(
+        lambda: output("squeue", "--noheader", "--jobs", told.split()[-1]) == "", seconds=150
+    )
+    assert len(Run.open(slurm.home / "run.zarr").history.ok) == 6, log.read_text()
+
+
 @needs("slurmctld", "slurmd", "sbatch")
 @pytest.mark.dask
 def test_jobs_that_slurm_refuses_are_told_in_its_words(slurm: Shell) -> None:
