@@ -222,7 +222,10 @@ def nan(predicted: Any) -> dict[str, float]:
                       objective="eval_accuracy"), Diverged, "eval_accuracy became nan after 1"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said(wrong: Any, error: Any, message: str, tmp_path: Path) -> None:
+def test_what_is_wrong_is_said(
+    wrong: Any, error: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a Trainer makes its directory
     trial = Trial(tmp_path)
     trial.keeps_checkpoint = False
     with pytest.raises(error) as caught:
