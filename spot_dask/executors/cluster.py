@@ -11,7 +11,7 @@ from distributed import Client, LocalCluster
 
 from spot_dask import endings
 from spot_dask.errors import ClusterError
-from spot_dask.executors.connection import Connection
+from spot_dask.executors.connection import Connection, why_unanswered
 from spot_dask.executors.workers import refuse_too_few, unfit
 from spot_dask.worker import supervisor
 from spot_dask.worker.limits import Limits
@@ -34,9 +34,8 @@ def connect(address: str | Connection) -> Client:
         asyncio.run(asyncio.wait_for(way.probe("client"), CONNECT_SECONDS))
         client = Client(url, timeout=CONNECT_SECONDS, set_as_default=False, security=security)
     except Exception as error:  # what another kind of server says can fail in any way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterError(
-            f"no Dask scheduler answers at {url} ({reason}); "
+            f"no Dask scheduler answers at {url} ({why_unanswered(error)}); "
             "start one with 'spot-dask scheduler' or leave out --scheduler for an embedded cluster"
         ) from None
     answer: str | Exception

@@ -126,6 +126,22 @@ class Connection:
             await scheduler.identity(n_workers=0)
 
 
+def why_unanswered(error: BaseException) -> str:
+    """Why whoever listens at an address did not answer, in a line.
+
+    Dask wraps what TLS says in an error that tells of a remote call.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return (
+                "something answers there, but TLS refuses its certificate: it is of another "
+                f"authority than yours, or has expired ({cause.reason or cause})"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
 def check_listener(host: str, tls: Tls | None, insecure: bool) -> None:
     """Raise ClusterError if listening at ``host`` would offer plain TCP to other machines."""
     if tls is None and not insecure and not is_loopback(host):

@@ -27,7 +27,7 @@ from distributed import Scheduler, Status, Worker
 from spot_dask import endings
 from spot_dask.cards import counted
 from spot_dask.errors import ClusterError
-from spot_dask.executors.connection import Connection, Tls, check_listener
+from spot_dask.executors.connection import Connection, Tls, check_listener, why_unanswered
 from spot_dask.outputs import write_texts
 from spot_dask.worker import supervisor
 from spot_dask.worker.limits import visible_gpus
@@ -96,9 +96,10 @@ async def _schedule(settings: SchedulerSettings, host: str, tls: Tls | None) -> 
     )
     try:
         await scheduler
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # Dask wraps what the system says
+        why = error.__cause__ or error
         raise ClusterError(
-            f"no scheduler can listen at {host}:{settings.port} ({error}); choose another --port"
+            f"no scheduler can listen at {host}:{settings.port} ({why}); choose another --port"
         ) from None
     if settings.file is not None:  # for workers and runs, who never see half of it
         identity = json.dumps(scheduler.identity(n_workers=0), indent=2)
@@ -123,7 +124,7 @@ async def _serve(connection: Connection, settings: WorkerSettings) -> None:
         elif (error := starting.exception()) is not None:
             if time.monotonic() - told >= 60:  # at first, and then once a minute
                 told = time.monotonic()
-                why = str(error).partition("\n")[0] or type(error).__name__
+                why = why_unanswered(error)
                 logger.info("no scheduler yet (%s); trying again until there is one", why)
             # Not all workers of a cluster at the same moment.
             await _first(asyncio.sleep(pause * random.uniform(0.5, 1.0)), leaving.wait())

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import stat
 from pathlib import Path
 
 import pytest
+from distributed import Scheduler
 
 from spot_dask.errors import ClusterError
-from spot_dask.executors.connection import Connection, Tls, check_listener, write_certificates
+from spot_dask.executors.connection import (
+    Connection,
+    Tls,
+    check_listener,
+    why_unanswered,
+    write_certificates,
+)
+from spot_dask.executors.service import SchedulerSettings, run_scheduler
 
 
 def made(folder: Path) -> Tls:
@@ -75,3 +85,32 @@ def test_a_scheduler_file_is_read_whenever_it_is_needed(tmp_path: Path) -> None:
     file.write_text(json.dumps({"address": "tcp://10.0.0.7:8786"}))
     with pytest.raises(ClusterError, match="--insecure"):
         way.url()
+
+
+def test_a_scheduler_of_another_authority_is_told_as_that(tmp_path: Path) -> None:
+    tls = {name: made(tmp_path / name) for name in ("theirs", "ours")}
+
+    async def asked() -> Exception:
+        async with Scheduler(
+            host="tls://127.0.0.1", port=0, security=tls["theirs"].security(),
+            dashboard_address="127.0.0.1:0",
+        ) as scheduler:  # fmt: skip
+            await Connection(scheduler.address, tls["theirs"]).probe("client")
+            with pytest.raises(Exception) as caught:  # noqa: PT011 - Dask's own
+                await Connection(scheduler.address, tls["ours"]).probe("client")
+            return caught.value
+
+    why = why_unanswered(asyncio.run(asked()))
+    assert why.startswith("something answers there, but TLS refuses its certificate")
+    assert why_unanswered(OSError("no route\nto host")) == "no route"
+    assert why_unanswered(TimeoutError()) == "TimeoutError"
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        settings = SchedulerSettings(port=port, dashboard="127.0.0.1:0")
+        with pytest.raises(ClusterError, match=rf"127.0.0.1:{port} .*in use.*another --port"):
+            run_scheduler(settings, None, False)
