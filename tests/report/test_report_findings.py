@@ -25,6 +25,14 @@ from spot_dask.records import (
 )
 from spot_dask.report import html, to_json
 from spot_dask.report.context import Missing
+from spot_dask.report.sections import verdict
+from spot_dask.report.sections.importance import (
+    Importance,
+    Importances,
+    ImportanceSection,
+    RegionImportance,
+    Share,
+)
 from spot_dask.space import Categorical, Integer, Real, Space
 from spot_dask.tuner import Tuner
 
@@ -264,6 +272,20 @@ def test_a_trial_that_was_told_twice_counts_once():
     assert (twice.pending, twice.verdict) == (0, once.verdict)
     assert twice.progress == once.progress
     assert twice.cost.workers == once.cost.workers
+
+
+def test_only_parameters_whose_intervals_lie_above_nothing_are_said_to_matter():
+    def said(*totals):
+        shares = [Share(*total) for total in totals]
+        near = RegionImportance(
+            tuple(Importance(f"p{i}", share, share) for i, share in enumerate(shares)),
+            (), Share(1, 1, 1), 100, 100,
+        )  # fmt: skip
+        found = Importances(near, near, "loss", 20, ("p0", "p1"))
+        return verdict._mattered({ImportanceSection: found})
+
+    assert "p0 (60 %)." in said((0.6, 0.4, 0.9), (0.5, 0.0, 1.0))
+    assert "is not clear" in said((0.64, 0.0, 1.0), (0.46, 0.01, 0.9))
 
 
 def test_the_same_store_gives_the_same_findings():

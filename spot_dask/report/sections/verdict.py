@@ -15,7 +15,7 @@ from spot_dask.report.sections.importance import ImportanceSection
 
 MOST_NAMED = 3
 MOST_VALUES = 8
-MATTERS = 0.05  # total index above which a parameter is worth naming
+MATTERS = 0.05  # a total index whose interval lies above is worth naming
 UNCONFIRMED = (
     "Unconfirmed: the best of many noisy values looks better than it is. `spot-dask confirm STORE` "
     "trains this configuration and the default under fresh seeds."
@@ -114,9 +114,14 @@ def _mattered(context: ReportContext) -> str:
         return f"Which parameters matter cannot be told: {shares.reason}."
     if isinstance(shares.near, Missing):
         return f"Which parameters matter near the best cannot be told: {shares.near.reason}."
-    named = [
-        f"{p.name} ({text.percent(p.total.value)})"
-        for p in shares.near.parameters[:MOST_NAMED]
-        if p.total.value >= MATTERS
-    ]
-    return f"What mattered most near the best, by its share in the variation: {text.listed(named)}."
+    sure = [p for p in shares.near.parameters if p.total.low >= MATTERS]
+    if not sure:
+        return (
+            "Which parameters matter near the best is not clear: the interval of each one's share "
+            f"in the variation reaches below {text.percent(MATTERS)}."
+        )
+    named = [f"{p.name} ({text.percent(p.total.value)})" for p in sure[:MOST_NAMED]]
+    return (
+        "What mattered near the best, by its share in the variation, alone and together with "
+        f"others: {text.listed(named)}."
+    )
