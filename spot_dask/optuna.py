@@ -2,14 +2,17 @@
 
 It holds no state: a proposal is a function of the seed and of the trials in the study's storage, so
 that several processes and threads share a study. What a trial is proposed is kept with it, as a
-system attribute, before its objective begins; trials that run count as pending with that. Of
-trials that begin at once, each takes the place of its number in a batch.
+system attribute; trials that run count as pending with that. Trials take the places of the
+initial design, and of a batch, by their numbers, in whatever order they ask. What another trial
+runs or has run is not proposed again; what a trial was proposed that failed before it suggested
+anything is.
 
 Optuna's spaces are defined by running. The space here holds every parameter that any trial has
 suggested, with the widest range it had. A parameter that some trials lack is conditional on the
 factor or the integer by whose values that can be told; while none tells, it is believed to be there
 always, with the centre of its range in trials that lack it. What no trial has suggested yet is
-sampled at random; the first trial takes centres of ranges.
+sampled at random; the first trial takes centres of ranges. Choices that are equal in Python, such
+as 1 and True, are one: Optuna stores the second as the first.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ except ImportError as missing:
         f"SpotSampler needs Optuna ({missing}): pip install 'spot-dask[optuna]'"
     ) from (missing)
 
+from spot_dask import infill as criteria
 from spot_dask.records import (
     Evaluation,
     Failure,
@@ -48,9 +52,11 @@ from spot_dask.records import (
     Trial,
     Value,
 )
-from spot_dask.settings import Design
+from spot_dask.settings import Design, check
 from spot_dask.space import Categorical, Integer, Parameter, Real, Space
+from spot_dask.surrogates import completed
 from spot_dask.tuner import Tuner
+from spot_dask.tuner.design import space_filling
 
 PROPOSED = "spot-dask:proposed"
 SEED = "spot-dask:seed"
@@ -58,6 +64,7 @@ _FIXED = "fixed_params"  # Optuna's own, of enqueued trials
 _SETTLED = (TrialState.COMPLETE, TrialState.PRUNED)
 _MOST_AHEAD = 16
 _MANY_VALUES = 64
+_TRIES = 4
 
 Distributions = dict[str, BaseDistribution]
 
@@ -94,11 +101,26 @@ class SpotSampler(BaseSampler):
     ) -> None:
         if seed is not None and (type(seed) is not int or seed < 0):
             raise ValueError(f"seed is {seed!r:.40}; expected a whole number from 0, or None")
+        for name, component, probe in (
+            ("surrogate", surrogate, completed.check),
+            ("infill", infill, criteria.check),
+        ):
+            check(name, component)
+            probe(component)
         self._seed = seed
         self._design = Design(initial=initial)
         self._surrogate, self._infill = surrogate, infill
         self._lock = threading.RLock()
         self._last: Tuner | None = None
+
+    def __repr__(self) -> str:
+        given = {
+            "seed": self._seed,
+            "initial": self._design.initial,
+            "surrogate": self._surrogate,
+            "infill": self._infill,
+        }
+        return f"SpotSampler({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone; what is fitted is fitted again."""
@@ -111,8 +133,9 @@ class SpotSampler(BaseSampler):
         """Nothing: a proposal depends on the trials, and no two trials get the same."""
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Raise ValueError for a study of several objectives."""
+        """Raise ValueError for a study of several objectives; its trial is marked as failed."""
         if len(study.directions) > 1:
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             raise ValueError(
                 f"SpotSampler searches one objective, this study has {len(study.directions)}; "
                 "use another sampler, such as NSGAIISampler"
@@ -129,22 +152,43 @@ class SpotSampler(BaseSampler):
         if not search_space:
             return {}
         with self._lock:
-            trials = study.get_trials(deepcopy=False)
-            others = [t for t in trials if t.number != trial.number]
-            translated = Translation.of(search_space, others)
-            sign = -1.0 if study.direction is StudyDirection.MAXIMIZE else 1.0
-            history = translated.history(others, sign)
-            running = (t for t in others if t.state is TrialState.RUNNING)
-            ahead = sum(  # that another thread or process is about to propose
-                t.number < trial.number
-                and not (t.params or _fixed(t) or PROPOSED in t.system_attrs)
-                for t in running
-            )
-            asked = self._tuner(study, translated.space).ask(history, 1 + min(ahead, _MOST_AHEAD))
-            found = translated.values(asked[-1].config) if asked else {}
-            found |= {n: v for n, v in _fixed(trial).items() if n in search_space}
-            study._storage.set_trial_system_attr(trial._trial_id, PROPOSED, found)
+            for _ in range(_TRIES):
+                others = _others(study, trial)
+                translated = Translation.of(search_space, others)
+                found = self._proposed(study, trial, others, translated)
+                study._storage.set_trial_system_attr(trial._trial_id, PROPOSED, found)
+                # Another process may have kept the same meanwhile: who is the last to keep sees it.
+                kept = [t.system_attrs.get(PROPOSED) for t in _others(study, trial) if _runs(t)]
+                if not found or _fixed(trial) or found not in kept:
+                    break
         return found
+
+    def _proposed(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        others: Sequence[FrozenTrial],
+        translated: Translation,
+    ) -> dict[str, Any]:
+        """What a trial is proposed given the others; nothing where no new configuration is left."""
+        space = translated.space
+        sign = -1.0 if study.direction is StudyDirection.MAXIMIZE else 1.0
+        history = translated.history(others, sign, before=trial.number)
+        ahead = sum(  # that another thread or process is about to propose
+            t.number < trial.number and not (t.params or _fixed(t) or PROPOSED in t.system_attrs)
+            for t in others
+            if _runs(t)
+        )
+        asked = self._tuner(study, space).ask(history, 1 + min(ahead, _MOST_AHEAD))
+        known = [*(e.trial for e in history.evaluations), *history.pending]
+        taken = space.rows([t.config for t in known])
+        keys, rows = set(space.keys(taken)), space.rows([t.config for t in asked])
+        new = [t.config for t, key in zip(asked, space.keys(rows), strict=True) if key not in keys]
+        if not new:
+            rng = np.random.default_rng([self._seed_of(study), trial.number])
+            new = [*space.decode(space_filling(space, 1, taken, rng))]
+        found = translated.values(new[-1]) if new else {}
+        return found | {n: v for n, v in _fixed(trial).items() if n in translated.names}
 
     def sample_independent(
         self,
@@ -191,7 +235,7 @@ class Translation:
     """Optuna's parameters, whatever their names and levels, as a space and back.
 
     Parameters are p0, p1, ... in the order of their names, conditional ones last; levels are the
-    numbers of choices.
+    numbers of choices, of equal ones that of the first.
     """
 
     distributions: Distributions
@@ -233,8 +277,10 @@ class Translation:
             if short in config
         }
 
-    def history(self, trials: Iterable[FrozenTrial], sign: float) -> History:
-        """What the trials tell.
+    def history(self, trials: Iterable[FrozenTrial], sign: float, before: int) -> History:
+        """What the trials tell a trial of the number ``before``.
+
+        Those of a higher number, which were faster, take no place of the design before it.
 
         Those of which no value is known tell nothing, nor do those with a value that is outside of
         its range, as an enqueued one can be.
@@ -245,7 +291,7 @@ class Translation:
             params = {**t.system_attrs.get(PROPOSED, {}), **t.params}
             if not t.params and (t.state is not TrialState.RUNNING or not params):
                 continue
-            origin = Origin.HAND if _fixed(t) else Origin.INFILL
+            origin = Origin.HAND if _fixed(t) or t.number > before else Origin.INFILL
             try:
                 config = self.config(params)
             except ValueError:
@@ -268,6 +314,15 @@ def _outcome(trial: FrozenTrial, sign: float) -> Outcome:
         y = sign * float(trial.value)
         return Outcome(Status.OK, y, {"value": y}, curves)
     return Outcome(Status.FAILED, curves=curves, error=Failure("Failed", "marked so by Optuna"))
+
+
+def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
+    """The trials of a study but this one, as its storage has them now."""
+    return [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+
+
+def _runs(trial: FrozenTrial) -> bool:
+    return trial.state is TrialState.RUNNING
 
 
 def _fixed(trial: FrozenTrial) -> dict[str, Any]:
@@ -307,7 +362,7 @@ def _parameter(distribution: BaseDistribution) -> Parameter | None:
         if isinstance(d, IntDistribution):
             return Integer(d.low, d.high, step=d.step, scale="log" if d.log else "linear")
         if isinstance(d, CategoricalDistribution):
-            return Categorical(list(range(len(d.choices))))
+            return Categorical(sorted({int(d.to_internal_repr(choice)) for choice in d.choices}))
     except ValueError:
         pass
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from spot_dask.optuna import SEED, SpotSampler
+from spot_dask import Real, Space, Study
+from spot_dask.optuna import PROPOSED, SEED, SpotSampler
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -103,6 +105,68 @@ def test_trials_that_another_process_is_proposing_have_the_first_places_of_the_b
     assert len({str(p) for p in proposed}) == 3
 
 
+def kept(study: optuna.Study, order: list[int], told: int) -> dict[int, dict[str, Any]]:
+    """What trials that were created by their numbers are proposed, asking in another order."""
+    study.optimize(bowl, n_trials=told)
+    storage, sampler = study._storage, study.sampler
+    ids = [storage.create_new_trial(study._study_id) for _ in order]
+    for i in order:
+        trial = storage.get_trial(ids[i])
+        space = sampler.infer_relative_search_space(study, trial)
+        sampler.sample_relative(study, trial, space)
+    return {i: storage.get_trial(ids[i]).system_attrs[PROPOSED] for i in range(len(order))}
+
+
+@pytest.mark.parametrize("order", [[3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]])
+@pytest.mark.parametrize("initial", [4, 8])
+def test_trials_take_the_places_of_their_numbers_in_whatever_order_they_ask(
+    order: list[int], initial: int
+) -> None:
+    studies = [optuna.create_study(sampler=sampler(initial=initial)) for _ in range(2)]
+    mixed = kept(studies[0], order, told=2)
+    assert len({str(p) for p in mixed.values()}) == 4
+    if initial == 8:  # all of them within the initial design
+        assert mixed == kept(studies[1], [0, 1, 2, 3], told=2)
+
+
+def test_an_overtaken_trial_takes_its_own_place_when_the_others_have_ended() -> None:
+    study = optuna.create_study(sampler=sampler(initial=8))
+    study.optimize(bowl, n_trials=2)
+    first, *faster = [study.ask() for _ in range(3)]
+    for trial in reversed(faster):
+        study.tell(trial, bowl(trial))
+    study.tell(first, bowl(first))
+    assert len({str(p) for p in params(study)}) == 5
+
+
+def test_a_place_of_the_design_that_is_taken_is_not_proposed_again() -> None:
+    """A trial that failed before it suggested anything moves the places of those after it."""
+    study = optuna.create_study(sampler=sampler(initial=8))
+    study.optimize(bowl, n_trials=2)
+    failed, running = study.ask(), study.ask()
+    bowl(running)
+    study.tell(failed, state=TrialState.FAIL)
+    assert study.ask().relative_params != study.trials[3].params
+
+
+def test_what_another_process_keeps_at_the_same_time_is_not_proposed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = optuna.create_study(sampler=sampler())
+    study.optimize(bowl, n_trials=5)
+    other = study._storage.create_new_trial(study._study_id)
+    proposed = SpotSampler._proposed
+
+    def also_by_the_other(self: SpotSampler, study: optuna.Study, *rest: Any) -> dict[str, Any]:
+        found = proposed(self, study, *rest)
+        if PROPOSED not in study._storage.get_trial(other).system_attrs:
+            study._storage.set_trial_system_attr(other, PROPOSED, found)
+        return found
+
+    monkeypatch.setattr(SpotSampler, "_proposed", also_by_the_other)
+    assert study.ask().relative_params != study._storage.get_trial(other).system_attrs[PROPOSED]
+
+
 def conditional(trial: optuna.Trial) -> float:
     kind = trial.suggest_categorical("kind", ["sgd", "adam"])
     layers = trial.suggest_int("layers", 1, 3)
@@ -180,6 +244,18 @@ def test_threads_share_a_study() -> None:
     assert len({str(p) for p in params(study)[3:]}) == 9
 
 
+def test_threads_that_take_their_time_before_they_suggest_share_the_initial_design() -> None:
+    def slow(trial: optuna.Trial) -> float:
+        time.sleep(0.02)
+        return bowl(trial)
+
+    for seed in range(4):
+        study = optuna.create_study(sampler=sampler(seed=seed, initial=16))
+        study.optimize(bowl, n_trials=1)
+        study.optimize(slow, n_trials=12, n_jobs=4)
+        assert len({str(p) for p in params(study)}) == 13
+
+
 CHILD = """
 import sys, optuna
 from optuna.storages import JournalStorage
@@ -227,6 +303,21 @@ def test_an_exhausted_space_goes_on() -> None:
     assert len(study.trials) == 6
 
 
+def test_choices_that_are_equal_in_python_are_one() -> None:
+    """Optuna stores True as the choice 1 that it is equal to."""
+    study = optuna.create_study(sampler=sampler(initial=8))
+    study.optimize(lambda t: len(str(t.suggest_categorical("k", [1, True, "a"]))), n_trials=2)
+    assert {t.params["k"] for t in study.trials} == {1, "a"}
+    study.optimize(
+        lambda t: (
+            t.suggest_float("x", 0.0, 1.0) + (t.suggest_categorical("k", [1, True, "a"]) == 1)
+        ),
+        n_trials=12,
+    )
+    counted = [t.params["k"] for t in study.trials[2:10]]
+    assert 3 <= counted.count("a") <= 5
+
+
 def test_a_range_that_moves_is_searched_as_a_whole() -> None:
     def objective(trial: optuna.Trial) -> float:
         n = trial.suggest_int("n", 2, 5)
@@ -252,5 +343,22 @@ def test_several_objectives_and_wrong_seeds_are_refused_in_one_line() -> None:
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler())
     with pytest.raises(ValueError, match=r"^SpotSampler searches one objective.*NSGAIISampler$"):
         study.ask()
+    assert [t.state for t in study.trials] == [TrialState.FAIL]  # not left running
     with pytest.raises(ValueError, match="seed is -1"):
         SpotSampler(seed=-1)
+
+
+@pytest.mark.parametrize("name", ["surrogate", "infill"])
+@pytest.mark.parametrize("wrong", ["nope", 5])
+def test_components_are_refused_at_once_as_a_study_refuses_them(name: str, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} ") as theirs:
+        Study(space=Space(x=Real(0.0, 1.0)), task=lambda c: 1.0, **{name: wrong})
+    with pytest.raises(ValueError, match=f"{name} ") as ours:
+        SpotSampler(**{name: wrong})
+    assert str(ours.value) == str(theirs.value)
+
+
+def test_it_shows_its_settings() -> None:
+    shown = repr(SpotSampler(seed=3))
+    assert shown == ("SpotSampler(seed=3, initial=None, surrogate='kriging', infill='averaged_ei')")
+    assert eval(shown).__getstate__() == SpotSampler(seed=3).__getstate__()
