@@ -117,8 +117,8 @@ def _mattered(context: ReportContext) -> str:
     sure = [p for p in shares.near.parameters if p.total.low >= MATTERS]
     if not sure:
         return (
-            "Which parameters matter near the best is not clear: the interval of each one's share "
-            f"in the variation reaches below {text.percent(MATTERS)}."
+            "Which parameters matter near the best is not clear: each one's share in the variation "
+            "may be next to nothing."
         )
     named = [f"{p.name} ({text.percent(p.total.value)})" for p in sure[:MOST_NAMED]]
     return (
