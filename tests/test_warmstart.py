@@ -236,6 +236,22 @@ def test_trials_of_optuna_that_did_not_complete_are_dropped(
     assert list(found.dropped) == ["trial 2: it was pruned", "trial 3: it had failed"]
 
 
+def test_none_is_a_level_of_optuna_and_no_missing_value(tmp_path: Path) -> None:
+    rows = [{"lr": 0.1, "act": act, "loss": 1.0} for act in (None, "relu")]
+    space = Space(lr=SPACE.parameters["lr"], act=Categorical(["relu", None]))
+    (found,) = taken(write_journal(tmp_path, rows), mine=study(space))
+    assert [item.config["act"] for item in found.items] == ["None", "relu"]
+    assert not found.dropped
+    other = study(Space(lr=SPACE.parameters["lr"], act=Categorical(["relu", "tanh"])))
+    (found,) = taken(tmp_path / "optuna.log", mine=other)
+    assert list(found.dropped) == [
+        "trial 0: act: None is no level here; say which one it is (--rename act=None:LEVEL)"
+    ]
+    renamed = WarmStart(tmp_path / "optuna.log", values={"act": {"None": "tanh"}})
+    (found,) = take_over([renamed], other._header())
+    assert [item.config["act"] for item in found.items] == ["tanh", "relu"]
+
+
 def test_values_of_tables_are_read_as_their_parameters_ask(tmp_path: Path) -> None:
     space = Space(
         n=Integer(1, 99, default=1),

@@ -40,8 +40,9 @@ class FillingCheck:
     def failure(self) -> str:
         """Why the model may not speak of the whole space, as a clause; empty where it may."""
         if self.n < self.needed:
+            fill = "evaluation fills" if self.n == 1 else "evaluations fill"
             return (
-                f"only {self.n} evaluations fill the whole space; {self.needed} are needed to tell "
+                f"only {self.n} {fill} the whole space; {self.needed} are needed to tell "
                 "whether the model can speak of it"
             )
         if not self.q2 >= LEAST_Q2:

@@ -102,7 +102,8 @@ class Earlier:
     """The content of a source; None stands for what it does not record.
 
     ``unit`` is the word for one of its rows. ``textual``: values are texts, to be converted to the
-    type of their parameter.
+    type of their parameter. ``tells_none``: None is a value, and what is missing is not among the
+    values.
     """
 
     rows: Sequence[Row]
@@ -111,6 +112,7 @@ class Earlier:
     space: Space | None = None
     unit: str = "trial"
     textual: bool = False
+    tells_none: bool = False
 
     @cached_property
     def columns(self) -> dict[str, None]:
@@ -448,7 +450,7 @@ def _adopted(values: Mapping[str, Value], earlier: Earlier, space: Space) -> Map
     if earlier.space is not None:
         return space.adopt(values, earlier.space)
     found = {
-        name: _native(name, value, space.parameters[name])
+        name: _native(name, value, space.parameters[name], none=earlier.tells_none)
         for name, value in values.items()
         if name in space.parameters
     }
@@ -462,12 +464,20 @@ def _adopted(values: Mapping[str, Value], earlier: Earlier, space: Space) -> Map
     return config
 
 
-def _native(name: str, value: Any, parameter: Parameter) -> Any:
+def _native(name: str, value: Any, parameter: Parameter, *, none: bool) -> Any:
     """A table's value in the type of its parameter, None where it stands for no value.
 
-    Texts are read, 64.0 is 64, and what decimals have made of a bound or a level is that.
+    Texts are read, 64.0 is 64, and what decimals have made of a bound or a level is that. ``none``:
+    None is a value; raises ValueError where no level has its name.
     """
     if isinstance(parameter, Categorical):
+        if value is None and none:
+            if "None" not in parameter.levels:
+                raise ValueError(
+                    f"{name}: None is no level here; say which one it is (--rename "
+                    f"{name}=None:LEVEL)"
+                )
+            return "None"
         return _level(value, parameter)
     if _is_none(value):
         return None

@@ -59,7 +59,7 @@ class Optuna:
         run = f"optuna:{name}" + (f":{began.isoformat()}" if began else "")
         rows = [_row(run, t) for t in trials if t.state.is_finished()]
         direction = "max" if directions[0].name == "MAXIMIZE" else "min"
-        return Earlier(rows, metrics[0] if metrics else None, direction)
+        return Earlier(rows, metrics[0] if metrics else None, direction, tells_none=True)
 
 
 def _which(file: str, name: str | None, names: Sequence[str]) -> str:

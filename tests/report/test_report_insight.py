@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from report_studies import Builder, fill
 
+from spot_dask.inference.gate import FillingCheck
 from spot_dask.report import sections
 from spot_dask.report.context import Missing
 from spot_dask.report.sections.ablation import AblationSection
@@ -58,6 +61,8 @@ def test_a_search_speaks_of_where_it_went_and_says_what_the_rest_would_take(narr
     assert len(found.near.parameters) == 3
     assert isinstance(found.whole, Missing)
     assert "only 8 evaluations fill the whole space" in found.whole.reason
+    alone = FillingCheck(1, 16, math.nan, math.nan, math.nan)
+    assert alone.failure.startswith("only 1 evaluation fills the whole space; 16 are needed")
     assert "spot-dask explore STORE -n 16" in found.whole.reason
     assert "It is not asked about the whole space" in page(narrow, "trust")
 

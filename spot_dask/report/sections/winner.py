@@ -259,7 +259,7 @@ def _sentence(w: Winner) -> str:
         )
     width = c.t.high - c.t.low
     said = (
-        f"{name} has a {w.objective} of {text.like(c.mean, width)} on {c.n} fresh seeds (95 % "
+        f"{name} has a mean {w.objective} of {text.like(c.mean, width)} on {c.n} fresh seeds (95 % "
         f"interval {text.interval(c.t.low, c.t.high)}). "
     )
     if w.optimism > 0:
