@@ -39,8 +39,20 @@ def test_the_study_that_init_writes_loads_both_ways(tmp_path: Path) -> None:
     spot("init", tmp_path)
     toml = load(str(tmp_path / "spot.toml")).study
     python = load(str(tmp_path / "study.py")).study
-    assert toml.space.names == python.space.names
+    assert toml.space == python.space
+    assert (toml.budget, toml.design, toml.seed) == (python.budget, python.design, python.seed)
     assert toml.budget.evaluations == 40
+
+
+def test_the_examples_among_the_settings_that_init_writes_hold(tmp_path: Path) -> None:
+    spot("init", tmp_path)
+    file = tmp_path / "spot.toml"
+    head, _, rest = file.read_text().partition("[study]")
+    file.write_text("[study]" + rest.replace("\n# ", "\n"))
+    loaded = load(str(file))
+    assert loaded.study.design.initial == 12
+    assert loaded.study.space.parameters["width"].held
+    assert loaded.scheduler.startswith("tls://")
 
 
 @pytest.mark.e2e
