@@ -47,7 +47,7 @@ def test_the_study_that_init_writes_loads_both_ways(tmp_path: Path) -> None:
 def test_the_examples_among_the_settings_that_init_writes_hold(tmp_path: Path) -> None:
     spot("init", tmp_path)
     file = tmp_path / "spot.toml"
-    head, _, rest = file.read_text().partition("[study]")
+    rest = file.read_text().partition("[study]")[2]
     file.write_text("[study]" + rest.replace("\n# ", "\n"))
     loaded = load(str(file))
     assert loaded.study.design.initial == 12
