@@ -182,8 +182,10 @@ class SpotSampler(BaseSampler):
         asked = self._tuner(study, space).ask(history, 1 + min(ahead, _MOST_AHEAD))
         known = [*(e.trial for e in history.evaluations), *history.pending]
         taken = space.rows([t.config for t in known])
-        keys, rows = set(space.keys(taken)), space.rows([t.config for t in asked])
-        new = [t.config for t, key in zip(asked, space.keys(rows), strict=True) if key not in keys]
+        keys, rows = set(space.row_keys(taken)), space.rows([t.config for t in asked])
+        new = [
+            t.config for t, key in zip(asked, space.row_keys(rows), strict=True) if key not in keys
+        ]
         if not new:
             rng = np.random.default_rng([self._seed_of(study), trial.number])
             new = [*space.decode(space_filling(space, 1, taken, rng))]

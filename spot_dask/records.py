@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, overload
 
 from spot_dask.cards import Card, Listed, settings_text
 
@@ -376,6 +376,8 @@ class History(Listed):
     (History(2 ok, 1 pending), 2)
     >>> [evaluation.y for evaluation in history]
     [0.5, 0.25]
+    >>> history[-1].y, len(history[:1])
+    (0.25, 1)
     >>> history.incumbent.config["lr"]
     0.2
     """
@@ -393,6 +395,14 @@ class History(Listed):
 
     def __iter__(self) -> Iterator[Evaluation]:
         return iter(self.evaluations)
+
+    @overload
+    def __getitem__(self, place: int) -> Evaluation: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Evaluation, ...]: ...
+    def __getitem__(self, place: int | slice) -> Evaluation | tuple[Evaluation, ...]:
+        """The evaluation at a place, in the order they arrived, from 0; -1 is the last."""
+        return self.evaluations[place]
 
     def __bool__(self) -> bool:
         """True: a history without evaluations may have pending trials, or imports."""

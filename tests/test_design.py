@@ -141,7 +141,7 @@ def test_space_filling_rows_are_new_distinct_and_snapped(seed: int, n: int, k: i
     )
     known = space.snap(rng(seed).random((k, space.d)))
     new = space_filling(space, n, known, rng(seed))
-    keys, taken = space.keys(new), set(space.keys(known))
+    keys, taken = space.row_keys(new), set(space.row_keys(known))
     assert new.tobytes() == space.snap(new).tobytes()
     assert len(set(keys)) == len(keys) == min(n, space.size - len(taken))
     assert not taken & set(keys)
@@ -151,7 +151,7 @@ def test_space_filling_finds_the_last_configurations_of_a_large_finite_space() -
     space = Space(a=Integer(1, 100, default=1), b=Integer(1, 100, default=1))
     grid = space.grid()
     new = space_filling(space, 5, grid[3:], rng())
-    assert sorted(space.keys(new)) == sorted(space.keys(grid[:3]))
+    assert sorted(space.row_keys(new)) == sorted(space.row_keys(grid[:3]))
 
 
 def test_space_filling_keeps_far_from_what_is_known() -> None:

@@ -49,7 +49,7 @@ class Improvement:
         """The q best of the candidates."""
         space = request.space
         rows = np.unique(space.snap(rng.random((self.candidates, space.d))), axis=0)
-        new = [i for i, key in enumerate(space.keys(rows)) if key not in request.forbidden]
+        new = [i for i, key in enumerate(space.row_keys(rows)) if key not in request.forbidden]
         best = posterior.predict(space.features(request.evaluated))[0].min()
         mean, sd = posterior.predict(space.features(rows[new]))
         return rows[new][np.argsort(-ndtr((best - mean) / sd))[: request.q]]

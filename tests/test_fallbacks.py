@@ -56,7 +56,7 @@ def after(
     for _ in range(batches):
         trials = tuner.ask(history, q)
         assert len(trials) == q
-        new = tuner.space.keys(tuner.space.encode([t.config for t in trials]))
+        new = tuner.space.row_keys(tuner.space.encode([t.config for t in trials]))
         assert len(set(new)) == q
         assert not keys & set(new)
         keys |= set(new)

@@ -125,9 +125,15 @@ def test_values_behave_as_what_they_hold(place: Path) -> None:
     assert space["lr"] is space.parameters["lr"]
     with pytest.raises(KeyError, match="did you mean 'lr'"):
         space["lrr"]
+    assert {**space} == dict(space) == dict(space.items()) == dict(space.parameters)
+    assert (list(space.keys()), list(space.values())) == (list(space), [space[n] for n in space])
     assert (list(best), len(best), "lr" in best) == (list(best.config), len(best.config), True)
     assert best["lr"] == best.config["lr"]
     assert {**best} == dict(best.config)
+    with pytest.raises(KeyError, match=r"no active parameter 'lrr', there are lr.*mean 'lr'"):
+        best["lrr"]
+    assert (history[0], history[-1]) == (history.evaluations[0], history.evaluations[-1])
+    assert history[:2] == history.evaluations[:2]
     assert len(history) == len(list(history)) == len(history.evaluations) == 25
     assert (bool(History()), len(History())) == (True, 0)
     assert dir(Config({"optim.lr": 1, "width": 2})) == sorted({*TAKEN, "optim", "width"})

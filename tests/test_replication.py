@@ -99,7 +99,7 @@ def test_a_replicate_has_the_next_seed_of_its_configuration(known: History) -> N
     trials = [e.trial for e in history.evaluations] + list(history.pending)
     seen: dict[bytes, list[Trial]] = {}
     for key, trial in zip(
-        SPACE.keys(SPACE.encode([t.config for t in trials])), trials, strict=True
+        SPACE.row_keys(SPACE.encode([t.config for t in trials])), trials, strict=True
     ):
         seen.setdefault(key, []).append(trial)
     for same in seen.values():
@@ -149,7 +149,7 @@ def test_a_configuration_that_failed_is_not_replicated_again(known: History) -> 
         history = told(history.ask(trials), lambda trial: math.nan)
     failed = [t.config for t in replicates(history)]
     assert len(failed) == 6
-    assert len(set(SPACE.keys(SPACE.encode(failed)))) == 6
+    assert len(set(SPACE.row_keys(SPACE.encode(failed)))) == 6
     best = TUNER.recommend(history, TUNER.model(history))
     assert best is not None
 

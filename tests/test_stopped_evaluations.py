@@ -87,7 +87,7 @@ def test_where_trainings_were_stopped_nothing_better_is_expected(history: Histor
 
 
 def test_a_stopped_configuration_is_not_proposed_again(history: History) -> None:
-    keys = SPACE.keys(SPACE.encode([e.trial.config for e in history.evaluations]))
+    keys = SPACE.row_keys(SPACE.encode([e.trial.config for e in history.evaluations]))
     assert len(set(keys)) == len(keys)
 
 

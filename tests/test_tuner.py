@@ -92,7 +92,7 @@ def test_what_is_pending_changes_the_proposal_and_is_not_proposed_again() -> Non
     history = after(12, tuner)
     first = tuner.ask(history, 1)
     second = tuner.ask(history.ask(first), 1)
-    assert SPACE.keys(SPACE.encode([first[0].config])) != SPACE.keys(
+    assert SPACE.row_keys(SPACE.encode([first[0].config])) != SPACE.row_keys(
         SPACE.encode([second[0].config])
     )
 
@@ -101,7 +101,7 @@ def test_what_is_pending_changes_the_proposal_and_is_not_proposed_again() -> Non
 def test_no_configuration_is_asked_twice(q: int) -> None:
     history = after(32 // q, Tuner(SPACE), q=q)
     configs = [e.trial.config for e in history.evaluations]
-    assert len(set(SPACE.keys(SPACE.encode(configs)))) == len(configs) == 32
+    assert len(set(SPACE.row_keys(SPACE.encode(configs)))) == len(configs) == 32
 
 
 def test_inactive_parameters_never_reach_a_trial() -> None:
@@ -133,7 +133,7 @@ def test_a_failing_region_is_not_proposed_in_a_loop(infill: str) -> None:
 def test_nothing_but_failures_keeps_to_space_filling_points() -> None:
     history = after(15, Tuner(SPACE), lambda config: math.nan)
     rows = SPACE.encode([e.trial.config for e in history.evaluations])
-    assert len(set(SPACE.keys(rows))) == 15
+    assert len(set(SPACE.row_keys(rows))) == 15
     assert np.ptp(rows[8:, 0]) > 0.5
 
 
@@ -301,5 +301,5 @@ def test_failures_that_cannot_be_learnt_from_are_left_out(
 )
 def test_any_regressor_serves_as_surrogate(surrogate: str) -> None:
     history = after(14, Tuner(SPACE, surrogate=surrogate))
-    keys = SPACE.keys(SPACE.encode([e.trial.config for e in history.evaluations]))
+    keys = SPACE.row_keys(SPACE.encode([e.trial.config for e in history.evaluations]))
     assert len(set(keys)) == 14

@@ -193,7 +193,7 @@ class _StandIn:
     def add(self, row: FloatArray, origin: Origin) -> None:
         """Train the configuration of a snapped row (d)."""
         space, number = self.scenario.space, len(self.done)
-        one = self.tried.setdefault(space.keys(row[None])[0], _Tried(row, []))
+        one = self.tried.setdefault(space.row_keys(row[None])[0], _Tried(row, []))
         r = len(one.evaluations)
         seed = 10_000 + number if self.scenario.fresh else r
         config = one.evaluations[0].trial.config if r else space.decode(row[None])[0]
@@ -224,7 +224,7 @@ class _StandIn:
         while True:
             row = rng.random(space.d) if n % 3 == 0 else _near(self.best()[0].row, rng)
             snapped = space.snap(row[None])
-            if space.keys(snapped)[0] not in self.tried:
+            if space.row_keys(snapped)[0] not in self.tried:
                 self.add(snapped[0], Origin.INFILL)
                 return
 

@@ -74,7 +74,7 @@ class _Progress:
 
     def point(self, seconds: float, cpu: float, recommended: float = math.nan) -> Point:
         space = self.problem.space
-        distinct = len(set(space.keys(space.encode(self.configs))))
+        distinct = len(set(space.row_keys(space.encode(self.configs))))
         return Point(
             self.evaluated, seconds, cpu, self.regret, self.best, self.failed, distinct, recommended
         )

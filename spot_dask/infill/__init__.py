@@ -9,7 +9,7 @@ A new criterion is one file in this folder, or anywhere, with one public class t
 
     space = request.space
     rows = space.snap(rng.random((1000, space.d)))
-    new = [i for i, key in enumerate(space.keys(rows)) if key not in request.forbidden]
+    new = [i for i, key in enumerate(space.row_keys(rows)) if key not in request.forbidden]
     mean, sd = posterior.predict(space.features(rows[new]))
 
 ``candidates.py`` draws better candidates, ``fantasies.py`` conditions on pending trials. What has
@@ -39,12 +39,12 @@ class Request:
     """What is asked of a criterion.
 
     ``evaluated`` (n x d) and ``pending`` (m x d) are snapped rows of the unit cube; no point whose
-    ``Space.keys`` entry is in ``forbidden`` may be proposed. ``risk`` weights the criterion where
-    trainings may fail; None while none has failed. ``leaning`` weights it by what the user believes
-    of good values; None where nothing is left of that. ``constrained`` says what is known of
-    outcome constraints; None where there are none, or nothing is known of their metrics. ``price``
-    weights it by what a training takes, for a criterion that asks for it by an attribute ``timed``
-    that is true; None while durations are not known.
+    ``Space.row_keys`` entry is in ``forbidden`` may be proposed. ``risk`` weights the criterion
+    where trainings may fail; None while none has failed. ``leaning`` weights it by what the user
+    believes of good values; None where nothing is left of that. ``constrained`` says what is known
+    of outcome constraints; None where there are none, or nothing is known of their metrics.
+    ``price`` weights it by what a training takes, for a criterion that asks for it by an attribute
+    ``timed`` that is true; None while durations are not known.
     """
 
     space: Space
@@ -120,7 +120,7 @@ def check(infill: str | Infill) -> None:
     X = space.grid()[::13]
     features = space.features(X)
     posterior = Kriging(deterministic=True).fit(features, X.sum(axis=1), space.groups, rng)
-    request = Request(space, 2, X, X[:0], frozenset(space.keys(X)))
+    request = Request(space, 2, X, X[:0], frozenset(space.row_keys(X)))
     try:
         rows = rows_of(found.propose(posterior, request, rng))
     except Exception as error:

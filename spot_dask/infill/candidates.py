@@ -49,7 +49,7 @@ class KnownRows:
         rows = rows[self.space.allowed(rows)]
         seen = set(self.forbidden)
         keep = []
-        for i, key in enumerate(self.space.keys(rows)):
+        for i, key in enumerate(self.space.row_keys(rows)):
             if key not in seen:
                 seen.add(key)
                 keep.append(i)

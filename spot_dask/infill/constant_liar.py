@@ -62,7 +62,7 @@ def _one(request: Request, picked: FloatArray) -> Request:
         q=1,
         evaluated=np.vstack((request.evaluated, open_)),
         pending=np.empty((0, space.d)),
-        forbidden=request.forbidden.union(space.keys(picked)),
+        forbidden=request.forbidden.union(space.row_keys(picked)),
         risk=request.risk and request.risk.after(space.features(open_)),
         constrained=request.constrained and request.constrained.after(space.features(open_)),
     )

@@ -51,7 +51,7 @@ class UCB:
             request,
             q=exploring,
             pending=np.vstack((request.pending, picked)),
-            forbidden=request.forbidden.union(request.space.keys(picked)),
+            forbidden=request.forbidden.union(request.space.row_keys(picked)),
         )
         explored = greedy(_Exploration(bound, level), posterior, rest, rng, self.search)
         return np.vstack((picked, explored))

@@ -18,7 +18,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    Sequence,
+    ValuesView,
+)
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -72,7 +81,8 @@ Codes = dict[str, FloatArray]
 class Space(Listed):
     """Named parameters; immutable. Raises ValueError naming the parameter that is wrong.
 
-    ``space["lr"]`` is a parameter; a space iterates over the names in the order of declaration.
+    ``space["lr"]`` is a parameter; a space iterates over the names in the order of declaration, and
+    has the keys, values and items of a mapping, so that ``dict(space)`` is one of its parameters.
 
     >>> from spot_dask import Categorical, Real, Space
     >>> space = Space(
@@ -90,8 +100,8 @@ class Space(Listed):
 
     _unlisted = frozenset(
         ("active", "allowed", "checked", "climbable", "columns", "compared", "conditions_text",
-         "continuous", "features", "groups", "hash", "keys", "meanings", "meant", "neighbours",
-         "predicates", "rows", "snap")
+         "continuous", "features", "groups", "hash", "meanings", "meant", "neighbours",
+         "predicates", "row_keys", "rows", "snap")
     )  # fmt: skip
 
     def __init__(self, mapping: Mapping[str, Parameter] | None = None, /, **more: Parameter):
@@ -155,6 +165,24 @@ class Space(Listed):
 
     def __contains__(self, name: object) -> bool:
         return name in self.parameters
+
+    def keys(self) -> KeysView[str]:
+        """The names, in the order of declaration."""
+        return self.parameters.keys()
+
+    def values(self) -> ValuesView[Parameter]:
+        """The parameters, in the order of declaration."""
+        return self.parameters.values()
+
+    def items(self) -> ItemsView[str, Parameter]:
+        """The names with their parameters, in the order of declaration.
+
+        >>> from spot_dask import Integer, Space
+        >>> space = Space(layers=Integer(1, 4))
+        >>> dict(space) == {**space} == dict(space.items())
+        True
+        """
+        return self.parameters.items()
 
     @property
     def default(self) -> dict[str, Value]:
@@ -340,7 +368,7 @@ class Space(Listed):
         X = self._rows(X)
         return self._positions(self._column_codes(X), len(X))
 
-    def keys(self, X: FloatArray) -> list[bytes]:
+    def row_keys(self, X: FloatArray) -> list[bytes]:
         """One key per snapped row (n x d), equal exactly if the configurations are equal."""
         return [row.tobytes() for row in self.compared(X)]
 

@@ -583,7 +583,7 @@ class Tuner(Listed):
             best.key: all(f.fulfilled for f, m in zip(best.fulfilments, by, strict=True) if m)
             for best in found
         }
-        return constrained(metrics, [fine.get(key, False) for key in self.space.keys(rows)])
+        return constrained(metrics, [fine.get(key, False) for key in self.space.row_keys(rows)])
 
     def _successes(self, history: History) -> list[Best]:
         """What succeeded or was imported, by configuration, in the order of trial numbers."""
@@ -796,7 +796,7 @@ class Tuner(Listed):
                 q=q,
                 evaluated=model.X,
                 pending=rows_of(self.space, (t.config for t in pending)),
-                forbidden=frozenset(self.space.keys(known)),
+                forbidden=frozenset(self.space.row_keys(known)),
                 risk=risk_of(self.space, history),
                 leaning=self._leaning and self._leaning.after(len(history.evaluations)),
                 constrained=self._constrained(history, model.X),
@@ -873,7 +873,7 @@ class Tuner(Listed):
         return sum(t.origin is not Origin.HAND for t in asked if t.replicate == 0)
 
     def _keys(self, configs: Sequence[Configuration]) -> list[bytes]:
-        return self.space.keys(rows_of(self.space, configs))
+        return self.space.row_keys(rows_of(self.space, configs))
 
     def _rng(self, purpose: int, history: History) -> np.random.Generator:
         return np.random.default_rng([self.seed, purpose, history.asked])
@@ -896,7 +896,7 @@ def _distinct(
     snapped = space.snap(rows)
     seen, allowed = set(forbidden), space.allowed(snapped)
     keep = []
-    for i, key in enumerate(space.keys(snapped)):
+    for i, key in enumerate(space.row_keys(snapped)):
         if allowed[i] and key not in seen:
             seen.add(key)
             keep.append(i)

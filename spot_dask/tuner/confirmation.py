@@ -66,8 +66,8 @@ def missing(
     A seed whose training failed is not tried again: that it fails is a result.
     """
     confirms = history.confirming
-    keys = space.keys(rows_of(space, [trial.config for trial in confirms]))
+    keys = space.row_keys(rows_of(space, [trial.config for trial in confirms]))
     known = {(key, trial.replicate) for key, trial in zip(keys, confirms, strict=True)}
     listed = list(wanted)
-    named = list(zip(listed, space.keys(rows_of(space, listed)), strict=True))
+    named = list(zip(listed, space.row_keys(rows_of(space, listed)), strict=True))
     return [(config, r) for r in range(seeds) for config, key in named if (key, r) not in known]

@@ -58,7 +58,7 @@ def best_of_each(
         for items in ranked:
             if rank < len(items) and len(found) < count:
                 config = items[rank].config
-                found.setdefault(space.keys(space.encode([config]))[0], config)
+                found.setdefault(space.row_keys(space.encode([config]))[0], config)
     return list(found.values())
 
 
@@ -179,7 +179,7 @@ def _extended(space: Space, known: FloatArray, rows: FloatArray) -> FloatArray:
 def _first_of_each(space: Space, rows: FloatArray) -> list[int]:
     """Indices of the first row of every distinct configuration, ascending."""
     firsts: dict[bytes, int] = {}
-    for i, key in enumerate(space.keys(rows)):
+    for i, key in enumerate(space.row_keys(rows)):
         firsts.setdefault(key, i)
     return list(firsts.values())
 

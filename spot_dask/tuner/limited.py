@@ -85,7 +85,7 @@ def learnt_metrics(
         rows = rows_of(
             space, [*(i.config for i in history.imports), *(e.trial.config for e in told)]
         )
-        X, keys = space.features(rows), space.keys(rows)
+        X, keys = space.features(rows), space.row_keys(rows)
         more, which = places(space, [e.trial.config for e in beyond])
         X, items = np.vstack((X, more)), items + [beyond[i] for i in which]
         keys = [*keys, *(b"beyond %d" % i for i in which)]
@@ -151,8 +151,8 @@ def eligible(
         for item in items
         if all(c.holds(value_of(c.metric, item, objective)) for c in constraints)
     ]
-    keys = set(space.keys(rows_of(space, fine)))
-    return np.array([key in keys for key in space.keys(X)], dtype=np.bool_)
+    keys = set(space.row_keys(rows_of(space, fine)))
+    return np.array([key in keys for key in space.row_keys(X)], dtype=np.bool_)
 
 
 def rank(best: Best, value: float) -> tuple[bool, tuple[int, float], float]:

@@ -27,7 +27,7 @@ import numpy as np
 
 from spot_dask.cards import Card, Listed, counted, settings_text
 from spot_dask.constraints import Fulfilment, feasible
-from spot_dask.errors import warn_once
+from spot_dask.errors import did_you_mean, shown, warn_once
 from spot_dask.infill.feasible import Risk
 from spot_dask.magnitude import mean_of
 from spot_dask.records import Configuration, Evaluation, History, Import, Status, Value
@@ -98,6 +98,10 @@ class Best(Listed):
     complete: bool = True
 
     def __getitem__(self, name: str) -> Value:
+        """A value of the configuration; KeyError, which tells of the nearest, if there is none."""
+        if name not in self.config:
+            near = did_you_mean(name, self.config)
+            raise KeyError(f"no active parameter {shown(name)}, there are {', '.join(self)}{near}")
         return self.config[name]
 
     def __iter__(self) -> Iterator[str]:

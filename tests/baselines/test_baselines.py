@@ -46,7 +46,7 @@ def test_it_begins_with_the_default_and_never_repeats_a_configuration(name: str)
     assert trials[0].config == SPACE.default
     assert dict(trials[1].config) == {"x": 0.1, "n": 2, "k": "c"}
     assert {t.origin for t in trials[1:]} == {Origin.BASELINE}
-    assert len(set(SPACE.keys(SPACE.encode([t.config for t in trials])))) == 40
+    assert len(set(SPACE.row_keys(SPACE.encode([t.config for t in trials])))) == 40
     again = run(Tuner(SPACE, seed=3, budget=40, search=name, start=tuner.start), 40, 3)
     assert [e.trial for e in again.evaluations] == trials
     other = run(Tuner(SPACE, seed=4, budget=40, search=name), 40, 3)

@@ -142,7 +142,7 @@ def proposal(criterion, n=12, q=6, scale=1.0, shift=0.0):
     X = SPACE.snap(rng.random((n, 3)))
     y = scale * f(X) + shift
     posterior = Kriging().fit(SPACE.features(X), y, SPACE.groups, rng)
-    asked = Request(SPACE, q, X, X[:0], frozenset(SPACE.keys(X)))
+    asked = Request(SPACE, q, X, X[:0], frozenset(SPACE.row_keys(X)))
     return criterion.propose(posterior, asked, np.random.default_rng(5))
 
 

@@ -44,7 +44,7 @@ def propose(criterion, space, X, y, q, pending=None, seed=0, surrogate=None):
     pending = np.empty((0, space.d)) if pending is None else pending
     rng = np.random.default_rng(0)
     posterior = completed.fit(surrogate or Kriging(), space.features(X), y, space.groups, rng)
-    forbidden = frozenset(space.keys(np.vstack((X, pending))))
+    forbidden = frozenset(space.row_keys(np.vstack((X, pending))))
     asked = Request(space, q, X, pending, forbidden)
     found = infill.find(criterion).propose(posterior, asked, np.random.default_rng(seed))
     return infill.rows_of(found)
@@ -53,7 +53,7 @@ def propose(criterion, space, X, y, q, pending=None, seed=0, surrogate=None):
 def check_new(space, known, batch, q):
     assert batch.shape == (q, space.d)
     assert_allclose(space.snap(batch), batch, rtol=0)
-    keys = space.keys(np.vstack((known, batch)))
+    keys = space.row_keys(np.vstack((known, batch)))
     assert len(set(keys[len(known) :])) == q
     assert not set(keys[len(known) :]) & set(keys[: len(known)])
 

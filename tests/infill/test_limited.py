@@ -190,7 +190,7 @@ def test_every_criterion_keeps_to_the_constraints(name):
     wild = rows_of(criterion.propose(posterior, free, np.random.default_rng(0)))
     held = rows_of(criterion.propose(posterior, asked, np.random.default_rng(0)))
     assert len(held) == 6
-    assert len(set(SQUARE.keys(held))) == 6
+    assert len(set(SQUARE.row_keys(held))) == 6
     a, b = metrics(held)
     assert ((a <= 1.02) & (b >= -0.22)).sum() >= 4
     assert (metrics(wild)[0] > 1.02).sum() >= 3
@@ -221,12 +221,12 @@ def test_every_criterion_bears_failures_and_a_conditional_space_beside_constrain
     limits = Constrained((MetricLimit(model, 1.0, 0.5),), metric <= 0.5)
     risk = Risk(fit_feasibility(F, X[:, 0] > 0.1, space.groups), 1.0)
     posterior = Kriging().fit(F, -X[:, 0], space.groups, rng)
-    keys = frozenset(space.keys(X))
+    keys = frozenset(space.row_keys(X))
     asked = Request(space, 4, X, X[:0], keys, risk, constrained=limits)
     rows = rows_of(infill.find(name).propose(posterior, asked, np.random.default_rng(1)))
     assert len(rows) == 4
     assert (rows[:, 0] <= 0.55).sum() >= 3
-    assert not keys & set(space.keys(rows))
+    assert not keys & set(space.row_keys(rows))
 
 
 def test_a_constant_metric_is_certain_on_both_sides():

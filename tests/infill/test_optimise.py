@@ -114,12 +114,12 @@ def test_nothing_known_pending_or_forbidden_is_proposed(seed, q, pending):
     X, posterior = fitted(MIXED, smooth, 10, seed)
     running = MIXED.snap(rng.random((pending, MIXED.d)))
     free = LogEI().propose(posterior, request(MIXED, X, q, running), np.random.default_rng(seed))
-    banned = MIXED.keys(free)
+    banned = MIXED.row_keys(free)
     asked = request(MIXED, X, q, running, banned)
     batch = LogEI().propose(posterior, asked, np.random.default_rng(seed))
-    keys = MIXED.keys(batch)
+    keys = MIXED.row_keys(batch)
     assert len(keys) == len(set(keys)) == q
-    assert not set(keys) & {*MIXED.keys(X), *MIXED.keys(running), *banned}
+    assert not set(keys) & {*MIXED.row_keys(X), *MIXED.row_keys(running), *banned}
 
 
 def test_where_a_trial_is_pending_little_is_left_to_gain():
@@ -168,7 +168,7 @@ def test_a_finite_space_is_exhausted_and_then_nothing_is_proposed():
     X, posterior = fitted(space, smooth, 2)
     asked = request(space, X, 20)
     batch = LogEI().propose(posterior, asked, np.random.default_rng(0))
-    keys = space.keys(np.vstack((X, batch)))
+    keys = space.row_keys(np.vstack((X, batch)))
     assert len(set(keys)) == space.size == 6
     done = request(space, np.vstack((X, batch)), 3)
     assert LogEI().propose(posterior, done, np.random.default_rng(0)).shape == (0, 2)
@@ -219,7 +219,7 @@ def test_proposals_in_a_space_with_conditions_are_its_configurations():
 def test_a_large_space_is_listed_when_chance_finds_nothing_new():
     space = Space(a=Integer(1, 200, default=1), b=Integer(1, 200, default=1))
     grid = space.grid()
-    known = KnownRows(space, grid[:5], frozenset(space.keys(grid[:-2])))
+    known = KnownRows(space, grid[:5], frozenset(space.row_keys(grid[:-2])))
     pool, complete = make_pool(known, grid[:5], 64, np.random.default_rng(0))
     assert complete
     assert_allclose(pool, grid[-2:])

@@ -128,7 +128,7 @@ def test_fixed_parameters_are_in_configurations_but_not_in_rows() -> None:
 def test_keys_are_equal_exactly_if_the_configurations_are(drawn: Any) -> None:
     space, X = drawn
     X = space.snap(np.vstack([X, X[:2], np.random.default_rng(1).random((8, space.d))]))
-    texts, keys = [text(c) for c in space.decode(X)], space.keys(X)
+    texts, keys = [text(c) for c in space.decode(X)], space.row_keys(X)
     for (text_a, key_a), (text_b, key_b) in itertools.combinations(
         zip(texts, keys, strict=True), 2
     ):
@@ -138,7 +138,7 @@ def test_keys_are_equal_exactly_if_the_configurations_are(drawn: Any) -> None:
 def test_inactive_columns_do_not_matter_to_keys_and_features(space: Space) -> None:
     X = np.repeat(space.encode([{"opt": "adam"}, {"opt": "sgd"}]), 2, axis=0)
     X[1::2, space.free.index("momentum")] = 0.123
-    keys, features = space.keys(X), space.features(X)
+    keys, features = space.row_keys(X), space.features(X)
     assert keys[0] == keys[1]
     assert keys[2] != keys[3]
     assert features[0].tobytes() == features[1].tobytes()

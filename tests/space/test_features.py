@@ -40,7 +40,9 @@ def test_features_are_equal_exactly_if_the_configurations_are(drawn: Any) -> Non
     space, X = drawn
     X = space.snap(X)
     features = [f.tobytes() for f in space.features(X)]
-    for (fa, ka), (fb, kb) in itertools.combinations(zip(features, space.keys(X), strict=True), 2):
+    for (fa, ka), (fb, kb) in itertools.combinations(
+        zip(features, space.row_keys(X), strict=True), 2
+    ):
         assert (fa == fb) == (ka == kb)
 
 

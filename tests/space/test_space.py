@@ -78,7 +78,7 @@ def test_awkward_ranges_round_trip_and_reach_their_bounds(
     assert space.decode(space.encode(configs)) == configs
     assert [space.validate(c) for c in configs[:200]] == configs[:200]
     distinct = {c["x"] for c in configs}
-    assert len(set(space.keys(space.snap(X)))) == len(distinct)
+    assert len(set(space.row_keys(space.snap(X)))) == len(distinct)
 
 
 @pytest.mark.parametrize("odd", range(1, 40, 2))
@@ -126,7 +126,7 @@ def test_powers_of_two_are_cells_of_equal_width() -> None:
 
 def test_rows_outside_the_unit_cube_or_of_another_width_are_refused(space: Space) -> None:
     for wrong in (np.full((1, 7), 1.5), np.full((1, 7), np.nan), np.zeros((1, 3)), np.zeros(7)):
-        for method in (space.decode, space.snap, space.features, space.keys):
+        for method in (space.decode, space.snap, space.features, space.row_keys):
             with pytest.raises(ValueError, match="rows"):
                 method(wrong)
 

@@ -202,7 +202,7 @@ def _tried(context: ReportContext) -> list[_Tried]:
     configs = [e.trial.config for e in own] + [i.config for i in imports]
     rows = context.space.encode(configs)
     groups: dict[bytes, list[int]] = {}
-    for i, key in enumerate(context.space.keys(rows)):
+    for i, key in enumerate(context.space.row_keys(rows)):
         groups.setdefault(key, []).append(i)
     n = len(own)
     found = [
