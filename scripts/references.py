@@ -168,6 +168,9 @@ GROUPS = {
 
 OTHERS = "Others"
 
+RETURNED = {"tasks.fitted": "Fitted"}
+"""Classes that methods return and nobody makes: what their attributes and methods are is told."""
+
 
 def python_page() -> str:
     """The public names of the package with their signatures and what they are for."""
@@ -180,6 +183,8 @@ def python_page() -> str:
     for heading, names in grouped.items():
         if names:
             parts += [f"## {heading}", *map(_public, sorted(names, key=str.lower))]
+    parts.append("## What methods return")
+    parts += [_returned(home, name) for home, name in RETURNED.items()]
     return page(
         "Python",
         "The public names of `spot_dask`, with their signatures and methods.",
@@ -203,6 +208,15 @@ def _public(name: str) -> str:
     head = f"### `{name}{'' if bare else _signature(thing)}`"
     found = [] if is_error else [*_members(thing)]
     return "\n\n".join([head, first_paragraph(thing), *(["\n".join(found)] if found else [])])
+
+
+def _returned(home: str, name: str) -> str:
+    """A class that a method returns: what it is, its public attributes and its methods."""
+    kind = getattr(importlib.import_module(f"spot_dask.{home}"), name)
+    shown = [f"`{f.name}`" for f in dataclasses.fields(kind) if f.repr]
+    paragraphs = [prose(text) for text in (inspect.getdoc(kind) or "").split("\n\n")]
+    attributes = f"Its attributes: {', '.join(shown)}."
+    return "\n\n".join([f"### `{name}`", *paragraphs, attributes, "\n".join(_members(kind))])
 
 
 def _signature(thing: Any) -> str:

@@ -25,6 +25,23 @@ INDEX = DOCS / "README.md"
 
 _GROUP = re.compile(r"## (.+)")
 _TOPIC = re.compile(r"- \[(.+)\]\(([\w-]+)\.md\): (.+)")
+OTHER_WORDS = {
+    "joblib": "the-model",
+    "kubernetes": "clusters",
+    "mlflow": "trackers",
+    "noise": "what-best-means",
+    "optuna": "coming-from",
+    "pandas": "data-and-metrics",
+    "prior": "warm-start",
+    "ray": "coming-from",
+    "slurm": "clusters",
+    "spotpython": "coming-from",
+    "ssh": "clusters",
+    "tensorboard": "trackers",
+    "tls": "clusters",
+}
+"""Words that people look for, with the topic where they stand."""
+
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -51,6 +68,23 @@ def topics() -> Iterator[Topic]:
             group = heading[1]
         elif listed := _TOPIC.fullmatch(line):
             yield Topic(listed[2], group, listed[1], listed[3])
+
+
+def meant(word: str, known: Collection[str], commands: Collection[str]) -> str | None:
+    """The topic that a word stands for, in letters of any size; None where it is none of them.
+
+    Itself or its file, else a word of ``OTHER_WORDS``, else the only topic that begins so. A
+    command is no beginning of a topic.
+    """
+    wanted = word.removesuffix(".md").lower()
+    if wanted in known:
+        return wanted
+    if wanted in commands:
+        return None
+    if wanted in OTHER_WORDS:
+        return OTHER_WORDS[wanted]
+    found = [topic for topic in known if wanted and topic.startswith(wanted)]
+    return found[0] if len(found) == 1 else None
 
 
 def on_a_terminal(page: str) -> str:
@@ -97,8 +131,8 @@ class HelpCommand(click.Command):
 def help(ctx: click.Context, topic: str | None, as_json: bool) -> None:
     """Show a page of the documentation, or list its topics.
 
-    It is part of the package and needs no network. TOPIC may also be a command, whose --help is
-    shown.
+    It is part of the package and needs no network. TOPIC may also be the beginning of one, a word
+    such as optuna or slurm, or a command, whose --help is shown.
     """
     known = {each.topic: each for each in topics()}
     if topic is None:
@@ -107,15 +141,16 @@ def help(ctx: click.Context, topic: str | None, as_json: bool) -> None:
         else:
             opt.show(_listed(ctx, known.values()))
         return
-    if (found := known.get(topic.removesuffix(".md").lower())) is not None:
+    commands = ctx.parent and ctx.parent.command
+    names = commands.list_commands(ctx) if isinstance(commands, click.Group) else []
+    if (name := meant(topic, known, names)) is not None:
+        found = known[name]
         page = found.path.read_text(encoding="utf-8")
         if as_json:
             opt.emit("help", {**asdict(found), "text": page})
         else:
             opt.show_page(page.removesuffix("\n"), on_a_terminal)
         return
-    commands = ctx.parent and ctx.parent.command
-    names = commands.list_commands(ctx) if isinstance(commands, click.Group) else []
     if topic in names and isinstance(commands, click.Group) and not as_json:
         command = commands.get_command(ctx, topic)
         assert command is not None
@@ -132,5 +167,8 @@ def _listed(ctx: click.Context, known: Collection[Topic]) -> str:
         with formatter.section(group):
             formatter.write_dl([(each.topic.ljust(width), each.title) for each in members])
     formatter.write_paragraph()
-    formatter.write_text("`spot-dask help TOPIC` shows a page.")
+    formatter.write_text(
+        "`spot-dask help TOPIC` shows a page, `spot-dask help COMMAND` a command's options. "
+        "`scripts/`, `tests/` and `cluster/`, which pages name, are in the repository."
+    )
     return formatter.getvalue().strip("\n")

@@ -29,12 +29,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A network trained with one configuration.
+    """A network trained with one configuration: what ``Run.fit`` returns.
 
+    ``model`` is the ``torch.nn.Module``, for inputs that are prepared; ``predict`` prepares them.
     ``metrics`` are those of its training, as a trial's; ``full`` says that it was trained on the
     validation data, too, of which there is no metric then.
     """
 
+    _unlisted = frozenset(("left",))
     model: nn.Module
     config: Config
     metrics: Mapping[str, float]

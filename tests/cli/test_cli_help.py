@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from spot_dask.cli import main
-from spot_dask.cli.help import DOCS, TopicName, on_a_terminal, topics
+from spot_dask.cli import COMMANDS, main
+from spot_dask.cli.help import DOCS, OTHER_WORDS, TopicName, meant, on_a_terminal, topics
 
 
 def spot(*words: str) -> Result:
@@ -22,7 +22,9 @@ def spot(*words: str) -> Result:
 
 def test_topics_are_listed_by_group() -> None:
     shown = spot("help").output
-    assert shown.splitlines()[-1] == "`spot-dask help TOPIC` shows a page."
+    last = " ".join(shown.rpartition("\n\n")[2].split())
+    assert last.startswith("`spot-dask help TOPIC` shows a page, `spot-dask help COMMAND` ")
+    assert "`scripts/`, `tests/` and `cluster/`" in last
     assert all(f"  {topic.topic} " in shown for topic in topics())
     assert shown.count("Reference:\n") == 1
 
@@ -55,6 +57,30 @@ def test_a_mistyped_topic_gets_a_suggestion(word: str, said: str) -> None:
     assert done.exit_code == 2
     assert done.output.startswith("Error: ")
     assert said in done.output
+
+
+@pytest.mark.parametrize(
+    ("word", "topic"),
+    [("warm", "warm-start"), ("Optuna", "coming-from"), ("slurm", "clusters"),
+     ("ray", "coming-from"), ("pandas", "data-and-metrics"),
+     ("spotpython", "coming-from"), ("kubernetes", "clusters")],
+)  # fmt: skip
+def test_beginnings_and_other_words_find_their_page(word: str, topic: str) -> None:
+    assert spot("help", word).output == (DOCS / f"{topic}.md").read_text()
+
+
+def test_other_words_are_no_topics_or_commands_and_lead_to_pages_that_have_them() -> None:
+    known = {topic.topic for topic in topics()}
+    assert not OTHER_WORDS.keys() & (known | {*COMMANDS})
+    for word, topic in OTHER_WORDS.items():
+        assert word in (DOCS / f"{topic}.md").read_text().lower(), word
+
+
+def test_a_beginning_of_several_topics_is_none() -> None:
+    known = ["seeds", "settings", "report-json"]
+    assert meant("se", known, []) is None
+    assert meant("see", known, []) == "seeds"
+    assert meant("report", known, ["report"]) is None
 
 
 def test_a_command_is_a_topic_too() -> None:
