@@ -6,11 +6,13 @@ an option, a setting or a function that is not there.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import importlib
 import inspect
 import json
 import re
+import sys
 import types as types_of_python
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -526,11 +528,21 @@ PAGES: dict[str, Callable[[], str]] = {
 """The topic of each page that is made, and what makes it."""
 
 
-def main() -> None:
-    """Write all pages."""
+def main(words: Sequence[str] | None = None, folder: Path = DOCS) -> int:
+    """Write all pages, or compare them; returns 1 where one that is compared is another."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, name what differs")
+    only_check = parser.parse_args(words).check
+    differ = 0
     for topic, make in PAGES.items():
-        (DOCS / f"{topic}.md").write_text(make(), encoding="utf-8")
+        file, made = folder / f"{topic}.md", make()
+        if not only_check:
+            file.write_text(made, encoding="utf-8")
+        elif not file.exists() or file.read_text(encoding="utf-8") != made:
+            differ += 1
+            print(f"{file.name} is not what the code says: ./scripts/references writes it")
+    return int(differ > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -98,7 +98,9 @@ class Release:
                 cwd=self.root, capture_output=True, check=True,
             )  # fmt: skip
             with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-                tar.extractall(place, filter="data")
+                # Pythons before 3.11.4 have no filters; what is unpacked is our own.
+                tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
+                tar.extractall(place)
             command = [sys.executable, "-c", BUILD, str(folder)]
             subprocess.run(command, cwd=source, capture_output=True, text=True, check=True)
             for left in ("build", f"{PACKAGE}.egg-info"):
@@ -164,6 +166,30 @@ def _differences(what: str, expected: Sequence[str], seen: Sequence[str]) -> Ite
 
 def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
     """Make or rehearse a release; returns 1 where something is wrong."""
+    try:
+        return _release(words, root)
+    except subprocess.CalledProcessError as error:
+        print(f"no release: {_why(error)}", file=sys.stderr)
+        return 1
+
+
+def _why(error: subprocess.CalledProcessError) -> str:
+    """What failed and what it said, as one line: of a traceback its error, else the last line."""
+    said = (
+        error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else error.stderr
+    )
+    lines = ["it said nothing", *filter(str.strip, (said or "").splitlines())]
+    errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+    last = [*lines[-1:], *errors][-1].strip()
+    if BUILD not in error.cmd:
+        return f"{' '.join(error.cmd[:2])} failed: {last}"
+    return (
+        f"{error.cmd[0]} cannot build the wheel: {last}; "
+        "run scripts/install, or set PYTHON to a Python with the build-system of pyproject.toml"
+    )
+
+
+def _release(words: Sequence[str] | None, root: Path) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--dry-run", action="store_true", help="check and say what would be done")
     dry = parser.parse_args(words).dry_run

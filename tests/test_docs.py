@@ -87,6 +87,17 @@ def paragraphs(page: Page) -> list[str]:
     return [text for text in map(str.strip, found) if not re.match(r"[#|!]|<!--", text)]
 
 
+def test_pages_that_differ_are_named_and_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(references, "PAGES", {"one": lambda: "one", "two": lambda: "two"})
+    assert references.main([], tmp_path) == references.main(["--check"], tmp_path) == 0
+    (tmp_path / "two.md").write_text("2")
+    assert references.main(["--check"], tmp_path) == 1
+    assert capsys.readouterr().out.startswith("two.md is not what the code says")
+    assert (tmp_path / "two.md").read_text() == "2"
+
+
 def test_the_readme_is_one_that_is_read() -> None:
     page = Page(ROOT / "README.md")
     assert page.words <= 800

@@ -166,6 +166,26 @@ def test_a_dry_run_says_what_it_would_do_and_changes_nothing(
     assert not (checkout / "dist").exists()
 
 
+def test_a_build_that_fails_is_told_in_one_line(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(release, "BUILD", "raise ValueError('old setuptools\\n  keys:')")
+    assert release.main(["--dry-run"], checkout) == 1
+    why = r"\S+ cannot build the wheel: ValueError: old setuptools; run scripts/install.*"
+    assert re.fullmatch(rf"no release: {why}\n", capsys.readouterr().err)
+
+
+def test_git_that_fails_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "spot_dask").mkdir()
+    for file in ("pyproject.toml", "CHANGELOG.md", "spot_dask/__init__.py"):
+        shutil.copy(ROOT / file, tmp_path / file)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert release.main(["--dry-run"], tmp_path) == 1
+    assert re.fullmatch("no release: git status failed: .*\n", capsys.readouterr().err)
+
+
 def test_what_is_wrong_before_a_release_is_told(checkout: Path, tmp_path: Path) -> None:
     place = tmp_path / "wrong"
     shutil.copytree(checkout, place)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from html import unescape
 from pathlib import Path
 
@@ -50,6 +53,20 @@ def test_the_page_of_the_documentation_is_what_is_stored() -> None:
 
 def test_the_page_asks_for_nothing(whole: str) -> None:
     assert not re.search(r'(?:src|href)="(?!#)', whole)
+
+
+def test_the_page_needs_nothing_of_the_bench_extra() -> None:
+    """It only reads files: a fresh clone need not install the peers for it."""
+    script = (ROOT / "scripts/benchmarks/page").read_text()
+    assert [line.strip() for line in script.splitlines() if "install" in line] == [
+        '"$root/scripts/install"'
+    ]
+    others = ["ax", "botorch", "cocoex", "icechunk", "onnxruntime", "optuna", "smac"]
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({others})); import benchmarks.page"
+    path = os.pathsep.join([str(ROOT / "scripts"), str(ROOT)])
+    subprocess.run(
+        [sys.executable, "-c", blocked], env={**os.environ, "PYTHONPATH": path}, check=True
+    )
 
 
 def test_every_command_of_the_page_exists(whole: str) -> None:
