@@ -31,7 +31,7 @@ def summary(runs: Runs, baseline: str, by_problem: bool = True) -> str:
 
 def _scores(runs: Runs, baseline: str) -> str:
     regrets = {label: regrets_of(runs, label) for label in _labels(runs)}
-    chosen = {label: _values(runs, label, _recommended) for label in _labels(runs)}
+    seen = {label: _values(runs, label, _seen) for label in _labels(runs)}
     unit, ranks = unit_of(runs), score.ranks(regrets)
     base = regrets.get(baseline, {})
     rows = []
@@ -42,7 +42,7 @@ def _scores(runs: Runs, baseline: str) -> str:
             [
                 label,
                 str(score.relative(regrets[label], unit)),
-                f"{score.relative(chosen[label], unit).value:.3f}",
+                f"{score.relative(seen[label], unit).value:.3f}",
                 f"{ranks[label]:.1f}",
                 "" if label == baseline else str(score.wins(regrets[label], base)),
                 "" if label == baseline else str(score.ratio(regrets[label], base, unit)),
@@ -53,7 +53,7 @@ def _scores(runs: Runs, baseline: str) -> str:
             ]
         )
     rows.sort(key=lambda row: row[1])
-    head = ["optimiser", "rel", "rel (recommended)", f"rank of {len(rows)}", f"wins v {baseline}",
+    head = ["optimiser", "rel", "rel (lowest seen)", f"rank of {len(rows)}", f"wins v {baseline}",
             f"regret ratio to {baseline}", "failed", "repeated", "CPU s per 8",
             "problems x seeds"]  # fmt: skip
     return table(head, rows)
@@ -163,7 +163,7 @@ def _labels(runs: Runs) -> list[str]:
 
 
 def regrets_of(runs: Runs, label: str) -> dict[str, dict[int, float]]:
-    """Of one optimiser, at the end of its runs: by problem and seed."""
+    """Of one optimiser, of what it recommends at the end of its runs: by problem and seed."""
     return _values(runs, label, _regret)
 
 
@@ -184,21 +184,24 @@ def unit_of(runs: Runs) -> dict[str, float]:
 
 
 def _regret(points: Sequence[Point]) -> float:
-    return points[-1].regret
+    return points[-1].recommended
 
 
 def _failed(points: Sequence[Point]) -> float:
     return points[-1].failed
 
 
-def _recommended(points: Sequence[Point]) -> float:
-    return points[-1].recommended
+def _seen(points: Sequence[Point]) -> float:
+    return points[-1].regret
 
 
 def _after(evaluations: int) -> Callable[[Sequence[Point]], float]:
-    """The regret after so many evaluations: that of the last point until then, 1 before any."""
+    """The incumbent's regret after so many evaluations, 1 before any; of what is recommended at
+    the end."""
 
     def value(points: Sequence[Point]) -> float:
+        if points[-1].evaluations <= evaluations:
+            return _regret(points)
         return next((p.regret for p in reversed(points) if p.evaluations <= evaluations), 1.0)
 
     return value

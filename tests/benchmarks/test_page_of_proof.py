@@ -155,6 +155,8 @@ def test_kept_runs_are_shortened_and_replace_their_own(tmp_path: Path) -> None:
     (only,) = stored.runs("verification", tmp_path)
     assert (only.optimiser, only.kind, only.failed) == ("averaged_ei", "smooth", 3)
     assert (only.r8, only.r64, only.recommended) == (0.1235, 0.1235, 0.25)
+    # Judged is what is recommended, which need not be what looked best.
+    assert (only.regret(56), only.regret()) == (0.1235, 0.25)
 
 
 def test_a_missed_aim_stands_among_the_losses(tmp_path: Path) -> None:

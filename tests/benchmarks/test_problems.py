@@ -83,7 +83,8 @@ def test_every_problem_has_a_kind_that_its_name_tells() -> None:
     assert set(kinds.values()) == set(problems.KINDS)
     expected = {
         "bbob/f8-d5-i1": "smooth", "bbob/f15-d5-i2": "rugged", "bbob/f8-d5-i1-n0.05": "noisy",
-        "lcbench/7593-ce": "networks", "sklearn/svm_digits": "other learners",
+        "lcbench/7593-ce": "networks", "lcbench/7593-ce-n0.05": "noisy",
+        "sklearn/svm_digits": "other learners",
         "sklearn/choice_digits": "mixed", "hpobench/car": "tables", "crash/m2": "failures",
         "transfer/related/lcbench/7593": "networks",
     }  # fmt: skip
@@ -95,6 +96,16 @@ def test_the_two_metrics_of_a_network_are_two_objectives() -> None:
     configs = uniform(wrong.space, 200, np.random.default_rng(0))
     order = spearmanr(wrong.truth(configs), entropy.truth(configs)).statistic
     assert 0.3 < order < 0.999
+
+
+def test_a_noisy_network_is_the_same_one_with_errors_of_its_own() -> None:
+    exact, noisy = found("lcbench/7593-ce"), found("lcbench/7593-ce-n0.05")
+    (config,) = uniform(exact.space, 1, np.random.default_rng(0))
+    assert noisy.space == exact.space
+    assert noisy.truth([config]) == exact.truth([config])
+    rng = np.random.default_rng(1)
+    errors = [noisy.observe(config, rng) - noisy.truth([config])[0] for _ in range(400)]
+    assert np.std(errors) == pytest.approx(0.05 * noisy.spread, rel=0.15)
 
 
 def test_conditions_two_levels_deep_hold() -> None:

@@ -121,6 +121,27 @@ def test_an_option_reaches_inside_a_field_of_the_tuner() -> None:
     assert (spec.label, tuner.design.initial, tuner.infill.search.starts) == ("few", 5, 7)
 
 
+def test_the_search_is_compared_as_a_run_makes_it() -> None:
+    """With early replicates, by which it knows that an objective is exact."""
+    problem = problems.find("classic/branin")
+    spot = Spec.parse("spot").make(problem.space, seed=1)
+    end = run(spot, problem, Mode(8, True, 32), seed=1)[-1]
+    assert (end.distinct, vars(spot)["tuner"].repeats) == (30, 2)
+    assert end.recommended == end.best  # nothing is better than the best value observed
+
+
+def test_what_is_recommended_is_judged_and_not_what_looked_best() -> None:
+    runs = {}
+    for label, recommended in {"random": 0.8, "one": 0.4}.items():
+        points = [Point(n, 1.0, 1.0, 0.8, 0.1, 0, n, recommended) for n in (32, 64)]
+        runs[Cell("bbob/f1-d2-i1-n0.05", label, Mode(8, True, 64), 0)] = points
+    text = summary(runs, "random")
+    assert "| one | 0.500 [0.500, 0.500] | 1.000 |" in text  # of what looked best: 1
+    assert (
+        "| one | 1.000 [1.000, 1.000] | 1.000 [1.000, 1.000] | 1.000 [1.000, 1.000] | 0.5" in text
+    )
+
+
 def test_a_race_runs_seed_by_seed_and_says_what_it_dropped(tmp_path: Path) -> None:
     out = tmp_path / "rows.csv"
     args = ["--race", "--budget", "24", "--seeds", "6", "--baseline", "spot", "--out", str(out)]

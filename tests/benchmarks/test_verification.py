@@ -23,11 +23,11 @@ def test_verification_is_of_every_kind_and_nothing_of_it_is_developed_on() -> No
     kinds = Counter(map(problems.kind, names))
     assert set(kinds) == set(KINDS) - {"failures"}
     assert kinds["networks"] == 13
-    assert (kinds["smooth"], kinds["rugged"]) == (8, 6)
-    assert not {n.removesuffix("-ce") for n in names} & set(NETWORKS)
+    assert (kinds["smooth"], kinds["rugged"], kinds["noisy"]) == (8, 6, 16)
+    assert not {n.split("-")[0] for n in names} & set(NETWORKS)
     # An instance is another function: those of development are not used again.
     instances = {n.split("-i")[1].split("-")[0] for n in names if n.startswith("bbob")}
-    assert instances <= {str(i) for i in range(21, 31)}
+    assert instances <= {str(i) for i in range(21, 41)}
 
 
 def test_verification_problems_are_left_out_of_all_else(tmp_path: Path) -> None:

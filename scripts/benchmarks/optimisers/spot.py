@@ -1,4 +1,6 @@
-"""spot-dask. Options are fields of Tuner: ``infill=log_ei``, ``surrogate=kriging``.
+"""spot-dask, with the early replicates that a run has, which tell whether an objective is exact.
+
+Options are fields of Tuner: ``infill=log_ei``, ``surrogate=kriging``.
 
 A dotted name sets a field of what a field holds: ``design.initial=16``,
 ``surrogate.deterministic=True``, ``infill.search.starts=8``. ``ahead=1`` keeps so many proposals
@@ -14,6 +16,7 @@ from typing import Any
 
 from spot_dask import History, Space, Trial, Tuner, infill, surrogates
 from spot_dask.records import Configuration, Import
+from spot_dask.settings import Settings
 
 _FIND = {"surrogate": surrogates.find, "infill": infill.find}
 
@@ -62,7 +65,7 @@ class Spot:
 
 
 def make(space: Space, seed: int, ahead: int = 0, priors: bool = True, **options: Any) -> Spot:
-    tuner = Tuner(space, seed=seed)
+    tuner = Tuner(space, seed=seed, repeats=Settings.repeats)
     for name, value in sorted(options.items()):  # a field before what is inside it
         tuner = _set(tuner, name.split("."), value)
     return Spot(tuner, ahead, priors)

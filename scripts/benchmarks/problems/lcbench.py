@@ -1,7 +1,8 @@
 """YAHPO's surrogate of LCBench [Pfisterer et al. 2022]: networks on 34 OpenML tasks, 52 epochs.
 
 ``lcbench/7593`` is 100 minus the validation accuracy in percent, ``lcbench/7593-ce`` the validation
-cross entropy. Needs onnxruntime and ``lcbench/model.onnx`` in the folder that ``--data`` or the
+cross entropy; ``lcbench/7593-ce-n0.05`` adds Gaussian noise with a standard deviation of 0.05
+spreads. Needs onnxruntime and ``lcbench/model.onnx`` in the folder that ``--data`` or the
 environment variable SPOT_DASK_BENCH_DATA names. The optimum is the best of many samples, so it is
 only the best known one.
 """
@@ -28,15 +29,16 @@ TASKS = [
     "168868", "168908", "168910", "189354", "189862", "189866", "189873", "189906", "189909",
 ]  # fmt: skip
 NAMES = [f"{task}{metric}" for task in TASKS for metric in ("", "-ce")]
-KIND = "networks"
 
 _KEPT = {"167083", "167185", "167201", "168329", "189865", "189905", "189908"}
+_NOISE = "-n"
 _EPOCHS, _TIME, _ACCURACY, _ENTROPY = 52, 0, 1, 2
 
 
 def make(name: str) -> Problem:
     """The problem of a task and a metric; ValueError where there is none or it is kept."""
-    session, row, metric = _opened(name)
+    name, _, share = name.partition(_NOISE)
+    noise, (session, row, metric) = float(share or 0.0), _opened(name)
 
     def outputs(configs: Sequence[Configuration]) -> FloatArray:
         """Rows of time, accuracy and four more outputs (n x 6)."""
@@ -48,14 +50,21 @@ def make(name: str) -> Problem:
         return _minimised(outputs(configs), metric)
 
     def observe(config: Configuration, rng: np.random.Generator) -> float:
-        return float(truth([config])[0])
+        value = float(truth([config])[0])
+        return value + noise * problem.spread * rng.standard_normal() if noise else value
 
     def seconds(config: Configuration, rng: np.random.Generator) -> float:
         return max(float(outputs([config])[0, _TIME]), 1.0)
 
     full = f"lcbench/{name}"
     optimum, _ = lowest(_SPACE, truth, full, samples=20_000, rounds=20, elite=20, children=50)
-    return Problem(full, with_random_default(_SPACE, full), truth, observe, optimum, seconds)
+    space, called = with_random_default(_SPACE, full), full + (f"{_NOISE}{share}" if share else "")
+    problem = Problem(called, space, truth, observe, optimum, seconds)
+    return problem
+
+
+def kind(name: str) -> str:
+    return "noisy" if _NOISE in name else "networks"
 
 
 def course(name: str) -> Callable[[Configuration, np.random.Generator], Course]:
