@@ -64,3 +64,27 @@ def test_without_a_model_the_values_stand_alone():
     text = words(ParametersSection().render(found, context))
     assert "It is unconfirmed." in text[0]
     assert "0.9" in text
+
+
+def reason(b: Builder) -> str:
+    context = b.context()
+    return words(ParametersSection().render(context[ParametersSection], context))[0]
+
+
+def test_the_reason_why_it_is_recommended_is_the_true_one():
+    """By the model under noise; by what was observed without noise, or without a model's say."""
+    space, rng = Space(x=Real(0.0, 1.0, default=0.9)), np.random.default_rng(3)
+    noisy, exact, wild = (Builder(space=space) for _ in range(3))
+    for x in rng.random(24):
+        config, y = {"x": float(x)}, (x - 0.3) ** 2
+        noisy.tell(config, y + 0.01 * rng.normal())
+        exact.tell(config, y)
+        wild.tell(config, rng.normal())
+    for x in (0.2, 0.7):  # trained twice
+        for replicate in (0, 1):
+            exact.tell({"x": x}, (x - 0.3) ** 2, replicate=replicate)
+    assert "the lowest estimate of the model" in reason(noisy)
+    assert "the lowest value that was observed" in reason(exact)
+    assert "gave the same values: there is no noise" in reason(exact)
+    assert "the lowest value that was observed" in reason(wild)
+    assert "no better than their mean" in reason(wild)

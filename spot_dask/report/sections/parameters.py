@@ -75,14 +75,9 @@ class ParametersSection:
         noted = [Text(sentence) for sentence in _notes(context.space)]
         if isinstance(r, Missing):
             return [NotShown(r.reason), shown, *noted]
-        better = "highest" if context.header.direction == "max" else "lowest"
-        said = f"the {better} estimate of the model among the configurations that were tried, not "
-        said += "the luckiest single value"
-        if isinstance(context.fitted, Missing):
-            said = f"the {better} value that was observed, because {context.fitted.reason}"
         known = "" if context.is_confirmed else " It is unconfirmed."
         return [
-            Text(f"That of {r.name}: {said}.{known}"),
+            Text(f"That of {r.name}: {_why(context)}.{known}"),
             shown,
             *noted,
             how(
@@ -98,6 +93,24 @@ class ParametersSection:
                 for notation, name in NOTATIONS.items()
             ),
         ]
+
+
+def _why(context: ReportContext) -> str:
+    """Why the recommended configuration is the one; ``Tuner.ranked`` is the rule."""
+    better = "highest" if context.header.direction == "max" else "lowest"
+    model, best = context.fitted, context.best
+    if isinstance(model, Missing):
+        reason = model.reason
+    elif best is not None and math.isnan(best.mean):
+        reason = "configurations that were trained again gave the same values: there is no noise"
+    elif not model.predicts:
+        reason = "the model predicts evaluations it has not seen no better than their mean does"
+    else:
+        return (
+            f"the {better} estimate of the model among the configurations that were tried, not "
+            "the luckiest single value"
+        )
+    return f"the {better} value that was observed, the first of equal ones, because {reason}"
 
 
 def _notes(space: Space) -> list[str]:
