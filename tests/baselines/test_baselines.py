@@ -55,17 +55,17 @@ def test_it_begins_with_the_default_and_never_repeats_a_configuration(name: str)
 
 @pytest.mark.parametrize("name", ["evolution", "pattern"])
 def test_what_learns_is_better_than_chance(name: str) -> None:
-    """By the mean best of 60 evaluations over some seeds."""
+    """By the mean best of 40 evaluations over some seeds, and clearly so."""
 
     def mean_best(search: str) -> float:
         found = []
-        for seed in range(8):
-            best = run(Tuner(SPACE, seed=seed, budget=60, search=search), 60, 1).incumbent
+        for seed in range(4):
+            best = run(Tuner(SPACE, seed=seed, budget=40, search=search), 40, 1).incumbent
             assert best is not None
             found.append(best.y)
         return float(np.mean(found))
 
-    assert mean_best(name) < mean_best("random")
+    assert mean_best(name) < mean_best("random") / 2
 
 
 def known(X: np.ndarray, y: np.ndarray, budget: int | None = None) -> Known:

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from report_studies import Builder, bowl, facts, fill
+from report_studies import Builder, facts, fill
 
 from spot_dask import Budget, FunctionTask, Study
 from spot_dask.records import (
@@ -23,7 +23,7 @@ from spot_dask.records import (
     Status,
     Told,
 )
-from spot_dask.report import html, to_json
+from spot_dask.report import html
 from spot_dask.report.context import Missing
 from spot_dask.report.sections import verdict
 from spot_dask.report.sections.importance import (
@@ -286,11 +286,6 @@ def test_only_parameters_whose_intervals_lie_above_nothing_are_said_to_matter():
 
     assert "p0 (60 %)." in said((0.6, 0.4, 0.9), (0.5, 0.0, 1.0))
     assert "is not clear" in said((0.64, 0.0, 1.0), (0.46, 0.01, 0.9))
-
-
-def test_the_same_store_gives_the_same_findings():
-    one, two = (fill(Builder(), 20, bowl).context() for _ in range(2))
-    assert to_json(one) == to_json(two)
 
 
 def test_a_transform_that_the_values_do_not_allow_is_told_and_the_rest_is_shown(tmp_path):

@@ -136,8 +136,10 @@ def test_what_is_missing_says_why():
     assert "no evaluation has succeeded" in text
 
 
-def test_the_page_is_the_same_for_the_same_store(full, full_page):
-    assert html(full.context()) == full_page
+def test_page_and_json_are_the_same_for_the_same_store(full, full_context, full_page):
+    again = full.context()
+    assert html(again) == full_page
+    assert to_json(again) == to_json(full_context)
 
 
 def test_nothing_a_user_wrote_becomes_markup():

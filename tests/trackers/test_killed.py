@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,14 @@ from spot_dask.trackers import feed
 from spot_dask.trackers.mlflow import MLflow, allowed, made
 from spot_dask.trackers.wandb import WandB
 
-pytest.importorskip("mlflow")
-pytest.importorskip("wandb")
-
-pytestmark = pytest.mark.dask
+# They are not imported here: that takes seconds, in each process that collects the tests.
+pytestmark = [
+    pytest.mark.dask,
+    *(
+        pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed")
+        for name in ("mlflow", "wandb")
+    ),
+]
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when the packages are imported
 os.environ["WANDB_ERROR_REPORTING"] = "false"
