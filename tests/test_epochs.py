@@ -220,7 +220,7 @@ def test_lengths_that_differ_are_learnt_from_the_parameter(tmp_path: Path) -> No
 
     space = Space(x=Real(0.0, 1.0, default=0.9), n=Integer(4, 40, default=16))
     made = Study(space, FunctionTask(long), early_stopping="rank", length="n", repeats=0,
-                 confirm=0.0, design=Design(initial=4))  # fmt: skip
+                 confirm=0.0, design=Design(initial=4), infill="log_ei")  # fmt: skip
     run = made.run(Budget(epochs=600), local=0, store=tmp_path / "a.zarr")
     assert 600 <= sum(e.outcome.epochs for e in run.history.evaluations) < 640
     assert run.deviations() == []

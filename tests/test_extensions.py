@@ -182,8 +182,9 @@ def test_extensions_need_no_edit_elsewhere() -> None:
 )
 def test_a_run_with_extensions_is_made_resumed_and_reported(folders: Path, more: str) -> None:
     (folders / "study.py").write_text(STUDY.format(more=more))
-    spot("run", "study.py", "--local", "0", "--store", "r.zarr", "--evaluations", "11")
-    resumed = spot("resume", "r.zarr", "--local", "0", "--evaluations", "13")
+    here = ["--local", "0", "--no-report"]
+    spot("run", "study.py", *here, "--store", "r.zarr", "--evaluations", "11")
+    resumed = spot("resume", "r.zarr", *here, "--evaluations", "13")
     assert "done: 13 evaluations (0 failed)" in resumed
     spot("report", "r.zarr", "--study", "study.py")
     assert "Half of the trainings took at most" in (folders / "r" / "report.html").read_text()
