@@ -152,7 +152,8 @@ def train(cfg: Any, trial: Any) -> dict[str, float]:
 
 def study(**changes: Any) -> Study:
     settings = {"design": Design(initial=4), "repeats": 0, "early_stopping": "rank", **changes}
-    return Study(Space(x=Real(0.0, 1.0, default=0.9)), FunctionTask(train), **settings)
+    space = Space(x=Real(0.0, 1.0, default=0.9))
+    return Study(space, FunctionTask(train), infill="log_ei", **settings)
 
 
 def test_a_study_ends_by_its_epochs_and_keeps_some_for_confirmation(tmp_path: Path) -> None:
