@@ -50,7 +50,7 @@ from spot_dask.tuner.model import Best, Model
 from spot_dask.tuner.ranges import changed, hull_of
 from spot_dask.tuner.stopping import Judgement, Stopping
 from spot_dask.worker.artifacts import ArtifactPlace
-from spot_dask.worker.context import RunningTrial
+from spot_dask.worker.context import RunningTrial, Tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -273,6 +273,7 @@ class Run(Glance):
         trial: int | None = None,
         seed: int | None = None,
         full: bool = False,
+        tell: Tell | None = None,
     ) -> Fitted:
         """Train the recommended configuration, or a trial's, again and return its model.
 
@@ -280,8 +281,9 @@ class Run(Glance):
         which is the default, and as many threads, the model on a CPU is the very one whose value
         is recorded. In a study with folds it is trained on the first fold (or the trial's), and its
         metrics are those recorded of that; with another seed it is a hold-out set that the seed
-        draws. ``full`` trains on the validation data, too: with folds, on all training data. Raises
-        StoreError where there is nothing to fit, and what the training raises.
+        draws. ``full`` trains on the validation data, too: with folds, on all training data.
+        ``tell(epoch, metrics)`` hears every epoch that is reported. Raises StoreError where there
+        is nothing to fit, and what the training raises.
         """
         known, best = {t.number: t for t in self.fold.trials}, self.best
         if trial is not None and trial not in known:
@@ -303,7 +305,7 @@ class Run(Glance):
         if not hasattr(inner, "fitted"):
             name = type(inner).__name__
             raise StoreError(f"a {name} returns what it measured, no model; a TorchTask has one")
-        training = RunningTrial(wanted)
+        training = RunningTrial(wanted, tell=tell)
         by_value.install()
         try:
             found: Fitted = task.fitted(Config(config), training, full=full)

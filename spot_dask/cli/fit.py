@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +13,27 @@ from spot_dask import words
 from spot_dask.cli import options as opt
 from spot_dask.errors import StoreError
 from spot_dask.texts import printable
+
+SECONDS = 1.0
+"""Between two lines about epochs: those of a small network end faster than one can read."""
+
+
+class _Epochs:
+    """Tells on stderr how the training goes."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def tell(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + SECONDS
+            opt.say(f"epoch {epoch}: {_shown(metrics)}", err=True)
+
+
+def _shown(metrics: Mapping[str, float]) -> str:
+    shown = ", ".join(f"{name} {words.rough(value)}" for name, value in metrics.items())
+    return printable(shown, words.LONGEST_TEXT)
 
 
 @opt.command(
@@ -54,7 +77,8 @@ def fit(
     if seed is None and not full:
         with suppress(StoreError):
             opt.say(f"what its training has left is kept: {run.artifacts_at(trial)}", err=True)
-    fitted = run.fit(reloaded(run, study).study, trial=trial, seed=seed, full=full)
+    given = reloaded(run, study).study
+    fitted = run.fit(given, trial=trial, seed=seed, full=full, tell=_Epochs().tell)
     try:
         fitted.save(output)
     except OSError as error:
@@ -64,5 +88,4 @@ def fit(
         document = {"store": store, "output": output, "config": fitted.named, "metrics": measured}
         opt.emit("fit", {**document, "seed": fitted.seed, "full": full})
         return
-    shown = ", ".join(f"{name} {words.rough(value)}" for name, value in measured.items())
-    opt.say(f"{output}: {printable(shown, words.LONGEST_TEXT)}")
+    opt.say(f"{output}: {_shown(measured)}")

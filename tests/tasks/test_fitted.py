@@ -91,6 +91,14 @@ def test_the_model_is_the_one_whose_value_is_recorded(finished: tuple[Study, Run
     assert fitted.config.act in ACTIVATIONS.values()
 
 
+def test_every_epoch_is_told(finished: tuple[Study, Run]) -> None:
+    made, run = finished
+    told: dict[int, float] = {}
+    fitted = run.fit(made, tell=lambda epoch, metrics: told.update({epoch: metrics["val_loss"]}))
+    assert list(told) == [1, 2, 3]
+    assert fitted.metrics["val_loss"] == told[3]
+
+
 def test_every_trial_can_be_had_and_another_seed_is_another_model(
     finished: tuple[Study, Run],
 ) -> None:
