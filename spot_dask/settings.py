@@ -497,7 +497,12 @@ class Settings(SettingsTable):
     batch: int | None = setting(
         whole(1), flag="--batch", metavar="Q", help="Propose Q trials together."
     )
-    sync: bool = setting(FLAG, False, flag="--sync", help="Wait for a whole batch (repeatable).")
+    sync: bool = setting(
+        FLAG,
+        False,
+        flag="--sync",
+        help="Wait for a whole batch, so that the same seed gives the same run.",
+    )
     gpus: float | None = setting(
         GPUS, recorded=False,
         help="GPUs of a training: 2, or 0.25 for one that four share [one where there are any].",
@@ -655,12 +660,14 @@ class GivenValue:
         return StudyError(f"{self.where}: {named}{one_line(problem)}")
 
 
-def parse_override(text: str, where: str = "--set") -> GivenValue:
+def parse_override(
+    text: str, where: str = "--set", example: str = "space.lr.high=0.1"
+) -> GivenValue:
     """``KEY=VALUE`` as a setting; VALUE is a TOML value, a bare word is a string."""
     key, equals, value = text.partition("=")
     parts = tuple(part.strip() for part in key.split("."))
     if not equals or not all(parts):
-        raise StudyError(f"{where} {text}: expected KEY=VALUE, such as space.lr.high=0.1")
+        raise StudyError(f"{where} {text}: expected KEY=VALUE, such as {example}")
     given = GivenValue(("study", *parts) if len(parts) == 1 else parts, None, where)
     try:
         return replace(given, value=_toml_value(value.strip()))

@@ -56,7 +56,7 @@ def _given(values: tuple[str, ...]) -> dict[str, Any]:
             return _once(json.loads(values[0], object_pairs_hook=list))
         except ValueError as error:
             raise StudyError(f"not a JSON object: {one_line(error)}") from error
-    given = [parse_override(text, "try") for text in values]
+    given = [parse_override(text, "try", "lr=0.01") for text in values]
     names = (each.key[1:] if each.key[0] == "study" else each.key for each in given)
     return _once((".".join(name), each.value) for name, each in zip(names, given, strict=True))
 

@@ -98,7 +98,7 @@ def _show_standing(run: Glance, document: dict[str, Any]) -> None:
     time_used = words.clock(budget["wall_used_seconds"])
     about = [f"{document['name']}: {state}{who}", *([run.why] if run.why else [])]
     opt.show("\n".join(printable(line, words.LONGEST_TEXT) for line in about))
-    if document["paused"]:
+    if document["paused"] and state != "done":
         opt.say(f"paused       no training begins; spot-dask unpause {run.path}")
     opt.show(f"evaluations  {used} ({_ended(run.history)}){_folds(document['folds'])}")
     opt.say(f"time         {time_used}{'' if wall is None else f' of {words.clock(wall)}'}")

@@ -80,7 +80,10 @@ class Builder:
         origin = more.pop("origin", Origin.DESIGN)
         origin = Origin.DEFAULT if number == 0 else origin
         seed, replicate = more.pop("seed", 1234), more.pop("replicate", 0)
-        trial = Trial(number, self.space.validate(config), seed, replicate, origin)
+        expected = more.pop("expected", None)
+        trial = Trial(
+            number, self.space.validate(config), seed, replicate, origin, expected=expected
+        )
         seconds = more.pop("seconds", 20.0 + 7 * math.sin(number))
         ok, metrics = math.isfinite(y), more.pop("metrics", {})
         status = more.pop("status", Status.OK if ok else Status.FAILED)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from report_studies import Builder, fill
+from test_gain_section import words
 
-from spot_dask.records import Origin
+from spot_dask.records import Expected, Origin
 from spot_dask.report.context import Missing
+from spot_dask.report.sections.budget import BudgetSection
 from spot_dask.report.sections.checks import ChecksSection
 from spot_dask.report.sections.noise import NoiseSection
 from spot_dask.space import Real, Space
@@ -136,3 +138,32 @@ def test_trainings_that_give_the_same_value_again_are_no_reason_to_warn():
     checks = builder.context()[ChecksSection]
     (check,) = (c for c in checks if "noise is that of repeated trainings" in c.title)
     assert (check.state, "the same values again" in check.message) == ("PASS", True)
+
+
+def test_without_noise_the_model_that_assumes_some_is_told_so_in_plain_words():
+    """A function too rough for its points, whose repeated values are the same."""
+    builder, rng = Builder(space=LINE), np.random.default_rng(5)
+    for x in (0.2, 0.2, 0.7, 0.7, *rng.random(20)):
+        builder.tell({"x": float(x)}, float(np.sin(300 * x) + x))
+    context = builder.context()
+    facts = context[NoiseSection]
+    said = " ".join(words(NoiseSection().render(facts, context)))
+    assert np.isinf(facts.model.ratio)
+    assert "Repeated evaluations show no noise." in said
+    assert "inf" not in said.split("Repeated evaluations")[1].split(".")[1]
+    assert context[BudgetSection].single == 0.0
+
+
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [([1.0] * 9, "NONE"), (range(9, 0, -1), "WARN"), (range(1, 10), "PASS")],
+    ids=["all equal", "in the wrong order", "foretold"],
+)  # fmt: skip
+def test_a_model_that_foretold_nothing_does_not_pass(values, status):
+    builder = Builder(space=LINE)
+    for i, y in enumerate(values):
+        expected = Expected(1.0 + i, 50.0)
+        builder.tell({"x": i / 9}, float(y), origin=Origin.INFILL, expected=expected)
+    checks = builder.context(model=None)[ChecksSection]
+    (check,) = [c for c in checks if c.title == "The model foretold its own proposals"]
+    assert check.state == status

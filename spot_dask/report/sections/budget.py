@@ -14,6 +14,7 @@ from spot_dask.inference import outlook
 from spot_dask.report import figures, text
 from spot_dask.report.blocks import Block, Heading, NotShown, Text, how, table
 from spot_dask.report.context import LEAST_Q2, NONE_PRESENT, Floats, Missing, ReportContext
+from spot_dask.report.sections.noise import NoiseSection
 from spot_dask.stats.advice import Advice, Trend, advise, trend
 from spot_dask.stats.diagnostics import LeaveOneOut
 from spot_dask.tuner.stopping import Stopping
@@ -61,7 +62,10 @@ class BudgetSection:
             return Missing("nothing that was tried fulfils the constraints")
         seen = outlook.outlook(model, some)
         trainings = 1 if context.best is None else len(context.best.values)
-        noise, noise_is = seen.noise / math.sqrt(trainings), text.plural(trainings, "training")
+        known = context[NoiseSection]
+        exact = not isinstance(known, Missing) and known.sd == 0
+        single = 0.0 if exact else seen.noise
+        noise, noise_is = single / math.sqrt(trainings), text.plural(trainings, "training")
         if c is not None and c.stated:
             noise, noise_is = c.value.se, text.plural(c.value.n, "fresh seed")
         relevant = float(context.settings.get("mde") or 0.0)
@@ -71,7 +75,7 @@ class BudgetSection:
             trend=trend(np.array(seen.recent)),
             recent=seen.recent,
             counts=seen.counts,
-            single=seen.noise,
+            single=single,
             noise_is=noise_is,
             q2=loo.q2,
             ended=_ended(context),

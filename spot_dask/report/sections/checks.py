@@ -83,10 +83,12 @@ def _foretold(context: ReportContext) -> Seen | Missing | None:
         return None
     if told.n < FEWEST_PROPOSALS:
         return Missing(f"of {text.plural(told.n, 'proposal')} only")
+    if told.rank is None:
+        return Missing("expected or observed values are all equal, so nothing was foretold")
     said = f"{told.inside} of {told.n} lie in the 95 % interval that was expected before"
-    if told.rank is not None:
-        said += f"; rank correlation {told.rank:.2f}"
-    said += f"; {told.exploring} were to explore"
+    said += f"; rank correlation {told.rank:.2f}; {told.exploring} were to explore"
+    if told.rank <= 0:
+        return "WARN", f"{said}: which of them are better it did not foretell"
     return ("WARN" if told.misleads else "PASS"), said
 
 

@@ -257,6 +257,11 @@ def _seed(seed: Component) -> str:
 def _model(check: NuggetCheck) -> str:
     if math.isnan(check.ratio):
         return "The model assumes no noise, and repeated evaluations show none."
+    if math.isinf(check.ratio):
+        return (
+            "Repeated evaluations show no noise. The model takes for noise what it cannot follow, "
+            "so its intervals are too wide."
+        )
     said = (
         f"The variance of the noise that the model assumes is {text.rough(check.ratio)} times that "
         f"of the repeated evaluations (95 %: {text.rough(check.interval.low)} to "
