@@ -64,9 +64,13 @@ class Compared:
 
 
 def compared(found: Sequence[StoredRun], peer: str, kind: str = "all") -> Compared | None:
-    """Beside one peer on problems of a kind; None where there is no pair of runs."""
+    """Beside one peer on problems of a kind; None where there is no pair of runs.
+
+    Problems that random search has not run are left out: they have no unit.
+    """
     mine = [run for run in found if kind in ("all", run.kind)]
     unit = unit_of(mine)
+    mine = [run for run in mine if run.problem in unit]
     both = on_shared_seeds({label: regrets(mine, label) for label in (OURS, peer)})
     ours, theirs = both[OURS], both[peer]
     if not ours:

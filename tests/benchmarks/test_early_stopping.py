@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from benchmarks import early_stopping
 from benchmarks.problems import course, find
+from benchmarks.sets import DEVELOPMENT
 
 
 def test_a_made_up_training_ends_where_its_problem_says() -> None:
@@ -20,6 +21,12 @@ def test_a_made_up_training_ends_where_its_problem_says() -> None:
     assert (np.diff(trained.values) <= 0).all()
     with pytest.raises(ValueError, match="crash/m2 has no learning curves"):
         course("crash/m2")
+
+
+def test_rules_are_judged_on_data_sets_that_nothing_is_developed_on() -> None:
+    names = vars(early_stopping)["_VERIFICATION"]
+    assert len(set(names)) == 12
+    assert not set(names) & set(DEVELOPMENT)
 
 
 def test_a_run_is_judged_at_equal_trials_at_equal_training_and_whenever_it_is_better() -> None:
